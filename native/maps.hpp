@@ -1,0 +1,61 @@
+// The three maps T, C and R on pointers: which blocks, how many threads, what scratch. Everything
+// that arrives here has been checked in Python.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "dispatch.hpp"
+#include "plan.hpp"
+#include "types.hpp"
+
+namespace fracstride {
+
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(i64 elements);  // std::bad_alloc where there is no memory; 64-byte aligned
+  T* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(T* p) const;
+  };
+  std::unique_ptr<T[], Free> data_;
+};
+
+enum class Direction { forward, input_grad };
+
+// A weight (C_in, C_out/g, k), packed for one direction and one instruction set. Immutable.
+template <class T>
+class PackedWeight {
+ public:
+  PackedWeight(const T* weight, const Layer& layer, Direction direction);
+
+  const Layer layer;
+  const Direction direction;
+  const InstructionSet& isa;
+  const Plan plan;
+  const bool finite;
+  const T* data() const { return packed_.data(); }
+
+ private:
+  Scratch<T> packed_;
+};
+
+// y = T(x, w) + bias, x extended past its ends.
+template <class T>
+void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
+             const Signal<T>& output, i64 padding_left, int extension);
+
+// Frames [first_frame, first_frame + grad_input.length) of C(gy, w); extended ones are not folded.
+template <class T>
+void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& grad_output,
+                const Signal<T>& grad_input, i64 padding_left, i64 first_frame);
+
+// R(x, gy), the sum over the frames of the intervals [start, stop).
+template <class T>
+void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
+                 const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
+                 int extension, const std::vector<i64>& intervals);
+
+}  // namespace fracstride

@@ -1,0 +1,48 @@
+// From a layer's integers to matrix products: phases, shifts, classes of rows, panels.
+#pragma once
+#include <vector>
+
+#include "types.hpp"
+
+namespace fracstride {
+
+// Channels per group. Stride, dilation and kernel as in geometry.py, which has checked them.
+struct Layer {
+  i64 groups, in_channels, out_channels, kernel, stride, dilation;
+};
+
+// With g = gcd(stride, dilation), stride' = stride/g and dilation' = dilation/g, the taps m0,
+// m0 + stride', m0 + 2*stride', ... of every m0 < stride' (a phase) land on the same samples,
+// dilation' frames apart from each other (a shift).
+struct Taps {
+  i64 step;        // stride': from one tap of a phase to the next
+  i64 frames;      // dilation': frames per shift
+  i64 phases;      // phases that have a tap
+  i64 most;        // taps of phase 0, the most that any phase has
+  i64 most_phases; // phases with that many; the others have one less
+  bool all_samples;  // whether every sample is reached by some phase
+};
+
+Taps taps_of(const Layer& layer);
+
+struct Plan {
+  std::vector<Product> products;
+  i64 packed_group;  // elements of one group's packed weights
+  bool packed;       // false: the weights are used as they lie (one channel in, one out)
+};
+
+// T: rows (output channel, phase), summed over (input channel, shift).
+Plan plan_forward(const Layer& layer, i64 panel_rows, i64 lanes);
+// C: rows (input channel), summed over (output channel, phase, shift).
+Plan plan_input_grad(const Layer& layer, i64 panel_rows, i64 lanes);
+
+// The frames from which a phase of the product reaches samples [0, output_length).
+struct FrameRange {
+  i64 first, count;
+};
+FrameRange frames_onto(const Product& product, const Layer& layer, i64 padding_left,
+                       i64 output_length);
+
+i64 row_count(const Product& product);
+
+}  // namespace fracstride

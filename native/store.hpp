@@ -1,0 +1,127 @@
+// From the scratch of one panel, Z[row][frame], to the output: row (channel, phase) of frame t is
+// sample t*stride + phase*dilation - padding of its channel. Bias is added here. Included inside
+// the namespace of one instruction set.
+
+// P rows of consecutive phases are P interleaved signals: log2(P) rounds of zips put `lanes` frames
+// of them in output order. `count` is a multiple of the lanes.
+template <class T, int P>
+static void store_interleaved(const T* z, i64 z_row, T bias, T* out, i64 frame_step, i64 count) {
+  typedef typename Vec<T>::type V;
+  constexpr int lanes = Vec<T>::lanes;
+  for (i64 f = 0; f < count; f += lanes) {
+    V r[P];
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) r[p] = load(z + p * z_row + f) + bias;
+#pragma GCC unroll 4
+    for (int round = 1; round < P; round *= 2) {
+      V next[P];
+#pragma GCC unroll 8
+      for (int p = 0; p < P / 2; ++p) {
+        next[2 * p] = zip_low(r[p], r[p + P / 2]);
+        next[2 * p + 1] = zip_high(r[p], r[p + P / 2]);
+      }
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) r[p] = next[p];
+    }
+    T* at = out + f * frame_step;
+    if (frame_step == P) {
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) store(at + p * lanes, r[p]);
+    } else {
+      constexpr int frames = lanes / P;  // in one vector
+      for (int p = 0; p < P; ++p) {
+        T piece[lanes];
+        store(piece, r[p]);
+        for (int i = 0; i < frames; ++i)
+          __builtin_memcpy(at + (p * frames + i) * frame_step, piece + i * P, P * sizeof(T));
+      }
+    }
+  }
+}
+
+// One row, any strides: frames [begin, end) of it.
+template <class T>
+static void store_row(const T* z, i64 z_frame, T bias, bool has_bias, T* out, i64 out_step,
+                      i64 begin, i64 end) {
+  if (z_frame == 1 && out_step == 1) {
+    if (has_bias)
+      for (i64 f = begin; f < end; ++f) out[f] = z[f] + bias;
+    else
+      __builtin_memcpy(out + begin, z + begin, static_cast<size_t>(end - begin) * sizeof(T));
+    return;
+  }
+  // Not z + 0 where there is no bias: a -0 (there is none, see tile.hpp) would not survive it.
+  if (has_bias)
+    for (i64 f = begin; f < end; ++f) out[f * out_step] = z[f * z_frame] + bias;
+  else
+    for (i64 f = begin; f < end; ++f) out[f * out_step] = z[f * z_frame];
+}
+
+// Rows [first_row, first_row + count) of a group, `frames` frames from `first_frame` on.
+// z[row * z_row + frame * z_frame]; `target` and `bias` stand at the group's first channel.
+template <class T>
+static void store_rows(const T* z, i64 z_row, i64 z_frame, const Axis& rows, i64 first_row,
+                       i64 count, const Positions& at, const Signal<T>& target, T* group,
+                       const T* bias, i64 first_frame, i64 frames) {
+  constexpr int lanes = Vec<T>::lanes;
+  i64 together = 1;
+  if (z_frame == 1 && target.position_stride == 1 && at.phase_step == 1)
+    while (together < lanes && rows.phases % (2 * together) == 0) together *= 2;
+  while (together > 1 && (first_row % together || count % together)) together /= 2;
+
+  for (i64 r = 0; r < count; r += together) {
+    const i64 channel = (first_row + r) / rows.phases;
+    const i64 phase = rows.first_phase + (first_row + r) % rows.phases;
+    const T b = bias ? bias[channel] : T(0);
+    T* out = group + channel * target.channel_stride;
+    const T* from = z + r * z_row;
+    // Frames of which every phase in this set of rows is a sample of the output.
+    const i64 offset = first_frame * at.frame + phase * at.phase_step + at.base;
+    const i64 last_offset = offset + (together - 1) * at.phase_step;
+    const i64 low = smaller(larger(ceil_div(-offset, at.frame), 0), frames);
+    const i64 high =
+        smaller(larger(floor_div(target.length - 1 - last_offset, at.frame) + 1, low), frames);
+    i64 done = low;
+    if (together > 1) {
+      const i64 whole = (high - low) / lanes * lanes;
+      T* to = out + offset + low * at.frame;
+      const T* z_low = from + low;
+      switch (together) {
+        case 2: store_interleaved<T, 2>(z_low, z_row, b, to, at.frame, whole); break;
+        case 4:
+          if constexpr (lanes >= 4) store_interleaved<T, 4>(z_low, z_row, b, to, at.frame, whole);
+          break;
+        case 8:
+          if constexpr (lanes >= 8) store_interleaved<T, 8>(z_low, z_row, b, to, at.frame, whole);
+          break;
+        case 16:
+          if constexpr (lanes >= 16) store_interleaved<T, 16>(z_low, z_row, b, to, at.frame, whole);
+          break;
+      }
+      done += whole;
+    }
+    // What the interleaving left: frames at the ends, each row with the range of its own.
+    for (i64 p = 0; p < together; ++p) {
+      const i64 start = offset + p * at.phase_step;
+      const i64 begin = smaller(larger(ceil_div(-start, at.frame), 0), frames);
+      const i64 end =
+          smaller(larger(floor_div(target.length - 1 - start, at.frame) + 1, begin), frames);
+      T* to = out + start * target.position_stride;
+      const i64 step = at.frame * target.position_stride;
+      const T* row = from + p * z_row;
+      store_row(row, z_frame, b, bias != nullptr, to, step, begin, smaller(low, end));
+      store_row(row, z_frame, b, bias != nullptr, to, step, larger(done, begin), end);
+    }
+  }
+}
+
+// Samples that no tap reaches hold the bias alone; rows are (batch, channel).
+template <class T>
+static void fill(const Signal<T>& target, const T* bias, i64 channels, i64 first, i64 last) {
+  for (i64 row = first; row < last; ++row) {
+    T* out = target.data + (row / channels) * target.batch_stride +
+             (row % channels) * target.channel_stride;
+    const T value = bias ? bias[row % channels] : T(0);
+    for (i64 n = 0; n < target.length; ++n) out[n * target.position_stride] = value;
+  }
+}

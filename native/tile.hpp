@@ -1,0 +1,89 @@
+// The register tile: the one inner loop of the library. Included inside the namespace of one
+// instruction set.
+//
+//     z[b][:] += sum over (u, j) of bcast[u, j][b] * vector[u, j][:]
+//
+// Which operand is which is the caller's choice. With frames along the vector and rows of the
+// weight broadcast, long signals waste no lane whatever the number of rows; with rows along the
+// vector and frames broadcast, a single frame costs no more than its share. Both add the same
+// products in the same order, so they give the same bits.
+
+#if FS_VECTOR_REGISTERS == 32
+static constexpr int tile_rows = 8;      // 8 x 3 accumulators, 3 vectors, 1-2 broadcasts: 29 of 32
+static constexpr int lane_frames = 12;   // 12 x 2 accumulators, 2 vectors, 1-2 broadcasts
+#else
+static constexpr int tile_rows = 4;      // 4 x 3 + 3 + 1 = 16
+static constexpr int lane_frames = 6;    // 6 x 2 + 2 + 1 = 15
+#endif
+static constexpr int tile_vectors = 3;
+static constexpr int panel_vectors = 2;
+
+template <class T>
+struct Strides {
+  i64 vector_channel, vector_shift, bcast_channel, bcast_shift;
+};
+
+template <class T, int NB, int NV>
+static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 channels, i64 shifts,
+                 T* z, i64 z_stride, bool first) {
+  typedef typename Vec<T>::type V;
+  constexpr int lanes = Vec<T>::lanes;
+  V acc[NB][NV] = {};
+  const i64 vector_back = by.vector_channel - shifts * by.vector_shift;
+  const i64 bcast_back = by.bcast_channel - shifts * by.bcast_shift;
+  for (i64 u = 0; u < channels; ++u) {
+    for (i64 j = 0; j < shifts; ++j) {
+      V x[NV];
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) x[v] = load(vector + v * lanes);
+#pragma GCC unroll 16
+      for (int b = 0; b < NB; ++b) {
+        const V w = V{} + bcast[b];
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) acc[b][v] += w * x[v];
+      }
+      vector += by.vector_shift;
+      bcast += by.bcast_shift;
+    }
+    vector += vector_back;
+    bcast += bcast_back;
+  }
+  // Adding to +0 also in the first run turns a -0 (an underflowed product) into +0: a term that is
+  // absent and a term that is zero then leave the same bits.
+#pragma GCC unroll 16
+  for (int b = 0; b < NB; ++b) {
+#pragma GCC unroll 4
+    for (int v = 0; v < NV; ++v) {
+      T* p = z + b * z_stride + v * lanes;
+      store(p, (first ? V{} : load(p)) + acc[b][v]);
+    }
+  }
+}
+
+template <class T>
+using TileFunction = void (*)(const T*, const T*, const Strides<T>&, i64, i64, T*, i64, bool);
+
+// tile_table<T>::by_size[NB - 1][NV - 1]
+template <class T>
+struct TileTable {
+  static constexpr int max_bcast = lane_frames > tile_rows ? lane_frames : tile_rows;
+  TileFunction<T> by_size[max_bcast][tile_vectors];
+};
+
+template <class T, int NB>
+static constexpr void fill_tiles(TileTable<T>& table) {
+  table.by_size[NB - 1][0] = tile<T, NB, 1>;
+  table.by_size[NB - 1][1] = tile<T, NB, 2>;
+  if constexpr (NB <= tile_rows) table.by_size[NB - 1][2] = tile<T, NB, 3>;
+  if constexpr (NB > 1) fill_tiles<T, NB - 1>(table);
+}
+
+template <class T>
+static constexpr TileTable<T> make_tiles() {
+  TileTable<T> table{};
+  fill_tiles<T, TileTable<T>::max_bcast>(table);
+  return table;
+}
+
+template <class T>
+static constexpr TileTable<T> tiles = make_tiles<T>();

@@ -1,0 +1,115 @@
+// What the parts of the native module hand each other: plain data, no code. Translation units that
+// are compiled for different instruction sets include this file, so nothing here may become a
+// function that the linker could pick from the wrong one.
+#pragma once
+#include <cstdint>
+
+namespace fracstride {
+
+using i64 = std::int64_t;
+
+enum Extension : int { zeros = 0, reflect = 1, replicate = 2, circular = 3 };
+
+// Products are added up in runs of about this many, and the runs' sums one after another. The
+// length depends on nothing but this constant and the layer, so that the order of every sum does.
+constexpr i64 run_steps = 256;
+
+// A position in a signal, as a function of where the product stands:
+//     position = t * frame + phase * phase_step + base + j * shift
+// for frame t, phase (the first tap of its class) and j-th shift.
+struct Positions {
+  i64 frame, phase_step, base, shift;
+};
+
+// Channels times phases, phase fastest: index = channel * phases + (phase - first_phase).
+struct Axis {
+  i64 channels, phases, first_phase;
+};
+
+// A stretch of the sum: every (channel, phase) of the axis with `shifts` taps each.
+struct Segment {
+  Axis axis;
+  i64 shifts;
+};
+
+// One matrix product per class of rows that have the same number of taps:
+//     Z[row, t] = sum over (segment, u, j) of W[row, (u, j)] * X[u, t + j * shift_frames]
+// The forward map T and its input adjoint C are both of this form.
+struct Product {
+  Axis rows;             // per group
+  Segment segments[2];   // the second one may be empty
+  i64 steps;             // terms of one sum
+  i64 shift_frames;      // signed: -dilation' for T, +dilation' for C
+  i64 packed_offset;     // first element in the packed weights of one group
+  i64 panel_stride;      // elements from one panel of rows to the next
+  i64 step_stride;       // elements from one term (u, j) of the sum to the next
+  i64 weight_row, weight_row_phase;          // strides in the weight, per row channel and phase
+  i64 weight_channel, weight_channel_phase;  // per summed channel and phase
+  i64 weight_shift;                          // per j
+};
+
+// A three-dimensional array (batch, channel, position); strides in elements, of any sign.
+template <class T>
+struct Signal {
+  T* data;
+  i64 batch_stride, channel_stride, position_stride, length;
+};
+
+// A product, and everything that it runs on.
+template <class T>
+struct Call {
+  Product product;
+  const T* packed;        // weights of group 0
+  i64 packed_group;       // elements from one group to the next
+  const T* bias;          // or null
+  Signal<const T> source;
+  Signal<T> target;
+  Positions source_at, target_at;
+  i64 batch, groups;
+  i64 source_channels, target_channels;  // per group
+  i64 first_frame, frames;               // t runs over [first_frame, first_frame + frames)
+  i64 block_frames, blocks;
+  i64 window;             // elements of one packed row
+  bool separate_shifts;   // one packed row per (u, j) instead of one per u
+  bool skip_absent;       // the weights are not all finite: 0 * w is not harmless
+  int extension;
+};
+
+template <class T>
+struct WeightGradCall {
+  Signal<const T> input, grad_output;
+  T* grad_weight;  // (C_in, C_out/g, k), contiguous
+  i64 batch, groups, in_channels, out_channels;  // channels per group
+  i64 kernel, stride, dilation, padding_left;
+  const i64* intervals;  // pairs [start, stop) of frames
+  i64 interval_count;
+  i64 row_block, column_block;  // rows (input channels) and column panels of one unit
+  i64 row_blocks, column_blocks;
+  int extension;
+};
+
+// What one instruction set offers for one type. Units of work are numbered; any split of the
+// numbers over threads gives the same bits.
+template <class T>
+struct Kernels {
+  i64 lanes;         // of one vector
+  i64 panel_rows;    // rows of a weight panel
+  i64 tile_frames;   // frames of a full tile
+  i64 grad_columns;  // columns of a weight-gradient panel
+  i64 grad_rows;     // rows of a weight-gradient tile
+  bool (*all_finite)(const T* values, i64 count);
+  void (*pack_panels)(const Product&, const T* weight, T* packed, i64 first, i64 last);
+  i64 (*scratch)(const Call<T>&);
+  void (*run)(const Call<T>&, i64 first_unit, i64 last_unit, T* scratch);
+  i64 (*weight_grad_scratch)(const WeightGradCall<T>&);
+  void (*weight_grad)(const WeightGradCall<T>&, i64 first_unit, i64 last_unit, T* scratch);
+  void (*fill)(const Signal<T>& target, const T* bias, i64 channels, i64 first_row, i64 last_row);
+};
+
+struct InstructionSet {
+  const char* name;
+  const Kernels<float>* f32;
+  const Kernels<double>* f64;
+};
+
+}  // namespace fracstride
