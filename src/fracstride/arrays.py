@@ -1,0 +1,175 @@
+"""Operands: what may come in, and the real arrays that the kernels work on.
+
+The kernels know float32 and float64. The other dtypes stand on these: half precision is widened to
+float32 and rounded back once, at the end; a complex layer is a real one of twice the channels,
+
+    [y_re]   [ w_re  -w_im ] [x_re]
+    [y_im] = [ w_im   w_re ] [x_im]     group by group.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[Any]
+DType = np.dtype[Any]
+
+__all__ = [
+    "Array",
+    "DType",
+    "as_dtype",
+    "as_operands",
+    "compute_dtype",
+    "join_channels",
+    "ready",
+    "round_to",
+    "split_channels",
+    "split_weight",
+]
+
+_COMPUTE: dict[str, DType] = {
+    "float16": np.dtype(np.float32),
+    "bfloat16": np.dtype(np.float32),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+    "complex64": np.dtype(np.float32),
+    "complex128": np.dtype(np.float64),
+}
+_DTYPES = ", ".join(_COMPUTE)
+
+
+def compute_dtype(dtype: DType) -> DType:
+    """The real dtype that the kernels use for ``dtype``.
+
+    >>> compute_dtype(np.dtype(np.float16)), compute_dtype(np.dtype(np.complex128))
+    (dtype('float32'), dtype('float64'))
+    """
+    return _COMPUTE[dtype.name]
+
+
+def as_dtype(dtype: Any) -> DType:
+    """``dtype`` as a NumPy dtype that a layer can have, else a ``TypeError``.
+
+    >>> as_dtype("float16")
+    dtype('float16')
+    """
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError as error:
+            raise TypeError(
+                "dtype bfloat16 needs the package ml_dtypes: pip install 'fracstride[half]'"
+            ) from error
+        return np.dtype(ml_dtypes.bfloat16)
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be one of {_DTYPES}, got {dtype!r}") from None
+    if dtype is None or found.name not in _COMPUTE:
+        raise TypeError(f"dtype must be one of {_DTYPES}, got {dtype!r}")
+    return found.newbyteorder("=")
+
+
+def as_operands(dtype: DType | None = None, **operands: ArrayLike | None) -> list[Any]:
+    """The operands as arrays of one dtype in the machine's byte order; None stays None.
+
+    ``dtype`` is what it must be, if anything but the operands decides that. Numbers and lists have
+    no dtype of their own and take the others' (float64 where nobody has one). Raises ``TypeError``
+    naming the first operand whose dtype is not supported or not that of the ones before.
+
+    >>> [a.dtype.name for a in as_operands(input=[[1, 2]], weight=np.ones((1, 1, 3), "f4"))]
+    ['float32', 'float32']
+    """
+    arrays: dict[str, Any] = {}
+    decided_by = "the layer"
+    for name, operand in operands.items():
+        if operand is None or isinstance(operand, (list, tuple, int, float, complex)):
+            arrays[name] = operand
+            continue
+        array = np.asarray(operand)
+        if array.dtype.name not in _COMPUTE:
+            raise TypeError(f"{name} must be an array of {_DTYPES}, got dtype {array.dtype}")
+        if dtype is None:
+            dtype, decided_by = array.dtype.newbyteorder("="), name
+        elif array.dtype.name != dtype.name:
+            raise TypeError(
+                f"{name} must have the dtype of {decided_by}, {dtype}, got {array.dtype}"
+            )
+        arrays[name] = array if array.dtype.isnative else array.astype(dtype)
+    return [_from_numbers(name, a, dtype) for name, a in arrays.items()]
+
+
+def _from_numbers(name: str, operand: Any, dtype: DType | None) -> Any:
+    if operand is None or isinstance(operand, np.ndarray):
+        return operand
+    try:
+        array = np.asarray(operand)
+        if array.dtype.kind == "c" and (dtype is None or dtype.kind != "c"):
+            if dtype is not None:
+                raise TypeError("complex numbers")
+            return array.astype(np.complex128)
+        if array.dtype.kind not in "biufcV":
+            raise TypeError("not numbers")
+        return array.astype(np.float64 if dtype is None else dtype)
+    except (TypeError, ValueError):
+        wanted = "numbers" if dtype is None else f"numbers that fit {dtype}"
+        raise TypeError(f"{name} must be an array, or nested lists of {wanted}") from None
+
+
+def ready(array: Array) -> Array:
+    """The array itself where the kernels can read it in place, else a copy that they can."""
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array
+    size = array.itemsize
+    if array.flags.aligned and not any(stride % size for stride in array.strides):
+        return array
+    return np.ascontiguousarray(array)
+
+
+def round_to(array: Array, dtype: DType) -> Array:
+    """The array in a dtype of no more precision; what is too large becomes infinite, silently."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(dtype)
+
+
+def split_channels(x: Array, groups: int, dtype: DType) -> Array:
+    """``(B, C, L)`` in the kernels' dtype; a complex array as ``(B, 2*C, L)``, by group re, im."""
+    if x.dtype.kind != "c":
+        return x if x.dtype == dtype else x.astype(dtype)
+    batch, channels, length = x.shape
+    parts = np.empty((batch, groups, 2, channels // groups, length), dtype)
+    by_group = x.reshape(batch, groups, channels // groups, length)
+    parts[:, :, 0] = by_group.real
+    parts[:, :, 1] = by_group.imag
+    return parts.reshape(batch, 2 * channels, length)
+
+
+def join_channels(parts: Array, groups: int, dtype: DType) -> Array:
+    """The inverse of :func:`split_channels`, rounded to ``dtype``."""
+    if dtype.kind != "c":
+        return round_to(parts, dtype)
+    batch, channels, length = parts.shape
+    by_part = parts.reshape(batch, groups, 2, channels // (2 * groups), length)
+    x = np.empty((batch, groups, channels // (2 * groups), length), dtype)
+    x.real = by_part[:, :, 0]
+    x.imag = by_part[:, :, 1]
+    return x.reshape(batch, channels // 2, length)
+
+
+def split_weight(weight: Array, groups: int, dtype: DType) -> Array:
+    """``(C_in, C_out/g, k)`` in the kernels' dtype, contiguous; complex as the matrix above."""
+    if weight.dtype.kind != "c":
+        return np.ascontiguousarray(weight, dtype)
+    channels, out, taps = weight.shape
+    w = weight.reshape(groups, channels // groups, out, taps)
+    parts = np.empty((groups, 2, channels // groups, 2, out, taps), dtype)
+    parts[:, 0, :, 0] = w.real
+    parts[:, 0, :, 1] = w.imag
+    parts[:, 1, :, 0] = -w.imag
+    parts[:, 1, :, 1] = w.real
+    return parts.reshape(2 * channels, 2 * out, taps)
