@@ -39,8 +39,8 @@ Layer layer_of(i64 in_channels, i64 out_per_group, i64 kernel, i64 groups, i64 s
 
 template <class T>
 void bind_type(nb::module_& m, const char* name) {
-  nb::class_<PackedWeight<T>>(m, name)
-      .def_prop_ro("instruction_set", [](const PackedWeight<T>& w) { return w.isa.name; });
+  nb::class_<PackedWeight<T>>(m, name).def_prop_ro(
+      "instruction_set", [](const PackedWeight<T>& w) { return w.isa.name; });
 
   m.def(
       "pack",
@@ -83,10 +83,9 @@ void bind_type(nb::module_& m, const char* name) {
       [](const Array<const T>& input, const Array<const T>& grad_output,
          const Contiguous<T>& grad_weight, i64 groups, i64 stride, i64 dilation, i64 padding_left,
          int extension, const std::vector<i64>& intervals) {
-        const Layer layer = layer_of(static_cast<i64>(grad_weight.shape(0)),
-                                     static_cast<i64>(grad_weight.shape(1)),
-                                     static_cast<i64>(grad_weight.shape(2)), groups, stride,
-                                     dilation);
+        const Layer layer =
+            layer_of(static_cast<i64>(grad_weight.shape(0)), static_cast<i64>(grad_weight.shape(1)),
+                     static_cast<i64>(grad_weight.shape(2)), groups, stride, dilation);
         const i64 batch = static_cast<i64>(input.shape(0));
         nb::gil_scoped_release release;
         weight_grad<T>(layer, batch, signal(input), signal(grad_output), grad_weight.data(),

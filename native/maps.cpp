@@ -9,10 +9,10 @@
 namespace fracstride {
 namespace {
 
-constexpr i64 cache_line = 64;                  // bytes
-constexpr i64 block_bytes = 256 * 1024;         // packed frames of a block: a share of the L2 cache
-constexpr i64 most_tiles = 8;                   // of frames in one block
-constexpr i64 products_per_thread = 256 * 1024; // multiply-adds below which a thread costs more
+constexpr i64 cache_line = 64;           // bytes
+constexpr i64 block_bytes = 256 * 1024;  // packed frames of a block: a share of the L2 cache
+constexpr i64 most_tiles = 8;            // of frames in one block
+constexpr i64 products_per_thread = 256 * 1024;  // multiply-adds below which a thread costs more
 
 i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
 i64 round_up(i64 a, i64 b) { return divide_up(a, b) * b; }
@@ -62,8 +62,8 @@ template <class T>
 void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls) {
   double products = 0;
   for (const Call<T>& c : calls)
-    products += static_cast<double>(c.batch) * c.groups * c.frames * row_count(c.product) *
-                c.product.steps;
+    products +=
+        static_cast<double>(c.batch) * c.groups * c.frames * row_count(c.product) * c.product.steps;
   int threads = threads_for(products);
   std::vector<i64> units;
   i64 scratch = 0, most_units = 0;
@@ -90,8 +90,8 @@ template <class T>
 Scratch<T>::Scratch(i64 elements) {
   const auto bytes = static_cast<unsigned __int128>(std::max<i64>(elements, 1)) * sizeof(T);
   if (bytes > (std::size_t{1} << 62)) throw std::bad_alloc();
-  data_.reset(static_cast<T*>(::operator new(static_cast<std::size_t>(bytes),
-                                             std::align_val_t(cache_line))));
+  data_.reset(static_cast<T*>(
+      ::operator new(static_cast<std::size_t>(bytes), std::align_val_t(cache_line))));
 }
 
 template <class T>
@@ -106,8 +106,8 @@ PackedWeight<T>::PackedWeight(const T* weight, const Layer& layer_, Direction di
       isa(instruction_set()),
       plan((direction == Direction::forward ? plan_forward : plan_input_grad)(
           layer, kernels_of<T>(isa).panel_rows, kernels_of<T>(isa).lanes)),
-      finite(kernels_of<T>(isa).all_finite(weight, layer.groups * layer.in_channels *
-                                                       layer.out_channels * layer.kernel)),
+      finite(kernels_of<T>(isa).all_finite(
+          weight, layer.groups * layer.in_channels * layer.out_channels * layer.kernel)),
       // A vector of rows may be loaded past the last row of a filter that is used as it lies.
       packed_(layer.groups * plan.packed_group + kernels_of<T>(isa).panel_rows) {
   const Kernels<T>& kernels = kernels_of<T>(isa);
@@ -221,10 +221,11 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
   c.extension = extension;
 
   double frames = 0;
-  for (std::size_t i = 0; i + 1 < intervals.size(); i += 2) frames += static_cast<double>(intervals[i + 1] - intervals[i]);
+  for (std::size_t i = 0; i + 1 < intervals.size(); i += 2)
+    frames += static_cast<double>(intervals[i + 1] - intervals[i]);
   const i64 panels = divide_up(layer.out_channels * layer.kernel, kernels.grad_columns);
-  int threads = threads_for(frames * batch * layer.groups * layer.in_channels *
-                            layer.out_channels * layer.kernel);
+  int threads = threads_for(frames * batch * layer.groups * layer.in_channels * layer.out_channels *
+                            layer.kernel);
   c.row_block = 128;
   c.column_block = 8;
   const auto cut = [&] {
@@ -251,13 +252,13 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
   });
 }
 
-#define FS_MAPS(T)                                                                               \
-  template class Scratch<T>;                                                                     \
-  template class PackedWeight<T>;                                                                \
-  template void forward<T>(const PackedWeight<T>&, i64, const Signal<const T>&, const T*,        \
-                           const Signal<T>&, i64, int);                                          \
-  template void input_grad<T>(const PackedWeight<T>&, i64, const Signal<const T>&,               \
-                              const Signal<T>&, i64, i64);                                       \
+#define FS_MAPS(T)                                                                                \
+  template class Scratch<T>;                                                                      \
+  template class PackedWeight<T>;                                                                 \
+  template void forward<T>(const PackedWeight<T>&, i64, const Signal<const T>&, const T*,         \
+                           const Signal<T>&, i64, int);                                           \
+  template void input_grad<T>(const PackedWeight<T>&, i64, const Signal<const T>&,                \
+                              const Signal<T>&, i64, i64);                                        \
   template void weight_grad<T>(const Layer&, i64, const Signal<const T>&, const Signal<const T>&, \
                                T*, i64, int, const std::vector<i64>&);
 FS_MAPS(float)

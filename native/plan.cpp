@@ -15,7 +15,8 @@ i64 floor_div(i64 a, i64 b) { return a / b - (a % b != 0 && (a < 0) != (b < 0));
 void lay_out(Plan& plan, Product& product, i64 panel_rows, i64 lanes) {
   const i64 rows = row_count(product);
   product.steps = 0;
-  for (const Segment& s : product.segments) product.steps += s.axis.channels * s.axis.phases * s.shifts;
+  for (const Segment& s : product.segments)
+    product.steps += s.axis.channels * s.axis.phases * s.shifts;
   product.step_stride = std::min(panel_rows, (rows + lanes - 1) / lanes * lanes);
   product.panel_stride = product.steps * product.step_stride;
   product.packed_offset = plan.packed_group;

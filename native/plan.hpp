@@ -15,11 +15,11 @@ struct Layer {
 // m0 + stride', m0 + 2*stride', ... of every m0 < stride' (a phase) land on the same samples,
 // dilation' frames apart from each other (a shift).
 struct Taps {
-  i64 step;        // stride': from one tap of a phase to the next
-  i64 frames;      // dilation': frames per shift
-  i64 phases;      // phases that have a tap
-  i64 most;        // taps of phase 0, the most that any phase has
-  i64 most_phases; // phases with that many; the others have one less
+  i64 step;          // stride': from one tap of a phase to the next
+  i64 frames;        // dilation': frames per shift
+  i64 phases;        // phases that have a tap
+  i64 most;          // taps of phase 0, the most that any phase has
+  i64 most_phases;   // phases with that many; the others have one less
   bool all_samples;  // whether every sample is reached by some phase
 };
 

@@ -50,8 +50,8 @@ static void pack_block(const Call<T>& call, const Block<T>& block, T* packed) {
 // The sums again, one by one, for frames where some term is absent: a weight that is not finite
 // must not be multiplied by the zero that stands for a frame that does not exist.
 template <class T>
-static void sum_present(const Call<T>& call, const Block<T>& block, const T* panel, i64 rows,
-                        T* z, i64 z_row) {
+static void sum_present(const Call<T>& call, const Block<T>& block, const T* panel, i64 rows, T* z,
+                        i64 z_row) {
   const Product& p = call.product;
   const Signal<const T>& source = call.source;
   const T* group = source.data + block.entry * source.batch_stride +
@@ -71,8 +71,7 @@ static void sum_present(const Call<T>& call, const Block<T>& block, const T* pan
             const T* channel = group + (u / axis.phases) * source.channel_stride;
             i64 position = (block.first_frame + f) * at.frame + at.base +
                            (axis.first_phase + u % axis.phases) * at.phase_step;
-            for (i64 j = 0; j < segment.shifts;
-                 ++j, position += at.shift, w += p.step_stride)
+            for (i64 j = 0; j < segment.shifts; ++j, position += at.shift, w += p.step_stride)
               if (position >= 0 && position < source.length)
                 acc += *w * channel[position * source.position_stride];
           }
@@ -108,8 +107,8 @@ template <class T>
 static i64 scratch_elements(const Call<T>& call) {
   i64 rows = 0;
   for (const Segment& segment : call.product.segments)
-    rows += segment.axis.channels * segment.axis.phases *
-            (call.separate_shifts ? segment.shifts : 1);
+    rows +=
+        segment.axis.channels * segment.axis.phases * (call.separate_shifts ? segment.shifts : 1);
   constexpr i64 lanes = Vec<T>::lanes, width = panel_vectors * lanes;
   return rows * call.window + width * round_up(call.block_frames, lanes) + width * lanes;
 }
@@ -122,8 +121,8 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
   const i64 all_rows = p.rows.channels * p.rows.phases;
   const i64 panels = (all_rows + width - 1) / width;
   const i64 z_row = round_up(call.block_frames, lanes);
-  T* z = scratch;                  // Z[row][frame]
-  T* z_rest = z + width * z_row;   // Z[frame][row] of the last few frames
+  T* z = scratch;                 // Z[row][frame]
+  T* z_rest = z + width * z_row;  // Z[frame][row] of the last few frames
   T* frames = z_rest + width * lanes;
   const i64 frame_shift = call.separate_shifts ? call.window : p.shift_frames;
   const T* frames_at_shift_0 = frames + (call.separate_shifts ? 0 : window_back(p));
@@ -153,12 +152,12 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
     for (const Segment& segment : p.segments) {
       const i64 count = segment.axis.channels * segment.axis.phases;
       const i64 run = larger(1, run_steps / larger(segment.shifts, 1));
-      const i64 frame_channel =
-          call.separate_shifts ? segment.shifts * call.window : call.window;
+      const i64 frame_channel = call.separate_shifts ? segment.shifts * call.window : call.window;
       for (i64 u = 0; u < count; u += run) {
         const i64 channels = smaller(run, count - u);
         const T* x = frames_at_shift_0 + frame_base + u * frame_channel;
-        const Strides<T> along_strides{frame_channel, frame_shift, segment.shifts * p.step_stride, p.step_stride};
+        const Strides<T> along_strides{frame_channel, frame_shift, segment.shifts * p.step_stride,
+                                       p.step_stride};
         for (i64 f = 0; f < along; f += tile_vectors * lanes) {
           const i64 vectors = smaller(tile_vectors, (along - f) / lanes);
           for (i64 r = 0; r < rows; r += tile_rows)
@@ -166,8 +165,8 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
                 x + f, w + r, along_strides, channels, segment.shifts, z + r * z_row + f, z_row,
                 first);
         }
-        const Strides<T> rest_strides{segment.shifts * p.step_stride, p.step_stride,
-                                       frame_channel, frame_shift};
+        const Strides<T> rest_strides{segment.shifts * p.step_stride, p.step_stride, frame_channel,
+                                      frame_shift};
         for (i64 f = 0; f < rest; f += lane_frames)
           tiles<T>.by_size[smaller(lane_frames, rest - f) - 1][row_vectors - 1](
               w, x + along + f, rest_strides, channels, segment.shifts, z_rest + f * width, width,

@@ -9,11 +9,11 @@
 // products in the same order, so they give the same bits.
 
 #if FS_VECTOR_REGISTERS == 32
-static constexpr int tile_rows = 8;      // 8 x 3 accumulators, 3 vectors, 1-2 broadcasts: 29 of 32
-static constexpr int lane_frames = 12;   // 12 x 2 accumulators, 2 vectors, 1-2 broadcasts
+static constexpr int tile_rows = 8;     // 8 x 3 accumulators, 3 vectors, 1-2 broadcasts: 29 of 32
+static constexpr int lane_frames = 12;  // 12 x 2 accumulators, 2 vectors, 1-2 broadcasts
 #else
-static constexpr int tile_rows = 4;      // 4 x 3 + 3 + 1 = 16
-static constexpr int lane_frames = 6;    // 6 x 2 + 2 + 1 = 15
+static constexpr int tile_rows = 4;    // 4 x 3 + 3 + 1 = 16
+static constexpr int lane_frames = 6;  // 6 x 2 + 2 + 1 = 15
 #endif
 static constexpr int tile_vectors = 3;
 static constexpr int panel_vectors = 2;

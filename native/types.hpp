@@ -36,13 +36,13 @@ struct Segment {
 //     Z[row, t] = sum over (segment, u, j) of W[row, (u, j)] * X[u, t + j * shift_frames]
 // The forward map T and its input adjoint C are both of this form.
 struct Product {
-  Axis rows;             // per group
-  Segment segments[2];   // the second one may be empty
-  i64 steps;             // terms of one sum
-  i64 shift_frames;      // signed: -dilation' for T, +dilation' for C
-  i64 packed_offset;     // first element in the packed weights of one group
-  i64 panel_stride;      // elements from one panel of rows to the next
-  i64 step_stride;       // elements from one term (u, j) of the sum to the next
+  Axis rows;                                 // per group
+  Segment segments[2];                       // the second one may be empty
+  i64 steps;                                 // terms of one sum
+  i64 shift_frames;                          // signed: -dilation' for T, +dilation' for C
+  i64 packed_offset;                         // first element in the packed weights of one group
+  i64 panel_stride;                          // elements from one panel of rows to the next
+  i64 step_stride;                           // elements from one term (u, j) of the sum to the next
   i64 weight_row, weight_row_phase;          // strides in the weight, per row channel and phase
   i64 weight_channel, weight_channel_phase;  // per summed channel and phase
   i64 weight_shift;                          // per j
@@ -59,9 +59,9 @@ struct Signal {
 template <class T>
 struct Call {
   Product product;
-  const T* packed;        // weights of group 0
-  i64 packed_group;       // elements from one group to the next
-  const T* bias;          // or null
+  const T* packed;   // weights of group 0
+  i64 packed_group;  // elements from one group to the next
+  const T* bias;     // or null
   Signal<const T> source;
   Signal<T> target;
   Positions source_at, target_at;
@@ -69,16 +69,16 @@ struct Call {
   i64 source_channels, target_channels;  // per group
   i64 first_frame, frames;               // t runs over [first_frame, first_frame + frames)
   i64 block_frames, blocks;
-  i64 window;             // elements of one packed row
-  bool separate_shifts;   // one packed row per (u, j) instead of one per u
-  bool skip_absent;       // the weights are not all finite: 0 * w is not harmless
+  i64 window;            // elements of one packed row
+  bool separate_shifts;  // one packed row per (u, j) instead of one per u
+  bool skip_absent;      // the weights are not all finite: 0 * w is not harmless
   int extension;
 };
 
 template <class T>
 struct WeightGradCall {
   Signal<const T> input, grad_output;
-  T* grad_weight;  // (C_in, C_out/g, k), contiguous
+  T* grad_weight;                                // (C_in, C_out/g, k), contiguous
   i64 batch, groups, in_channels, out_channels;  // channels per group
   i64 kernel, stride, dilation, padding_left;
   const i64* intervals;  // pairs [start, stop) of frames

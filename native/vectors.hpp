@@ -32,9 +32,12 @@ static inline i64 round_up(i64 a, i64 b) { return (a + b - 1) / b * b; }
 template <class V>
 static inline V zip_low(V a, V b) {
   constexpr int n = sizeof(V) / sizeof(a[0]);
-  if constexpr (n == 2) return __builtin_shufflevector(a, b, 0, 2);
-  else if constexpr (n == 4) return __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  else if constexpr (n == 8) return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  if constexpr (n == 2)
+    return __builtin_shufflevector(a, b, 0, 2);
+  else if constexpr (n == 4)
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  else if constexpr (n == 8)
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
   else
     return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
@@ -43,9 +46,12 @@ static inline V zip_low(V a, V b) {
 template <class V>
 static inline V zip_high(V a, V b) {
   constexpr int n = sizeof(V) / sizeof(a[0]);
-  if constexpr (n == 2) return __builtin_shufflevector(a, b, 1, 3);
-  else if constexpr (n == 4) return __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  else if constexpr (n == 8) return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  if constexpr (n == 2)
+    return __builtin_shufflevector(a, b, 1, 3);
+  else if constexpr (n == 4)
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  else if constexpr (n == 8)
+    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
   else
     return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
                                    31);

@@ -89,8 +89,8 @@ static bool pack_rows(const WeightGradCall<T>& call, const T* group, i64 count, 
 // One run, one by one, where a frame that is not finite meets a sample that does not exist.
 template <class T>
 static void add_present(const WeightGradCall<T>& call, const T* rows, const T* columns,
-                        i64 row_count, i64 first_column, i64 column_count, i64 t0, i64 frames,
-                        T* z, bool first) {
+                        i64 row_count, i64 first_column, i64 column_count, i64 t0, i64 frames, T* z,
+                        bool first) {
   constexpr i64 width = grad_width<T>();
   for (i64 i = 0; i < row_count; ++i)
     for (i64 col = 0; col < column_count; ++col) {
@@ -130,10 +130,10 @@ static void weight_grad_unit(const WeightGradCall<T>& call, i64 unit, const Grad
       for (i64 t0 = call.intervals[2 * k]; t0 < stop; t0 += run_steps) {
         const i64 frames = smaller(run_steps, stop - t0);
         const bool finite = pack_rows(call, x, rows, t0, frames, s.rows);
-        const bool inside = first_position(call, t0) >= 0 &&
-                            first_position(call, t0 + frames - 1) +
-                                    (call.kernel - 1) * call.dilation <
-                                call.grad_output.length;
+        const bool inside =
+            first_position(call, t0) >= 0 &&
+            first_position(call, t0 + frames - 1) + (call.kernel - 1) * call.dilation <
+                call.grad_output.length;
         for (i64 panel = 0; panel < panels; ++panel) {
           const i64 column = (first_panel + panel) * width;
           const i64 columns = smaller(width, all_columns - column);
@@ -159,8 +159,7 @@ static void weight_grad_unit(const WeightGradCall<T>& call, i64 unit, const Grad
     const i64 columns = smaller(width, all_columns - column);
     for (i64 i = 0; i < rows; ++i)
       for (i64 col = 0; col < columns; ++col)
-        out[i * all_columns + column + col] =
-            first ? T(0) : s.z[panel * z_panel + i * width + col];
+        out[i * all_columns + column + col] = first ? T(0) : s.z[panel * z_panel + i * width + col];
   }
 }
 

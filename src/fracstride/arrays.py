@@ -63,24 +63,26 @@ def as_dtype(dtype: Any) -> DType:
             raise TypeError(
                 "dtype bfloat16 needs the package ml_dtypes: pip install 'fracstride[half]'"
             ) from error
-        return np.dtype(ml_dtypes.bfloat16)
+        bfloat16: DType = np.dtype(ml_dtypes.bfloat16)
+        return bfloat16
     try:
-        found = np.dtype(dtype)
+        found: DType = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"dtype must be one of {_DTYPES}, got {dtype!r}") from None
     if dtype is None or found.name not in _COMPUTE:
         raise TypeError(f"dtype must be one of {_DTYPES}, got {dtype!r}")
-    return found.newbyteorder("=")
+    native: DType = found.newbyteorder("=")
+    return native
 
 
-def as_operands(dtype: DType | None = None, **operands: ArrayLike | None) -> list[Any]:
+def as_operands(dtype: DType | None, /, **operands: ArrayLike | None) -> list[Any]:
     """The operands as arrays of one dtype in the machine's byte order; None stays None.
 
     ``dtype`` is what it must be, if anything but the operands decides that. Numbers and lists have
     no dtype of their own and take the others' (float64 where nobody has one). Raises ``TypeError``
     naming the first operand whose dtype is not supported or not that of the ones before.
 
-    >>> [a.dtype.name for a in as_operands(input=[[1, 2]], weight=np.ones((1, 1, 3), "f4"))]
+    >>> [a.dtype.name for a in as_operands(None, input=[[1, 2]], weight=np.ones((1, 1, 3), "f4"))]
     ['float32', 'float32']
     """
     arrays: dict[str, Any] = {}

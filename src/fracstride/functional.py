@@ -120,7 +120,7 @@ def conv_transpose1d(
     >>> conv_transpose1d([[1.0, 2.0, 3.0]], [[[1.0, 1.0]]], padding=(1, 0), padding_mode="circular")
     array([[3., 5., 4.]])
     """
-    x, w, b = as_operands(input=input, weight=weight, bias=bias)
+    x, w, b = as_operands(None, input=input, weight=weight, bias=bias)
     check_weight(w)
     geometry = geometry_of(w.shape[2], stride, padding, output_padding, dilation, padding_mode)
     groups = check_groups(groups, in_channels=w.shape[0])
@@ -128,8 +128,7 @@ def conv_transpose1d(
         check_bias(b, w.shape[1] * groups)
     checked = _check_call(x, w.shape[0], w.shape[1] * groups, geometry, output_size)
     target = None if out is None else _check_out(out, checked.shape, x.dtype, (x, w, b))
-    y = _forward(x, pack_weight(w, geometry, groups), b, geometry, checked, target)
-    return y if out is None else out
+    return _forward(x, pack_weight(w, geometry, groups), b, geometry, checked, target)
 
 
 def apply_packed(
@@ -178,7 +177,7 @@ def conv_transpose1d_input_grad(
     >>> conv_transpose1d_input_grad([[1.0, 10.0, 2.0, 20.0]], [[[1.0, 1.0]]], 2, stride=2)
     array([[11., 22.]])
     """
-    gy, w = as_operands(grad_output=grad_output, weight=weight)
+    gy, w = as_operands(None, grad_output=grad_output, weight=weight)
     check_weight(w)
     geometry = geometry_of(w.shape[2], stride, padding, output_padding, dilation, padding_mode)
     groups = check_groups(groups, in_channels=w.shape[0])
@@ -240,7 +239,7 @@ def conv_transpose1d_weight_grad(
     >>> conv_transpose1d_weight_grad([[1.0, 2.0]], [[1.0, 10.0, 3.0, 30.0]], 2, stride=2)
     array([[[ 7., 70.]]])
     """
-    x, gy = as_operands(input=input, grad_output=grad_output)
+    x, gy = as_operands(None, input=input, grad_output=grad_output)
     geometry = geometry_of(kernel_size, stride, padding, output_padding, dilation, padding_mode)
     _check_rank("input", x)
     _check_rank("grad_output", gy)
@@ -275,7 +274,8 @@ def conv_transpose1d_weight_grad(
     with np.errstate(invalid="ignore", over="ignore"):
         result.real = parts[:, 0, :, 0] - parts[:, 1, :, 1]
         result.imag = parts[:, 0, :, 1] + parts[:, 1, :, 0]
-    return result.reshape(x.shape[-2], *result.shape[2:])
+    joined: Array = result.reshape(x.shape[-2], *result.shape[2:])
+    return joined
 
 
 def conv1d_adjoint(
@@ -313,10 +313,11 @@ def conv1d_adjoint(
 
     >>> conv1d_adjoint([[1.0, 0.0, 0.0]], [[[1.0, 10.0]]], 3, padding=(1, 0))
     array([[10.,  0.,  0.]])
-    >>> conv1d_adjoint([[1.0, 0.0, 0.0]], [[[1.0, 10.0]]], 3, padding=(1, 0), padding_mode="circular")
+    >>> w = [[[1.0, 10.0]]]
+    >>> conv1d_adjoint([[1.0, 0.0, 0.0]], w, 3, padding=(1, 0), padding_mode="circular")
     array([[10.,  0.,  1.]])
     """
-    gy, w = as_operands(grad_output=grad_output, weight=weight)
+    gy, w = as_operands(None, grad_output=grad_output, weight=weight)
     check_weight(w)
     bare = geometry_of(w.shape[2], stride, 0, 0, dilation, padding_mode)
     left, right = conv1d_padding(padding, bare.kernel_size, bare.stride, bare.dilation)
@@ -422,7 +423,7 @@ def _overlap(a: Array, b: Array) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return np.shares_memory(a, b, max_work=_OVERLAP_WORK)
+        return np.shares_memory(a, b, _OVERLAP_WORK)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
 
@@ -444,17 +445,17 @@ def _forward(
     call: _Call,
     out: Array | None,
 ) -> Array:
-    real, groups = compute_dtype(x.dtype), packed.groups
+    real, groups, is_complex = compute_dtype(x.dtype), packed.groups, x.dtype.kind == "c"
     source = ready(split_channels(_batched(x), groups, real))
     if bias is not None:
-        bias = split_channels(bias[None, :, None], groups, real)
-        bias = np.ascontiguousarray(bias.reshape(-1))
-    is_real = x.dtype == real
-    if is_real and out is not None and _kernel_can_write(out):
+        split = split_channels(bias[None, :, None], groups, real)
+        bias = np.ascontiguousarray(split.reshape(-1))
+    in_place = out is not None and x.dtype == real and _kernel_can_write(out)
+    if out is not None and in_place:
         target = _batched(out)
     else:
-        parts = 1 if x.dtype.kind != "c" else 2
-        target = np.empty((source.shape[0], parts * packed.out_channels, call.output_length), real)
+        channels = packed.out_channels * (2 if is_complex else 1)
+        target = np.empty((source.shape[0], channels, call.output_length), real)
     native.forward(
         packed.native,
         source,
@@ -463,13 +464,12 @@ def _forward(
         geometry.padding_left,
         _EXTENSION[geometry.padding_mode],
     )
-    if is_real and out is None:
-        return _like(x, target)
+    if out is not None and in_place:
+        return out
     result = _like(x, join_channels(target, groups, x.dtype))
     if out is None:
         return result
-    if not (is_real and np.shares_memory(out, target, max_work=1)):
-        out[...] = result
+    out[...] = result
     return out
 
 

@@ -474,9 +474,9 @@ def conv1d_output_length(
 
 
 def conv1d_geometry(
-    kernel_size: int,
+    kernel_size: Any,
     padding: int | Sequence[int] | str = 0,
-    dilation: int = 1,
+    dilation: Any = 1,
     padding_mode: str = "zeros",
 ) -> Geometry:
     """The transposed convolution that a stride-1 *Conv1d* is, with taps flipped, channels swapped.

@@ -71,9 +71,7 @@ class ConvTranspose1d:
         dtype: DTypeLike = np.float32,
         rng: Any = None,
     ) -> None:
-        geometry = geometry_of(
-            kernel_size, stride, padding, output_padding, dilation, padding_mode
-        )
+        geometry = geometry_of(kernel_size, stride, padding, output_padding, dilation, padding_mode)
         in_channels = as_size("in_channels", in_channels, 1)
         out_channels = as_size("out_channels", out_channels, 1)
         groups = check_groups(groups, in_channels=in_channels, out_channels=out_channels)
@@ -104,7 +102,7 @@ class ConvTranspose1d:
         >>> ConvTranspose1d.from_weights(np.ones((1, 1, 2)), stride=2)(np.array([[1.0, 2.0]]))
         array([[1., 1., 2., 2.]])
         """
-        w, b = as_operands(weight=weight, bias=bias)
+        w, b = as_operands(None, weight=weight, bias=bias)
         check_weight(w)
         geometry = geometry_of(w.shape[2], stride, padding, output_padding, dilation, padding_mode)
         return cls._from(geometry, groups, w, b)
@@ -135,7 +133,7 @@ class ConvTranspose1d:
         >>> edges(np.array([[1.0, 3.0, 6.0]]))
         array([[1., 2., 3.]])
         """
-        w, b = as_operands(weight=weight, bias=bias)
+        w, b = as_operands(None, weight=weight, bias=bias)
         if w.ndim != 3 or 0 in w.shape:
             raise ValueError(
                 "weight of a Conv1d must have the shape (C_out, C_in/groups, k) with no size 0, "
@@ -160,9 +158,7 @@ class ConvTranspose1d:
         layer._set_up(geometry, count, weight, bias)
         return layer
 
-    def _set_up(
-        self, geometry: Geometry, groups: int, weight: Array, bias: Array | None
-    ) -> None:
+    def _set_up(self, geometry: Geometry, groups: int, weight: Array, bias: Array | None) -> None:
         self.geometry = geometry
         self.groups = groups
         self.dtype: DType = weight.dtype
@@ -188,7 +184,8 @@ class ConvTranspose1d:
         Assignment copies, and rounds to the layer's dtype. Writing into the array would leave the
         packed form behind, so it raises.
         """
-        return self._weight.view()
+        view: Array = self._weight.view()
+        return view
 
     @weight.setter
     def weight(self, value: ArrayLike) -> None:
@@ -212,9 +209,7 @@ class ConvTranspose1d:
         check_bias(array, self.out_channels)
         self._bias = _frozen(array)
 
-    def __call__(
-        self, input: ArrayLike, output_size: int | Sequence[int] | None = None
-    ) -> Array:
+    def __call__(self, input: ArrayLike, output_size: int | Sequence[int] | None = None) -> Array:
         """The output ``(B, C_out, L_out)`` of an input ``(B, C_in, L)``, or both without ``B``.
 
         ``output_size`` is the wanted ``L_out``, in place of the layer's output padding.
@@ -253,9 +248,7 @@ class ConvTranspose1d:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _uniform(
-    rng: np.random.Generator, bound: float, shape: tuple[int, ...], dtype: DType
-) -> Array:
+def _uniform(rng: np.random.Generator, bound: float, shape: tuple[int, ...], dtype: DType) -> Array:
     if dtype.kind != "c":
         return rng.uniform(-bound, bound, shape).astype(dtype)
     part = bound / 2**0.5
@@ -264,7 +257,7 @@ def _uniform(
 
 
 def _cast(name: str, value: ArrayLike, dtype: DType) -> Array:
-    (array,) = as_operands(**{name: value})
+    (array,) = as_operands(None, **{name: value})
     if array.dtype.kind == "c" and dtype.kind != "c":
         raise TypeError(f"{name} must be real for a layer of {dtype}, got {array.dtype}")
     return np.asarray(array, dtype)

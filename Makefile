@@ -1,0 +1,79 @@
+# Plain `make` lists the commands. Each sets up what it needs in .venv and installs the package from
+# source into it, again only when a source has changed.
+
+PYTHON ?= python3
+VENV ?= .venv
+CASES ?= 5000
+SANITIZE_EXAMPLES ?= 100
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SANITIZE_VENV := $(VENV)-sanitize
+CXX ?= g++
+
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
+           $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
+
+.PHONY: help demo test lint format fuzz bench sanitize wheel clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: $(VENV)/.demo ## a real vocoder speaks through the layer: writes demo.wav
+	$(BIN)/python examples/speak.py
+
+test: $(VENV)/.test ## the whole test suite
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.lint ## ruff, mypy --strict, clang-format
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror native/*.cpp native/*.hpp
+
+format: $(VENV)/.lint ## let ruff and clang-format do what they can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i native/*.cpp native/*.hpp
+
+fuzz: $(VENV)/.check ## CASES=5000 random layers against the definition
+	$(BIN)/python tests/fuzz.py --cases $(CASES)
+
+bench: $(VENV)/.bench ## float32 forward against torch and ONNX Runtime, a table of ratios
+	$(BIN)/python benchmarks/bench.py
+
+# The interpreter is not built with the sanitizers, so their runtime is loaded before it. Leaks are
+# not looked for: CPython keeps what it has until it ends.
+sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer and UBSan
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	FRACSTRIDE_TEST_EXAMPLES=$(SANITIZE_EXAMPLES) \
+	$(SANITIZE_VENV)/bin/python -m pytest -q -p no:cacheprovider \
+	  tests/test_against_reference.py tests/test_invariances.py
+
+wheel: $(VENV)/.venv ## a wheel in dist/
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) $(SANITIZE_VENV) build dist demo.wav .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+%/.venv:
+	$(PYTHON) -m venv $*
+	touch $@
+
+$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(SOURCES)
+	$(PIP) install -q -c constraints.txt '.[$*]'
+	touch $@
+
+# The linters need the packages whose types they read, not the package itself.
+$(VENV)/.lint: $(VENV)/.venv pyproject.toml constraints.txt
+	$(PIP) install -q -c constraints.txt $$($(BIN)/python -c \
+	  "import re; t = open('pyproject.toml').read(); \
+	  print(*re.findall(r'\"([^\"]+)\"', re.search(r'^lint = (.*)', t, re.M)[1]))")
+	touch $@
+
+$(SANITIZE_VENV)/.check: $(SANITIZE_VENV)/.venv $(SOURCES)
+	$(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt \
+	  -C cmake.define.FRACSTRIDE_SANITIZE=ON -C build-dir=build/sanitize '.[check]'
+	touch $@

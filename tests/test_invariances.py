@@ -1,0 +1,160 @@
+"""What must not change a single bit: threads, batch, layout, prefix, run, function or layer."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import LAYOUTS, Case, cases, laid_out
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import fracstride as fs
+from fracstride.geometry import PADDING_MODES, Geometry
+
+EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "150"))
+random_layers = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+# Large enough for several threads, blocks and panels; every kind of path.
+LAYERS = {
+    "dense": (dict(kernel_size=16, stride=8, padding=4), 96, 64, 1, 150),
+    "stride 1": (dict(kernel_size=7, dilation=3, padding=9), 64, 64, 1, 700),
+    "unequal taps": (dict(kernel_size=11, stride=5, padding=3), 64, 48, 1, 200),
+    "grouped": (dict(kernel_size=8, stride=4, padding=2), 64, 64, 8, 400),
+    "depthwise": (dict(kernel_size=12, stride=2, padding=5), 64, 64, 64, 900),
+    "dilated": (dict(kernel_size=5, stride=2, padding=2, dilation=3), 48, 40, 1, 500),
+    "one output": (dict(kernel_size=16, stride=8), 256, 1, 1, 800),
+    "many taps": (dict(kernel_size=128, stride=32), 40, 8, 1, 120),
+    "one tap": (dict(kernel_size=1, stride=3), 200, 100, 1, 300),
+}
+
+
+def same_bits(a: Any, b: Any) -> None:
+    assert a.dtype == b.dtype
+    assert a.shape == b.shape
+    unsigned = f"u{a.dtype.itemsize // (2 if a.dtype.kind == 'c' else 1)}"
+    np.testing.assert_array_equal(
+        np.ascontiguousarray(a).view(unsigned), np.ascontiguousarray(b).view(unsigned)
+    )
+
+
+def operands(name: str, mode: str, batch: int = 3) -> tuple[Any, ...]:
+    sizes, in_channels, out_channels, groups, length = LAYERS[name]
+    rng = np.random.default_rng(7)
+    geometry = Geometry(**sizes, padding_mode=mode)
+    x = rng.standard_normal((batch, in_channels, length)).astype(np.float32)
+    w = rng.standard_normal((in_channels, out_channels // groups, geometry.kernel_size))
+    gy = rng.standard_normal((batch, out_channels, geometry.output_length(length)))
+    b = rng.standard_normal(out_channels).astype(np.float32)
+    options = {**sizes, "groups": groups, "padding_mode": mode}
+    del options["kernel_size"]
+    return x, w.astype(np.float32), b, gy.astype(np.float32), geometry, options
+
+
+def all_three(x: Any, w: Any, b: Any, gy: Any, options: dict[str, Any]) -> list[Any]:
+    return [
+        fs.conv_transpose1d(x, w, b, **options),
+        fs.conv_transpose1d_input_grad(gy, w, x.shape[-1], **options),
+        fs.conv_transpose1d_weight_grad(x, gy, w.shape[-1], **options),
+    ]
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_threads_and_runs(name: str, mode: str) -> None:
+    x, w, b, gy, _, options = operands(name, mode)
+    fs.set_num_threads(1)
+    alone = all_three(x, w, b, gy, options)
+    for threads in (1, 2, 3, 7):
+        fs.set_num_threads(threads)
+        for one, many in zip(alone, all_three(x, w, b, gy, options), strict=True):
+            same_bits(many, one)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_position_in_the_batch(name: str, mode: str) -> None:
+    x, w, b, gy, _, options = operands(name, mode)
+    y = fs.conv_transpose1d(x, w, b, **options)
+    gx = fs.conv_transpose1d_input_grad(gy, w, x.shape[-1], **options)
+    for i in range(len(x)):
+        same_bits(y[i], fs.conv_transpose1d(x[i], w, b, **options))
+        same_bits(gx[i], fs.conv_transpose1d_input_grad(gy[i], w, x.shape[-1], **options))
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("mode", [mode for mode in PADDING_MODES if mode != "circular"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_prefix(name: str, mode: str) -> None:
+    x, w, b, _, geometry, options = operands(name, mode, batch=1)
+    whole = fs.conv_transpose1d(x, w, b, **options)
+    for length in (1, 2, 5, 16, 17, 50, 64, 100, x.shape[-1] - 1):
+        if mode == "reflect" and length <= geometry.extension_left:
+            continue
+        final = length * geometry.stride - geometry.padding_left
+        if final <= 0:
+            continue
+        y = fs.conv_transpose1d(x[..., :length], w, b, **options)
+        final = min(final, y.shape[-1])
+        same_bits(y[..., :final], whole[..., :final])
+
+
+@pytest.mark.usefixtures("isa")
+@random_layers
+@given(cases(), st.sampled_from(LAYOUTS))
+def test_layout(case: Case, layout: str) -> None:
+    plain = [laid_out(np.array(a), "contiguous") for a in (case.x, case.w, case.gy)]
+    plain = [a.astype(case.dtype) for a in plain]
+    x, w, gy = (laid_out(a, layout) for a in plain)
+    expected = all_three(plain[0], plain[1], case.b, plain[2], case.options)
+    for got, wanted in zip(all_three(x, w, case.b, gy, case.options), expected, strict=True):
+        same_bits(got, wanted)
+
+
+@pytest.mark.usefixtures("isa")
+@random_layers
+@given(cases(), st.sampled_from(LAYOUTS))
+def test_function_layer_and_out(case: Case, layout: str) -> None:
+    y = fs.conv_transpose1d(case.x, case.w, case.b, **case.options)
+    layer = fs.ConvTranspose1d.from_weights(case.w, case.b, **case.options)
+    same_bits(layer(case.x), y)
+    same_bits(layer(case.x), y)
+    out = laid_out(np.full(y.shape, 9, y.dtype), layout)
+    assert fs.conv_transpose1d(case.x, case.w, case.b, **case.options, out=out) is out
+    same_bits(out.astype(y.dtype), y)
+
+
+@pytest.mark.usefixtures("isa")
+@random_layers
+@given(cases(dtype=np.dtype(np.float32)), st.integers(1, 400), st.sampled_from([0.0, -0.0, np.nan]))
+def test_what_surrounds_a_signal(case: Case, more: int, other: float) -> None:
+    # The same frames inside a longer signal, with a NaN or signed zeros behind them, and with NaN
+    # among the weights: samples that only see the shared frames keep their bits.
+    g = case.geometry
+    assume(case.x.size and g.padding_mode in ("zeros", "replicate"))
+    x = np.array(case.x, np.float32)
+    tail = np.full((*x.shape[:-1], more), other, np.float32)
+    final = min(case.length * g.stride - g.padding_left, case.output_length)
+    assume(final > 0)
+    for w in (case.w, np.where(np.abs(case.w) > 1, np.nan, case.w).astype(np.float32)):
+        short = fs.conv_transpose1d(x, w, None, **case.options)
+        long = fs.conv_transpose1d(np.concatenate([x, tail], -1), w, None, **case.options)
+        same_bits(np.nan_to_num(long[..., :final]), np.nan_to_num(short[..., :final]))
+
+
+def test_underflow_leaves_the_same_zero_everywhere() -> None:
+    # Products that underflow to -0: adding an absent term must not tell them apart.
+    tiny = np.float32(1e-30)
+    w = np.full((4, 3, 6), -tiny)
+    x = np.full((4, 200), tiny)
+    for padding in range(4):
+        y = fs.conv_transpose1d(x, w, stride=2, padding=padding)
+        assert not np.signbit(y).any()
