@@ -38,7 +38,7 @@ static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 chan
       for (int v = 0; v < NV; ++v) x[v] = load(vector + v * lanes);
 #pragma GCC unroll 16
       for (int b = 0; b < NB; ++b) {
-        const V w = V{} + bcast[b];
+        const V w = bcast[b] - V{};  // a broadcast: x - 0 is x, bit for bit
 #pragma GCC unroll 4
         for (int v = 0; v < NV; ++v) acc[b][v] += w * x[v];
       }
