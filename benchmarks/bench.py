@@ -1,0 +1,227 @@
+"""How fast is a layer, beside other libraries? ``python benchmarks/bench.py --help``.
+
+Every candidate's output is checked against float64 before it is timed. The ratios are times of a
+peer over ours, above 1 where ours is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+import layers
+import numpy as np
+import timing
+from layers import Layer, Problem
+from peers import CANDIDATES
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from timing import Spread
+
+import fracstride as fs
+
+BUSY = 0.5  # load average from which a warning is due
+OURS, *PEERS = (candidate.name for candidate in CANDIDATES)
+
+
+@dataclass
+class Result:
+    """What was found for one layer, by the names of the candidates."""
+
+    layer: Layer
+    errors: dict[str, float] = field(default_factory=dict)  # see Problem.error
+    rounds: int = 0
+    seconds: dict[str, Spread] = field(default_factory=dict)  # per call; not of wrong candidates
+    ratios: dict[str, Spread] = field(default_factory=dict)  # peer / ours
+
+    @property
+    def wrong(self) -> list[str]:
+        """Candidates whose output is not that of the layer."""
+        return [name for name, error in self.errors.items() if not error <= layers.TOLERANCE]
+
+    @property
+    def gflops(self) -> float | None:
+        """Ours, in 1e9 operations per second."""
+        if OURS not in self.seconds:
+            return None
+        return self.layer.flops / self.seconds[OURS].median / 1e9
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON has it."""
+        return {**asdict(self), "wrong": self.wrong, "gflops": self.gflops}
+
+
+def run(layer: Layer, threads: int, seconds: float | None) -> Result:
+    """Check all candidates on a layer; time the right ones unless ``seconds`` is None."""
+    problem, result = Problem(layer), Result(layer)
+    candidates = {c.name: c(problem, threads) for c in CANDIDATES}
+    for name, candidate in candidates.items():
+        result.errors[name] = problem.error(candidate.output())
+    if seconds is None:
+        return result
+    right = {name: c for name, c in candidates.items() if name not in result.wrong}
+    times = timing.measure(list(right.values()), seconds)
+    column = dict(zip(right, times.T, strict=True))
+    result.rounds = len(times)
+    result.seconds = {name: Spread.of(column[name]) for name in right}
+    if OURS in right:
+        ratios = {name: column[name] / column[OURS] for name in PEERS if name in right}
+        result.ratios = {name: Spread.of(ratio) for name, ratio in ratios.items()}
+    return result
+
+
+def mean_ratios(results: list[Result]) -> dict[str, float]:
+    """Geometric means over the layers, by peer."""
+    ratios = {p: [r.ratios[p].median for r in results if p in r.ratios] for p in PEERS}
+    return {peer: geometric_mean(values) for peer, values in ratios.items() if values}
+
+
+def speed_table(results: list[Result]) -> Table:
+    """A row per layer: milliseconds of each candidate, ratios, our GFLOP/s."""
+    table = Table(title="One forward pass: milliseconds, and times of peers over ours (quartiles)")
+    table.add_column("layer")
+    for name in (OURS, *PEERS, *(f"{peer} / ours" for peer in PEERS), "GFLOP/s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for r in results:
+        times = [_time(r, name, 1e3) for name in (OURS, *PEERS)]
+        rate = "" if r.gflops is None else f"{r.gflops:.1f}"
+        table.add_row(r.layer.name, *times, *(_ratio(r, peer) for peer in PEERS), rate)
+    table.add_section()
+    means = mean_ratios(results)
+    shown = (f"{means[peer]:.2f}" if peer in means else "" for peer in PEERS)
+    table.add_row("geometric mean", *[""] * len(CANDIDATES), *shown, "", style="bold")
+    return table
+
+
+def tiny_table(result: Result) -> Table:
+    """What a call costs that has next to nothing to compute."""
+    table = Table(title="A tiny call (1 to 1 channel, 4 frames)")
+    table.add_column("")
+    table.add_column("microseconds", justify="right")
+    table.add_column("/ ours", justify="right")
+    for name in (OURS, *PEERS):
+        table.add_row(name, _time(result, name, 1e6), _ratio(result, name))
+    return table
+
+
+def check_table(results: list[Result]) -> Table:
+    """How far each output is from float64."""
+    table = Table(
+        title="Largest error in float32 epsilons of the sum |x| |w| + |bias|"
+        f" (right up to {layers.TOLERANCE:g})"
+    )
+    table.add_column("layer")
+    for name in (OURS, *PEERS):
+        table.add_column(name, justify="right")
+    for r in results:
+        errors = [
+            f"[bold red]{error:.3g} wrong" if name in r.wrong else f"{error:.2f}"
+            for name, error in r.errors.items()
+        ]
+        table.add_row(r.layer.name, *errors)
+    return table
+
+
+def _time(result: Result, name: str, unit: float) -> str:
+    if name in result.wrong:
+        return "[bold red]wrong"
+    return f"{result.seconds[name].median * unit:.3f}"
+
+
+def _ratio(result: Result, name: str) -> str:
+    if name not in result.ratios:
+        return ""
+    r = result.ratios[name]
+    shown = f"{r.median:.2f} [dim]({r.low:.2f}-{r.high:.2f})[/dim]"
+    return f"[red]{shown}[/red]" if r.median < 1 else shown
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layers", nargs="+", default=[], metavar="NAME", help="only these")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="for every candidate")
+    parser.add_argument("--seconds", type=float, default=60, help="for the whole run, about")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    parser.add_argument("--check-only", action="store_true", help="compare outputs, time nothing")
+    arguments = parser.parse_args()
+    try:
+        arguments.layers = layers.load(arguments.layers)
+        arguments.cores = timing.pin(arguments.threads)
+    except ValueError as error:
+        parser.error(str(error))
+    return arguments
+
+
+def main() -> int:
+    """Run the benchmark; 1 if an output was wrong."""
+    arguments = parse_arguments()
+    end = time.perf_counter() + arguments.seconds
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    about = {
+        "versions": {
+            **{c.package: c.version() for c in CANDIDATES},
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "isa": fs.config()["isa"],
+        "threads": arguments.threads,
+        "cores": arguments.cores,
+        "load": load,  # of the last minute, before this run
+        "dtype": "float32",
+    }
+    console.print(", ".join(f"{name} {v}" for name, v in about["versions"].items()))
+    console.print(
+        f"float32, {about['isa']}, threads: {arguments.threads}"
+        f" on cores {', '.join(map(str, arguments.cores)) or 'of the system’s choice'}"
+    )
+    if load > BUSY and not arguments.check_only:
+        console.print(f"[yellow]The machine is busy (load {load:.1f}): expect noise.")
+    results: list[Result] = []
+    todo = [*arguments.layers, layers.TINY]
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    # Refreshed between layers and never from a thread, which would take time from what is timed.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
+        task = progress.add_task("", total=len(todo))
+        for i, layer in enumerate(todo):
+            progress.update(task, description=layer.name, completed=i, refresh=True)
+            share = (end - time.perf_counter()) / (len(todo) - i)
+            seconds = None if arguments.check_only else share
+            results.append(run(layer, arguments.threads, seconds))
+    if arguments.check_only:
+        console.print(check_table(results))
+    else:
+        *large, tiny = results
+        console.print(speed_table(large), tiny_table(tiny))
+        for peer in PEERS:
+            slower = [r for r in large if peer in r.ratios and r.ratios[peer].median < 1]
+            names = ", ".join(f"{r.layer.name} ({r.ratios[peer].median:.2f})" for r in slower)
+            console.print(
+                f"slower than {peer} on: {names or 'no layer'}", highlight=False, soft_wrap=True
+            )
+    wrong = [f"{name} on {r.layer.name}" for r in results for name in r.wrong]
+    if wrong:
+        console.print(f"[bold red]wrong: {', '.join(wrong)}")
+    if arguments.json:
+        numbers = {**about, "layers": [r.as_json() for r in results]}
+        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
