@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -29,7 +29,7 @@ from timing import Spread
 
 import fracstride as fs
 
-BUSY = 0.5  # load average from which a warning is due
+BUSY = 0.05  # share of the cores' time that goes elsewhere from which a warning is due
 OURS, *PEERS = (candidate.name for candidate in CANDIDATES)
 
 
@@ -57,7 +57,8 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
-        return {**asdict(self), "wrong": self.wrong, "gflops": self.gflops}
+        errors = {name: e if isfinite(e) else str(e) for name, e in self.errors.items()}
+        return {**asdict(self), "errors": errors, "wrong": self.wrong, "gflops": self.gflops}
 
 
 def run(layer: Layer, threads: int, seconds: float | None) -> Result:
@@ -66,9 +67,9 @@ def run(layer: Layer, threads: int, seconds: float | None) -> Result:
     candidates = {c.name: c(problem, threads) for c in CANDIDATES}
     for name, candidate in candidates.items():
         result.errors[name] = problem.error(candidate.output())
-    if seconds is None:
-        return result
     right = {name: c for name, c in candidates.items() if name not in result.wrong}
+    if seconds is None or not right:
+        return result
     times = timing.measure(list(right.values()), seconds)
     column = dict(zip(right, times.T, strict=True))
     result.rounds = len(times)
@@ -145,6 +146,13 @@ def _ratio(result: Result, name: str) -> str:
     return f"[red]{shown}[/red]" if r.median < 1 else shown
 
 
+def slower(results: list[Result], peer: str) -> str:
+    """Say on which layers the peer wins."""
+    lost = [r for r in results if peer in r.ratios and r.ratios[peer].median < 1]
+    names = ", ".join(f"{r.layer.name} ({r.ratios[peer].median:.2f})" for r in lost)
+    return f"slower than {peer} on: {names or 'no layer'}"
+
+
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -165,9 +173,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the benchmark; 1 if an output was wrong."""
     arguments = parse_arguments()
-    end = time.perf_counter() + arguments.seconds
+    timing.keep_freed_memory()
+    start, elsewhere = time.perf_counter(), timing.used_by_others(arguments.cores)
     console = Console(width=None if sys.stdout.isatty() else 120)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     about = {
         "versions": {
             **{c.package: c.version() for c in CANDIDATES},
@@ -177,7 +185,6 @@ def main() -> int:
         "isa": fs.config()["isa"],
         "threads": arguments.threads,
         "cores": arguments.cores,
-        "load": load,  # of the last minute, before this run
         "dtype": "float32",
     }
     console.print(", ".join(f"{name} {v}" for name, v in about["versions"].items()))
@@ -185,8 +192,6 @@ def main() -> int:
         f"float32, {about['isa']}, threads: {arguments.threads}"
         f" on cores {', '.join(map(str, arguments.cores)) or 'of the system’s choice'}"
     )
-    if load > BUSY and not arguments.check_only:
-        console.print(f"[yellow]The machine is busy (load {load:.1f}): expect noise.")
     results: list[Result] = []
     todo = [*arguments.layers, layers.TINY]
     columns = (
@@ -200,25 +205,31 @@ def main() -> int:
         task = progress.add_task("", total=len(todo))
         for i, layer in enumerate(todo):
             progress.update(task, description=layer.name, completed=i, refresh=True)
-            share = (end - time.perf_counter()) / (len(todo) - i)
-            seconds = None if arguments.check_only else share
+            left = start + arguments.seconds - time.perf_counter()
+            seconds = None if arguments.check_only else left / (len(todo) - i)
             results.append(run(layer, arguments.threads, seconds))
+    wall = (time.perf_counter() - start) * arguments.threads
+    about["others"] = (timing.used_by_others(arguments.cores) - elsewhere) / wall
+    *large, tiny = results
     if arguments.check_only:
         console.print(check_table(results))
     else:
-        *large, tiny = results
         console.print(speed_table(large), tiny_table(tiny))
         for peer in PEERS:
-            slower = [r for r in large if peer in r.ratios and r.ratios[peer].median < 1]
-            names = ", ".join(f"{r.layer.name} ({r.ratios[peer].median:.2f})" for r in slower)
-            console.print(
-                f"slower than {peer} on: {names or 'no layer'}", highlight=False, soft_wrap=True
-            )
+            console.print(slower(large, peer), highlight=False, soft_wrap=True)
+        if about["others"] > BUSY:
+            share = f"{about['others']:.0%}"
+            console.print(f"[yellow]Other work took {share} of these cores: expect noise.")
     wrong = [f"{name} on {r.layer.name}" for r in results for name in r.wrong]
     if wrong:
         console.print(f"[bold red]wrong: {', '.join(wrong)}")
     if arguments.json:
-        numbers = {**about, "layers": [r.as_json() for r in results]}
+        numbers = {
+            **about,
+            "geometric_means": mean_ratios(large),
+            "layers": [r.as_json() for r in large],
+            "tiny_call": tiny.as_json(),
+        }
         arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
     return 1 if wrong else 0
 

@@ -3,20 +3,27 @@
 A round times every candidate once, as a block of calls back to back, so that a slow spell of the
 machine meets all of them: ratios are taken within a round, and only then their median.
 
-Pools of threads spin for a while after a call: OpenMP's for some 10 ms, ONNX Runtime's for some
-40 ms. On as many cores as threads that doubles the time of whoever runs next. Making the pools
-sleep (``OMP_WAIT_POLICY=passive``, ``session.force_spinning_stop``) is no remedy, for then every
-call pays for waking them, torch up to twice its time on small layers. So each library keeps its
-own way, and each block begins with a wait until the process is idle and with a call that is not
+Pools of threads spin for a while after a call: OpenMP's for milliseconds, ONNX Runtime's for tens
+of them. On as many cores as threads that can double the time of whoever runs next. Making the
+pools sleep (``OMP_WAIT_POLICY=passive``, ``session.force_spinning_stop``) is no remedy, for then
+every call pays for waking them, up to half its time on small layers. So each library keeps its own
+way, and each block begins with a wait until the process is idle and with a call that is not
 counted, which finds caches and pool as the next call will.
+
+Freed memory stays with the process. Left alone, malloc gives large blocks back to the system and
+faults them in again on the next call, or does not, depending on what ran before: a factor of two
+for torch on layers of a few megabytes. Kept, it serves everybody as in a program that has been
+running for a while.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from timeit import Timer
 
 import numpy as np
@@ -54,6 +61,28 @@ def pin(threads: int) -> list[int]:
         raise ValueError(f"threads must be from 1 to {len(cores)}, the cores here, got {threads}")
     os.sched_setaffinity(0, cores[:threads])
     return cores[:threads]
+
+
+def keep_freed_memory() -> None:
+    """Have malloc reuse what is freed, however large; only glibc's can be told."""
+    mallopt = None if os.name == "nt" else getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-4, 0)  # M_MMAP_MAX: no block from the system of its own
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing given back at the end of the heap
+
+
+def used_by_others(cores: Sequence[int]) -> float:
+    """Seconds that these cores have spent on anything but this process; 0 where nobody counts.
+
+    Only differences mean something.
+    """
+    try:
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    except OSError:
+        return 0.0
+    times = [list(map(int, line[1:9])) for line in lines if line[0] in {f"cpu{c}" for c in cores}]
+    ticks = sum(sum(t) - t[3] - t[4] for t in times)  # all but idle and waiting for a disk
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def measure(candidates: Sequence[Candidate], seconds: float) -> NDArray[np.float64]:

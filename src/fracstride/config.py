@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -48,6 +47,8 @@ def config() -> dict[str, Any]:
     >>> config()["isa"] in config()["isa_available"]
     True
     """
+    from importlib.metadata import PackageNotFoundError, version  # slower to import than all of us
+
     try:
         own = version("fracstride")
     except PackageNotFoundError:  # imported without having been installed

@@ -1,0 +1,229 @@
+"""What an import loads, what it says when it cannot, forks, and the examples in docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+import textwrap
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import fracstride
+from fracstride import _load
+
+PUBLIC = [
+    "ConvTranspose1d",
+    "Geometry",
+    "conv1d_adjoint",
+    "conv_transpose1d",
+    "conv_transpose1d_input_grad",
+    "conv_transpose1d_weight_grad",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+]
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the code in a Python of its own."""
+    kept = {key: value for key, value in os.environ.items() if key != "FRACSTRIDE_ISA"}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def printed(code: str, **environment: str) -> str:
+    done = python(code, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+# --- names and modules --------------------------------------------------------------------------
+
+
+def test_the_names_of_the_contract() -> None:
+    assert set(PUBLIC) <= set(fracstride.__all__)
+    for name in fracstride.__all__:
+        assert getattr(fracstride, name).__doc__
+
+
+def test_config_is_the_function() -> None:
+    assert callable(fracstride.config)
+
+
+def test_import_loads_numpy_and_nothing_else() -> None:
+    loaded = printed(
+        """
+        import sys
+        before = {name.partition(".")[0] for name in sys.modules}
+        import fracstride
+        after = {name.partition(".")[0] for name in sys.modules} - before
+        print(*sorted(after - sys.stdlib_module_names))
+        """
+    ).split()
+    # (What sysconfig reads on some systems is a module that the list of the standard ones lacks.)
+    loaded = [name for name in loaded if not name.startswith("_sysconfigdata")]
+    assert loaded == ["fracstride", "numpy"]
+
+
+def test_calls_load_nothing_more() -> None:
+    assert (
+        printed(
+            """
+            import sys
+            import fracstride as fs
+            import numpy as np
+            for dtype in (np.float16, np.float32, np.float64, np.complex64):
+                x, w = np.ones((2, 2, 5), dtype), np.ones((2, 2, 3), dtype)
+                y = fs.conv_transpose1d(x, w, padding_mode="reflect")
+                fs.conv_transpose1d_input_grad(y, w, 5)
+                fs.conv_transpose1d_weight_grad(x, y, 3)
+                fs.conv1d_adjoint(x, w, 7)
+                fs.ConvTranspose1d(2, 2, 3, dtype=dtype)(x)
+            print([name for name in ("torch", "ml_dtypes", "scipy") if name in sys.modules])
+            """
+        )
+        == "[]"
+    )
+
+
+# --- the instruction set ------------------------------------------------------------------------
+
+
+def test_the_best_instruction_set_is_chosen() -> None:
+    code = "import fracstride; c = fracstride.config(); print(c['isa'], c['isa_available'][-1])"
+    for environment in ({}, {"FRACSTRIDE_ISA": ""}):
+        used, best = printed(code, **environment).split()
+        assert used == best
+
+
+@pytest.mark.parametrize("name", fracstride.config()["isa_available"])
+def test_an_instruction_set_is_forced(name: str) -> None:
+    code = """
+        import fracstride as fs
+        import numpy as np
+        y = fs.conv_transpose1d(np.ones((1, 2, 3)), np.ones((2, 1, 2)), stride=2)
+        print(fs.config()["isa"], y.tolist() == [[[2.0] * 6]])
+        """
+    assert printed(code, FRACSTRIDE_ISA=name) == f"{name} True"
+
+
+@pytest.mark.parametrize("name", ["sse9", "AVX2", " ", "baseline,avx2"])
+def test_an_unknown_instruction_set(name: str) -> None:
+    done = python("import fracstride", FRACSTRIDE_ISA=name)
+    assert done.returncode == 1
+    available = ", ".join(fracstride.config()["isa_available"])
+    last = done.stderr.splitlines()[-1]
+    wanted = f"FRACSTRIDE_ISA must be one of {available} here: {name!r} is none that this build has"
+    assert last == f"ImportError: {wanted}"
+
+
+def test_an_instruction_set_beyond_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[str] = []
+    stub = SimpleNamespace(
+        built_instruction_sets=lambda: ["baseline", "avx2", "avx512"],
+        available_instruction_sets=lambda: ["baseline", "avx2"],
+        use_instruction_set=used.append,
+    )
+    monkeypatch.setattr(_load, "native", stub)
+    wanted = (
+        r"^FRACSTRIDE_ISA must be one of baseline, avx2 here: 'avx512' is more than this machine"
+    )
+    with pytest.raises(ImportError, match=wanted):
+        _load.select_instruction_set("avx512")
+    assert used == []
+    for name in ("baseline", "avx2", None, ""):
+        _load.select_instruction_set(name)
+    assert used == ["baseline", "avx2", "avx2", "avx2"]
+
+
+# --- no compiled module -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["fracstride", "fracstride.geometry", "fracstride.layer"])
+def test_without_the_compiled_module(first: str) -> None:
+    done = python(f"import sys; sys.modules['fracstride._native'] = None; import {first}")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: fracstride's compiled module could not be loaded")
+    for part in ("`pip install fracstride`", "`pip install .`", "C++20", "fracstride._native"):
+        assert part in last
+
+
+# --- forks --------------------------------------------------------------------------------------
+
+FORK = """
+    import os, signal, sys
+    import fracstride as fs
+    import numpy as np
+
+    def tasks():
+        return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 32, 2000), np.float32)
+    layer = fs.ConvTranspose1d(32, 32, 8, 4, padding="same", rng=0)
+    def work():
+        y = layer(x)
+        gx = fs.conv_transpose1d_input_grad(y, layer.weight, 2000, 4, "same")
+        gw = fs.conv_transpose1d_weight_grad(x, y, 8, 4, "same")
+        return b"".join(a.tobytes() for a in (y, gx, gw))
+
+    fs.set_num_threads(4)
+    alone = tasks()
+    wanted = work()
+    if fs.config()["openmp"] and tasks():
+        assert tasks() > alone, "the parent's call was to have threads"
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)  # a child that hangs is ended by the system
+        ok = work() == wanted
+        fs.set_num_threads(2)
+        ok = ok and work() == wanted
+        grandchild = os.fork()
+        if grandchild == 0:
+            signal.alarm(30)
+            os._exit(0 if work() == wanted else 1)
+        ok = ok and os.waitpid(grandchild, 0)[1] == 0
+        os._exit(0 if ok else 1)
+    print("child", os.waitpid(child, 0)[1], "parent", work() == wanted)
+    """
+
+
+def test_a_forked_child_computes_the_same() -> None:
+    done = python(FORK)  # Python may warn of forks beside threads
+    assert (done.returncode, done.stdout) == (0, "child 0 parent True\n"), done.stderr
+
+
+# --- docstrings ---------------------------------------------------------------------------------
+
+# (geometry and reference have theirs run in their own tests; __main__ prints when imported.)
+MODULES = ["fracstride"] + [
+    f"fracstride.{found.name}"
+    for found in pkgutil.iter_modules(fracstride.__path__)
+    if found.name not in ("__main__", "_native", "geometry", "reference") and not found.ispkg
+]
+
+
+def test_the_modules_are_found() -> None:
+    wanted = {"fracstride", "fracstride.arrays", "fracstride.functional", "fracstride.layer"}
+    assert wanted <= set(MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name: str) -> None:
+    result: Any = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+    if name.rpartition(".")[2] in ("fracstride", "arrays", "config", "functional", "layer"):
+        assert result.attempted > 0
