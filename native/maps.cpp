@@ -10,7 +10,7 @@ namespace fracstride {
 namespace {
 
 constexpr i64 cache_line = 64;           // bytes
-constexpr i64 block_bytes = 256 * 1024;  // packed frames of a block: a share of the L2 cache
+constexpr i64 block_bytes = 384 * 1024;  // packed frames of a block: a share of the L2 cache
 constexpr i64 most_tiles = 8;            // of frames in one block
 constexpr i64 products_per_thread = 256 * 1024;  // multiply-adds below which a thread costs more
 
@@ -41,9 +41,11 @@ void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
 
   const i64 fitting = block_bytes / static_cast<i64>(sizeof(T)) / std::max<i64>(channels, 1);
   // A block much shorter than what its shifts reach would be packing most of the time.
-  i64 most = std::max(fitting - reach, std::min(reach, most_tiles * tile));
-  most = std::clamp(most / tile * tile, tile, most_tiles * tile);
-  i64 blocks = divide_up(call.frames, most);
+  const i64 most = std::clamp(std::max(fitting - reach, std::min(reach, most_tiles * tile)), tile,
+                              most_tiles * tile);
+  // Weights are read once per block, so that a little more than fits costs less than a second
+  // block.
+  i64 blocks = 2 * call.frames <= 3 * most ? 1 : divide_up(call.frames, most);
   const i64 others = call.batch * call.groups * panels;
   if (threads > 1) blocks = std::max(blocks, divide_up(4 * threads, others));
   call.block_frames = std::min(call.frames, round_up(divide_up(call.frames, blocks), tile));
@@ -58,6 +60,17 @@ void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
   call.window = (divide_up(call.window, line) | 1) * line;
 }
 
+// The first unit of a thread's share. Shares are equal in frames, not in units: the last block of a
+// signal may be short.
+template <class T>
+i64 first_unit(const Call<T>& call, i64 panels, i64 index, i64 count) {
+  const i64 signal = call.frames * panels, block = call.block_frames * panels;
+  const i64 work = share(call.batch * call.groups * signal, index, count);
+  const i64 b = (work % signal) / block;
+  const i64 frames = std::min(call.block_frames, call.frames - b * call.block_frames);
+  return (work / signal * call.blocks + b) * panels + (work % signal - b * block) / frames;
+}
+
 template <class T>
 void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls) {
   double products = 0;
@@ -65,22 +78,22 @@ void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls) {
     products +=
         static_cast<double>(c.batch) * c.groups * c.frames * row_count(c.product) * c.product.steps;
   int threads = threads_for(products);
-  std::vector<i64> units;
   i64 scratch = 0, most_units = 0;
   for (Call<T>& c : calls) {
     choose_blocks(c, kernels, threads);
-    units.push_back(c.batch * c.groups * c.blocks *
-                    divide_up(row_count(c.product), kernels.panel_rows));
-    most_units = std::max(most_units, units.back());
+    most_units = std::max(most_units, c.batch * c.groups * c.blocks *
+                                          divide_up(row_count(c.product), kernels.panel_rows));
     scratch = std::max(scratch, kernels.scratch(c));
   }
   threads = static_cast<int>(std::min<i64>(threads, std::max<i64>(most_units, 1)));
   scratch = round_up(scratch, cache_line / static_cast<i64>(sizeof(T)));
   const Scratch<T> memory(scratch * threads);
   parallel(threads, [&](int index, int count) {
-    for (std::size_t i = 0; i < calls.size(); ++i)
-      kernels.run(calls[i], share(units[i], index, count), share(units[i], index + 1, count),
+    for (const Call<T>& c : calls) {
+      const i64 panels = divide_up(row_count(c.product), kernels.panel_rows);
+      kernels.run(c, first_unit(c, panels, index, count), first_unit(c, panels, index + 1, count),
                   memory.data() + index * scratch);
+    }
   });
 }
 

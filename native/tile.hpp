@@ -33,6 +33,9 @@ static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 chan
   const i64 bcast_back = by.bcast_channel - shifts * by.bcast_shift;
   for (i64 u = 0; u < channels; ++u) {
     for (i64 j = 0; j < shifts; ++j) {
+      // Long signals read each panel once per tile of frames, often from beyond the second-level
+      // cache; this many terms are a memory access ahead.
+      if constexpr (NV == tile_vectors) __builtin_prefetch(bcast + 16 * by.bcast_shift);
       V x[NV];
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) x[v] = load(vector + v * lanes);

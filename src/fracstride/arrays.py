@@ -9,6 +9,7 @@ float32 and rounded back once, at the end; a complex layer is a real one of twic
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ _COMPUTE: dict[str, DType] = {
 _DTYPES = ", ".join(_COMPUTE)
 
 
+@lru_cache(maxsize=64)
 def compute_dtype(dtype: DType) -> DType:
     """The real dtype that the kernels use for ``dtype``.
 

@@ -50,12 +50,13 @@ _EXTENSION = {mode: number for number, mode in enumerate(PADDING_MODES)}
 _OVERLAP_WORK = 100_000  # steps of NumPy's exact overlap test before an overlap is assumed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PackedWeight:
     """A weight in the order in which the kernels read it; depends on stride and dilation too."""
 
     native: Any
     dtype: DType
+    real: DType  # what the kernels work in
     in_channels: int
     out_channels: int
     groups: int
@@ -65,10 +66,17 @@ def pack_weight(
     weight: Array, geometry: Geometry, groups: int, for_input_grad: bool = False
 ) -> PackedWeight:
     """Pack a checked weight ``(C_in, C_out/g, k)``, which is not kept."""
-    real = split_weight(weight, groups, compute_dtype(weight.dtype))
-    packed = native.pack(real, groups, geometry.stride, geometry.dilation, for_input_grad)
+    real = compute_dtype(weight.dtype)
+    split = split_weight(weight, groups, real)
+    packed = native.pack(split, groups, geometry.stride, geometry.dilation, for_input_grad)
     channels, out_per_group, _ = weight.shape
-    return PackedWeight(packed, weight.dtype, channels, out_per_group * groups, groups)
+    return PackedWeight(packed, weight.dtype, real, channels, out_per_group * groups, groups)
+
+
+def pack_bias(bias: Array, groups: int) -> Array:
+    """A checked bias ``(C_out,)`` as the kernels read it."""
+    real = compute_dtype(bias.dtype)
+    return np.ascontiguousarray(split_channels(bias[None, :, None], groups, real).reshape(-1))
 
 
 def conv_transpose1d(
@@ -126,9 +134,11 @@ def conv_transpose1d(
     groups = check_groups(groups, in_channels=w.shape[0])
     if b is not None:
         check_bias(b, w.shape[1] * groups)
-    checked = _check_call(x, w.shape[0], w.shape[1] * groups, geometry, output_size)
-    target = None if out is None else _check_out(out, checked.shape, x.dtype, (x, w, b))
-    return _forward(x, pack_weight(w, geometry, groups), b, geometry, checked, target)
+    length = _check_call(x, w.shape[0], geometry, output_size)
+    if out is not None:
+        _check_out(out, (*x.shape[:-2], w.shape[1] * groups, length), x.dtype, (x, w, b))
+    packed = pack_weight(w, geometry, groups)
+    return _forward(x, packed, None if b is None else pack_bias(b, groups), geometry, length, out)
 
 
 def apply_packed(
@@ -138,13 +148,13 @@ def apply_packed(
     geometry: Geometry,
     output_size: int | Sequence[int] | None,
 ) -> Array:
-    """:func:`conv_transpose1d` for a weight that is packed and a bias that is checked."""
-    if type(input) is np.ndarray and input.dtype is packed.dtype:
+    """:func:`conv_transpose1d` for a weight and a bias that are packed."""
+    if type(input) is np.ndarray and input.dtype == packed.dtype:
         x = input
     else:
         (x,) = as_operands(packed.dtype, input=input)
-    checked = _check_call(x, packed.in_channels, packed.out_channels, geometry, output_size)
-    return _forward(x, packed, bias, geometry, checked, None)
+    length = _check_call(x, packed.in_channels, geometry, output_size)
+    return _forward(x, packed, bias, geometry, length, None)
 
 
 def conv_transpose1d_input_grad(
@@ -363,23 +373,13 @@ def check_groups(groups: object, **channels: int) -> int:
     return count
 
 
-@dataclass(frozen=True)
-class _Call:
-    shape: tuple[int, ...]  # of the result, with a batch only if the input has one
-    output_length: int
-
-
 def _check_call(
-    x: Array,
-    in_channels: int,
-    out_channels: int,
-    geometry: Geometry,
-    output_size: int | Sequence[int] | None,
-) -> _Call:
+    x: Array, in_channels: int, geometry: Geometry, output_size: int | Sequence[int] | None
+) -> int:
+    """``L_out``, once the input is known to fit."""
     _check_rank("input", x)
     _check_channels("input", x, in_channels)
-    length = geometry.output_length(x.shape[-1], output_size)
-    return _Call((*x.shape[:-2], out_channels, length), length)
+    return geometry.output_length(x.shape[-1], output_size)
 
 
 def _check_rank(name: str, array: Array) -> None:
@@ -404,7 +404,7 @@ def _check_length(name: str, array: Array, length: int) -> None:
 
 def _check_out(
     out: object, shape: tuple[int, ...], dtype: DType, operands: tuple[Array | None, ...]
-) -> Array:
+) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
     if out.shape != shape:
@@ -416,7 +416,6 @@ def _check_out(
     for operand in operands:
         if operand is not None and _overlap(out, operand):
             raise ValueError("out must not overlap input, weight or bias in memory")
-    return out
 
 
 def _overlap(a: Array, b: Array) -> bool:
@@ -442,20 +441,18 @@ def _forward(
     packed: PackedWeight,
     bias: Array | None,
     geometry: Geometry,
-    call: _Call,
+    length: int,
     out: Array | None,
 ) -> Array:
-    real, groups, is_complex = compute_dtype(x.dtype), packed.groups, x.dtype.kind == "c"
+    """Everything is checked; the bias is packed."""
+    real, groups, is_complex = packed.real, packed.groups, packed.dtype.kind == "c"
     source = ready(split_channels(_batched(x), groups, real))
-    if bias is not None:
-        split = split_channels(bias[None, :, None], groups, real)
-        bias = np.ascontiguousarray(split.reshape(-1))
     in_place = out is not None and x.dtype == real and _kernel_can_write(out)
     if out is not None and in_place:
         target = _batched(out)
     else:
         channels = packed.out_channels * (2 if is_complex else 1)
-        target = np.empty((source.shape[0], channels, call.output_length), real)
+        target = np.empty((source.shape[0], channels, length), real)
     native.forward(
         packed.native,
         source,
@@ -466,7 +463,7 @@ def _forward(
     )
     if out is not None and in_place:
         return out
-    result = _like(x, join_channels(target, groups, x.dtype))
+    result = _like(x, join_channels(target, groups, packed.dtype))
     if out is None:
         return result
     out[...] = result

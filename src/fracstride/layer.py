@@ -15,6 +15,7 @@ from fracstride.functional import (
     check_bias,
     check_groups,
     check_weight,
+    pack_bias,
     pack_weight,
 )
 from fracstride.geometry import Geometry, as_size, conv1d_geometry, geometry_of
@@ -164,8 +165,8 @@ class ConvTranspose1d:
         self.dtype: DType = weight.dtype
         self._shape = weight.shape
         self._weight = _frozen(weight)
-        self._bias = None if bias is None else _frozen(bias)
         self._packed: PackedWeight | None = None
+        self._set_bias(bias)
 
     @property
     def in_channels(self) -> int:
@@ -202,12 +203,14 @@ class ConvTranspose1d:
 
     @bias.setter
     def bias(self, value: ArrayLike | None) -> None:
-        if value is None:
-            self._bias = None
-            return
-        array = _cast("bias", value, self.dtype)
-        check_bias(array, self.out_channels)
-        self._bias = _frozen(array)
+        array = None if value is None else _cast("bias", value, self.dtype)
+        if array is not None:
+            check_bias(array, self.out_channels)
+        self._set_bias(array)
+
+    def _set_bias(self, bias: Array | None) -> None:
+        self._bias = None if bias is None else _frozen(bias)
+        self._packed_bias = None if bias is None else pack_bias(bias, self.groups)
 
     def __call__(self, input: ArrayLike, output_size: int | Sequence[int] | None = None) -> Array:
         """The output ``(B, C_out, L_out)`` of an input ``(B, C_in, L)``, or both without ``B``.
@@ -221,7 +224,7 @@ class ConvTranspose1d:
             packed = pack_weight(weight, self.geometry, self.groups)
             if weight is self._weight:
                 self._packed = packed
-        return apply_packed(packed, input, self._bias, self.geometry, output_size)
+        return apply_packed(packed, input, self._packed_bias, self.geometry, output_size)
 
     def __getstate__(self) -> dict[str, Any]:
         # The packed form belongs to one machine, and is made again.
