@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -82,17 +83,68 @@ void bind_type(nb::module_& m, const char* name) {
       "weight_grad",
       [](const Array<const T>& input, const Array<const T>& grad_output,
          const Contiguous<T>& grad_weight, i64 groups, i64 stride, i64 dilation, i64 padding_left,
-         int extension, const std::vector<i64>& intervals) {
+         int extension) {
         const Layer layer =
             layer_of(static_cast<i64>(grad_weight.shape(0)), static_cast<i64>(grad_weight.shape(1)),
                      static_cast<i64>(grad_weight.shape(2)), groups, stride, dilation);
         const i64 batch = static_cast<i64>(input.shape(0));
         nb::gil_scoped_release release;
         weight_grad<T>(layer, batch, signal(input), signal(grad_output), grad_weight.data(),
-                       padding_left, extension, intervals);
+                       padding_left, extension);
       },
       nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg(),
-      nb::arg(), nb::arg(), nb::arg(), nb::arg());
+      nb::arg(), nb::arg(), nb::arg());
+}
+
+// The same on addresses and strides in elements, for callers whose arrays are not NumPy's: a
+// tensor's data_ptr() costs nothing, and leaves the tensor as it was.
+template <class T>
+Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride,
+                    i64 position_stride, i64 length) {
+  return {reinterpret_cast<T*>(address), batch_stride, channel_stride, position_stride, length};
+}
+
+template <class T>
+void bind_addresses(nb::module_& m, const char* pack_name, const char* weight_grad_name) {
+  m.def(
+      pack_name,
+      [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
+         i64 stride, i64 dilation, bool for_input_grad) {
+        const Layer layer = layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
+        nb::gil_scoped_release release;
+        return new PackedWeight<T>(reinterpret_cast<const T*>(weight), layer,
+                                   for_input_grad ? Direction::input_grad : Direction::forward);
+      },
+      nb::rv_policy::take_ownership);
+
+  m.def("forward_at", [](const PackedWeight<T>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
+                         i64 xl, i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc,
+                         i64 yl, i64 output_length, i64 padding_left, int extension) {
+    nb::gil_scoped_release release;
+    forward<T>(weight, batch, signal_at<const T>(x, xb, xc, xl, length),
+               reinterpret_cast<const T*>(bias), signal_at<T>(y, yb, yc, yl, output_length),
+               padding_left, extension);
+  });
+
+  m.def("input_grad_at", [](const PackedWeight<T>& weight, i64 batch, std::uintptr_t gy, i64 gyb,
+                            i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gx, i64 gxb,
+                            i64 gxc, i64 gxl, i64 frames, i64 padding_left, i64 first_frame) {
+    nb::gil_scoped_release release;
+    input_grad<T>(weight, batch, signal_at<const T>(gy, gyb, gyc, gyl, output_length),
+                  signal_at<T>(gx, gxb, gxc, gxl, frames), padding_left, first_frame);
+  });
+
+  m.def(
+      weight_grad_name, [](i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl, i64 length,
+                           std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl, i64 output_length,
+                           std::uintptr_t gw, i64 in_channels, i64 out_per_group, i64 kernel,
+                           i64 groups, i64 stride, i64 dilation, i64 padding_left, int extension) {
+        const Layer layer = layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
+        nb::gil_scoped_release release;
+        weight_grad<T>(layer, batch, signal_at<const T>(x, xb, xc, xl, length),
+                       signal_at<const T>(gy, gyb, gyc, gyl, output_length),
+                       reinterpret_cast<T*>(gw), padding_left, extension);
+      });
 }
 
 std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
@@ -109,6 +161,8 @@ NB_MODULE(_native, m) {
   watch_forks();
   bind_type<float>(m, "PackedWeightFloat32");
   bind_type<double>(m, "PackedWeightFloat64");
+  bind_addresses<float>(m, "pack_float32_at", "weight_grad_float32_at");
+  bind_addresses<double>(m, "pack_float64_at", "weight_grad_float64_at");
   m.def("built_instruction_sets", [] { return names(built_instruction_sets()); });
   m.def("available_instruction_sets", [] { return names(available_instruction_sets()); });
   m.def("instruction_set", [] { return instruction_set().name; });

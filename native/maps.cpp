@@ -4,14 +4,21 @@
 #include <cstdlib>
 #include <new>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include "threads.hpp"
 
 namespace fracstride {
 namespace {
 
-constexpr i64 cache_line = 64;           // bytes
-constexpr i64 block_bytes = 384 * 1024;  // packed frames of a block: a share of the L2 cache
-constexpr i64 most_tiles = 8;            // of frames in one block
+constexpr i64 cache_line = 64;  // bytes
+constexpr std::size_t huge_page = 2 * 1024 * 1024;
+constexpr std::size_t huge_block = 32 * 1024 * 1024;  // malloc gives such a one back at once
+constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a share of the L2 cache
+constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
+constexpr i64 most_tiles = 8;                 // of frames in one block
 constexpr i64 products_per_thread = 256 * 1024;  // multiply-adds below which a thread costs more
 
 i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
@@ -97,19 +104,63 @@ void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls) {
   });
 }
 
+template <class T>
+i64 unit_count(const WeightGradCall<T>& call) {
+  return call.groups * call.row_blocks * call.column_blocks * call.shift_blocks;
+}
+
+// Blocks of the weight's gradient: as large as its sums fit the cache, but enough for all threads.
+template <class T>
+void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int threads) {
+  const Product& p = call.product;
+  const i64 shifts = p.segments[0].shifts;
+  const i64 panels = divide_up(row_count(p), kernels.grad_columns);
+  const i64 most = grad_block_bytes / static_cast<i64>(sizeof(T)) / kernels.grad_columns;
+  call.row_block = std::min<i64>(128, round_up(call.in_channels, kernels.grad_rows));
+  call.shift_block = std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, 16));
+  call.column_block = std::clamp<i64>(most / (call.row_block * call.shift_block), 1, panels);
+  const auto cut = [&] {
+    call.row_blocks = divide_up(call.in_channels, call.row_block);
+    call.column_blocks = divide_up(panels, call.column_block);
+    call.shift_blocks = divide_up(shifts, call.shift_block);
+    return unit_count(call);
+  };
+  while (cut() < 4 * threads) {
+    if (call.column_block > 1)
+      call.column_block = divide_up(call.column_block, 2);
+    else if (call.row_block > 4 * kernels.grad_rows)
+      call.row_block = round_up(divide_up(call.row_block, 2), kernels.grad_rows);
+    else if (call.shift_block > 1)
+      call.shift_block = divide_up(call.shift_block, 2);
+    else
+      break;
+  }
+  if (threads == 1) call.column_block = divide_up(panels, call.column_blocks);
+  const i64 reach = (call.shift_block - 1) * std::abs(p.shift_frames);
+  call.separate_shifts = reach > (call.shift_block - 1) * grad_run_steps;
+  // A last vector of a run may read past it, with any shift.
+  const i64 frames = round_up(std::min(call.frames, grad_run_steps), kernels.lanes);
+  call.window = round_up(frames + (call.separate_shifts ? 0 : reach), kernels.lanes);
+}
+
 }  // namespace
 
 template <class T>
 Scratch<T>::Scratch(i64 elements) {
   const auto bytes = static_cast<unsigned __int128>(std::max<i64>(elements, 1)) * sizeof(T);
   if (bytes > (std::size_t{1} << 62)) throw std::bad_alloc();
-  data_.reset(static_cast<T*>(
-      ::operator new(static_cast<std::size_t>(bytes), std::align_val_t(cache_line))));
+  const auto size = static_cast<std::size_t>(bytes);
+  const std::align_val_t alignment{size < huge_block ? std::size_t{cache_line} : huge_page};
+  data_ = {static_cast<T*>(::operator new(size, alignment)), Free{alignment}};
+#ifdef MADV_HUGEPAGE
+  // Fresh memory of this size is mostly page faults otherwise. A refusal changes nothing.
+  if (size >= huge_block) madvise(data_.get(), size, MADV_HUGEPAGE);
+#endif
 }
 
 template <class T>
 void Scratch<T>::Free::operator()(T* p) const {
-  ::operator delete(p, std::align_val_t(cache_line));
+  ::operator delete(p, alignment);
 }
 
 template <class T>
@@ -215,53 +266,43 @@ void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>&
 template <class T>
 void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
                  const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
-                 int extension, const std::vector<i64>& intervals) {
+                 int extension) {
   const Kernels<T>& kernels = kernels_of<T>(instruction_set());
-  WeightGradCall<T> c{};
-  c.input = input;
-  c.grad_output = grad_output;
-  c.grad_weight = grad_weight;
-  c.batch = batch;
-  c.groups = layer.groups;
-  c.in_channels = layer.in_channels;
-  c.out_channels = layer.out_channels;
-  c.kernel = layer.kernel;
-  c.stride = layer.stride;
-  c.dilation = layer.dilation;
-  c.padding_left = padding_left;
-  c.intervals = intervals.data();
-  c.interval_count = static_cast<i64>(intervals.size() / 2);
-  c.extension = extension;
-
-  double frames = 0;
-  for (std::size_t i = 0; i + 1 < intervals.size(); i += 2)
-    frames += static_cast<double>(intervals[i + 1] - intervals[i]);
-  const i64 panels = divide_up(layer.out_channels * layer.kernel, kernels.grad_columns);
-  int threads = threads_for(frames * batch * layer.groups * layer.in_channels * layer.out_channels *
-                            layer.kernel);
-  c.row_block = 128;
-  c.column_block = 8;
-  const auto cut = [&] {
-    c.row_blocks = divide_up(layer.in_channels, c.row_block);
-    c.column_blocks = divide_up(panels, c.column_block);
-    return layer.groups * c.row_blocks * c.column_blocks;
-  };
-  c.row_block = std::min(c.row_block, round_up(layer.in_channels, kernels.grad_rows));
-  c.column_block = std::min(c.column_block, panels);
-  while (cut() < 2 * threads && (c.column_block > 1 || c.row_block > 2 * kernels.grad_rows)) {
-    if (c.column_block > 1)
-      c.column_block = divide_up(c.column_block, 2);
-    else
-      c.row_block = round_up(divide_up(c.row_block, 2), kernels.grad_rows);
+  const i64 weights = layer.groups * layer.in_channels * layer.out_channels * layer.kernel;
+  const int wanted = threads_for(static_cast<double>(batch) * input.length * weights);
+  // The classes of T are those of R; its panels do not matter here.
+  const Plan plan = plan_forward(layer, kernels.panel_rows, kernels.lanes);
+  std::vector<WeightGradCall<T>> calls;
+  i64 scratch = 0, most_units = 0;
+  for (const Product& p : plan.products) {
+    const FrameRange range = frames_onto(p, layer, padding_left, grad_output.length);
+    WeightGradCall<T> c{};
+    c.product = p;
+    c.input = input;
+    c.grad_output = grad_output;
+    c.grad_weight = grad_weight;
+    c.output_at = {layer.stride, layer.dilation, -padding_left, 0};
+    c.batch = batch;
+    c.groups = layer.groups;
+    c.in_channels = layer.in_channels;
+    c.out_channels = layer.out_channels;
+    c.kernel = layer.kernel;
+    c.first_frame = range.first;
+    c.frames = range.count;
+    c.depthwise = !plan.packed;
+    c.extension = extension;
+    choose_grad_blocks(c, kernels, wanted);
+    most_units = std::max(most_units, unit_count(c));
+    scratch = std::max(scratch, kernels.weight_grad_scratch(c));
+    calls.push_back(c);
   }
-  const i64 units = cut();
-  threads = static_cast<int>(std::min<i64>(threads, units));
-  const i64 scratch =
-      round_up(kernels.weight_grad_scratch(c), cache_line / static_cast<i64>(sizeof(T)));
+  const int threads = static_cast<int>(std::min<i64>(wanted, most_units));
+  scratch = round_up(scratch, cache_line / static_cast<i64>(sizeof(T)));
   const Scratch<T> memory(scratch * threads);
   parallel(threads, [&](int index, int count) {
-    kernels.weight_grad(c, share(units, index, count), share(units, index + 1, count),
-                        memory.data() + index * scratch);
+    for (const WeightGradCall<T>& c : calls)
+      kernels.weight_grad(c, share(unit_count(c), index, count),
+                          share(unit_count(c), index + 1, count), memory.data() + index * scratch);
   });
 }
 
@@ -273,7 +314,7 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
   template void input_grad<T>(const PackedWeight<T>&, i64, const Signal<const T>&,                \
                               const Signal<T>&, i64, i64);                                        \
   template void weight_grad<T>(const Layer&, i64, const Signal<const T>&, const Signal<const T>&, \
-                               T*, i64, int, const std::vector<i64>&);
+                               T*, i64, int);
 FS_MAPS(float)
 FS_MAPS(double)
 

@@ -2,6 +2,7 @@
 // that arrives here has been checked in Python.
 #pragma once
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "dispatch.hpp"
@@ -18,9 +19,10 @@ class Scratch {
 
  private:
   struct Free {
+    std::align_val_t alignment{};
     void operator()(T* p) const;
   };
-  std::unique_ptr<T[], Free> data_;
+  std::unique_ptr<T[], Free> data_{nullptr, Free{}};
 };
 
 enum class Direction { forward, input_grad };
@@ -52,10 +54,10 @@ template <class T>
 void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& grad_output,
                 const Signal<T>& grad_input, i64 padding_left, i64 first_frame);
 
-// R(x, gy), the sum over the frames of the intervals [start, stop).
+// R(x, gy), the sum over batch and time.
 template <class T>
 void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
                  const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
-                 int extension, const std::vector<i64>& intervals);
+                 int extension);
 
 }  // namespace fracstride

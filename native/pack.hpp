@@ -43,8 +43,14 @@ static void copy_row(const T* signal, i64 position_stride, i64 length, i64 start
 template <class T>
 static bool all_finite(const T* values, i64 count) {
   // x - x is 0 for every finite x and NaN for the others.
+  typedef typename Vec<T>::type V;
+  constexpr i64 lanes = Vec<T>::lanes;
+  V sums = {};
+  i64 i = 0;
+  for (; i + lanes <= count; i += lanes) sums += load(values + i) - load(values + i);
   T sum = 0;
-  for (i64 i = 0; i < count; ++i) sum += values[i] - values[i];
+  for (i64 lane = 0; lane < lanes; ++lane) sum += sums[lane];
+  for (; i < count; ++i) sum += values[i] - values[i];
   return sum == 0;
 }
 
@@ -52,6 +58,54 @@ template <class T>
 static i64 row_offset(const Product& p, i64 row) {
   const i64 channel = row / p.rows.phases, phase = p.rows.first_phase + row % p.rows.phases;
   return channel * p.weight_row + phase * p.weight_row_phase;
+}
+
+// Where the weights of one summed channel and tap stand in a panel of C, tap by tap.
+struct Steps {
+  const Product& product;
+  i64 channel, tap;
+
+  i64 next() {
+    const Segment& most = product.segments[0];
+    const Segment& fewer = product.segments[1];
+    const i64 phase = tap % product.weight_shift, j = tap / product.weight_shift;
+    i64 step = (channel * most.axis.phases + phase) * most.shifts + j;
+    if (phase >= most.axis.phases)
+      step = most.axis.channels * most.axis.phases * most.shifts +
+             (channel * fewer.axis.phases + phase - most.axis.phases) * fewer.shifts + j;
+    if (++tap == product.weight_channel) {
+      tap = 0;
+      ++channel;
+    }
+    return step;
+  }
+};
+
+// A panel of C is the weight transposed: a vector of rows at a time, whose taps are read in order.
+template <class T>
+static void transpose_panel(const Product& p, const T* weight, i64 rows, T* out) {
+  typedef typename Vec<T>::type V;
+  constexpr i64 lanes = Vec<T>::lanes;
+  const i64 terms = p.weight_row;  // (channel, tap) of one row, contiguous
+  for (i64 row = 0; row < p.step_stride; row += lanes) {
+    const i64 filled = smaller(lanes, rows - row);
+    Steps steps{p, 0, 0};
+    i64 q = 0;
+    if (filled == lanes)
+      for (; q + lanes <= terms; q += lanes) {
+        V r[lanes];
+#pragma GCC unroll 16
+        for (i64 i = 0; i < lanes; ++i) r[i] = load(weight + (row + i) * p.weight_row + q);
+        interleave<V, lanes>(r);
+#pragma GCC unroll 16
+        for (i64 i = 0; i < lanes; ++i) store(out + steps.next() * p.step_stride + row, r[i]);
+      }
+    for (; q < terms; ++q) {
+      T* to = out + steps.next() * p.step_stride + row;
+      for (i64 i = 0; i < lanes; ++i)
+        to[i] = i < filled ? weight[(row + i) * p.weight_row + q] : T(0);
+    }
+  }
 }
 
 // Panels [first, last) of one group: packed[panel][(segment, u, j)][row in panel]. The rows that
@@ -64,6 +118,10 @@ static void pack_panels(const Product& p, const T* weight, T* packed, i64 first,
   for (i64 panel = first; panel < last; ++panel) {
     T* out = packed + p.packed_offset + panel * p.panel_stride;
     const i64 filled = smaller(width, rows - panel * width);
+    if (p.transposed) {
+      transpose_panel(p, weight + panel * width * p.weight_row, filled, out);
+      continue;
+    }
     for (i64 r = 0; r < filled; ++r) offset[r] = row_offset<T>(p, panel * width + r);
     for (const Segment& segment : p.segments) {
       const Axis& axis = segment.axis;

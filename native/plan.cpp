@@ -81,6 +81,7 @@ Plan plan_input_grad(const Layer& layer, i64 panel_rows, i64 lanes) {
   Plan plan{};
   plan.packed = true;
   Product p{};
+  p.transposed = true;
   p.rows = {layer.in_channels, 1, 0};
   p.segments[0] = {{layer.out_channels, taps.most_phases, 0}, taps.most};
   const i64 fewer = taps.most > 1 ? taps.phases - taps.most_phases : 0;

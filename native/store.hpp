@@ -2,8 +2,8 @@
 // sample t*stride + phase*dilation - padding of its channel. Bias is added here. Included inside
 // the namespace of one instruction set.
 
-// P rows of consecutive phases are P interleaved signals: log2(P) rounds of zips put `lanes` frames
-// of them in output order. `count` is a multiple of the lanes.
+// P rows of consecutive phases are P interleaved signals: `lanes` frames of them in output order.
+// `count` is a multiple of the lanes.
 template <class T, int P>
 static void store_interleaved(const T* z, i64 z_row, T bias, T* out, i64 frame_step, i64 count) {
   typedef typename Vec<T>::type V;
@@ -12,17 +12,7 @@ static void store_interleaved(const T* z, i64 z_row, T bias, T* out, i64 frame_s
     V r[P];
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) r[p] = load(z + p * z_row + f) + bias;
-#pragma GCC unroll 4
-    for (int round = 1; round < P; round *= 2) {
-      V next[P];
-#pragma GCC unroll 8
-      for (int p = 0; p < P / 2; ++p) {
-        next[2 * p] = zip_low(r[p], r[p + P / 2]);
-        next[2 * p + 1] = zip_high(r[p], r[p + P / 2]);
-      }
-#pragma GCC unroll 16
-      for (int p = 0; p < P; ++p) r[p] = next[p];
-    }
+    interleave<V, P>(r);
     T* at = out + f * frame_step;
     if (frame_step == P) {
 #pragma GCC unroll 16

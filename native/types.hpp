@@ -14,6 +14,9 @@ enum Extension : int { zeros = 0, reflect = 1, replicate = 2, circular = 3 };
 // length depends on nothing but this constant and the layer, so that the order of every sum does.
 constexpr i64 run_steps = 256;
 
+// The same for the gradient of the weight, which sums over time.
+constexpr i64 grad_run_steps = 128;
+
 // A position in a signal, as a function of where the product stands:
 //     position = t * frame + phase * phase_step + base + j * shift
 // for frame t, phase (the first tap of its class) and j-th shift.
@@ -46,6 +49,7 @@ struct Product {
   i64 weight_row, weight_row_phase;          // strides in the weight, per row channel and phase
   i64 weight_channel, weight_channel_phase;  // per summed channel and phase
   i64 weight_shift;                          // per j
+  bool transposed;                           // rows are the weight's own: C
 };
 
 // A three-dimensional array (batch, channel, position); strides in elements, of any sign.
@@ -75,16 +79,20 @@ struct Call {
   int extension;
 };
 
+// The map R for one class of taps: columns are the product's rows (output channel, phase).
 template <class T>
 struct WeightGradCall {
+  Product product;
   Signal<const T> input, grad_output;
-  T* grad_weight;                                // (C_in, C_out/g, k), contiguous
-  i64 batch, groups, in_channels, out_channels;  // channels per group
-  i64 kernel, stride, dilation, padding_left;
-  const i64* intervals;  // pairs [start, stop) of frames
-  i64 interval_count;
-  i64 row_block, column_block;  // rows (input channels) and column panels of one unit
-  i64 row_blocks, column_blocks;
+  T* grad_weight;  // (C_in, C_out/g, k), contiguous
+  Positions output_at;
+  i64 batch, groups, in_channels, out_channels, kernel;  // channels per group
+  i64 first_frame, frames;
+  i64 row_block, column_block, shift_block;  // rows, column panels and shifts of one unit
+  i64 row_blocks, column_blocks, shift_blocks;
+  i64 window;            // packed frames of a run, with what its shifts reach
+  bool separate_shifts;  // each shift of a run has frames of its own
+  bool depthwise;        // one channel in, one out
   int extension;
 };
 

@@ -56,3 +56,20 @@ static inline V zip_high(V a, V b) {
     return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
                                    31);
 }
+
+// P vectors as one sequence of their first elements, their second elements, ...: log2(P) rounds of
+// zips.
+template <class V, int P>
+static inline void interleave(V (&r)[P]) {
+#pragma GCC unroll 4
+  for (int round = 1; round < P; round *= 2) {
+    V next[P];
+#pragma GCC unroll 8
+    for (int p = 0; p < P / 2; ++p) {
+      next[2 * p] = zip_low(r[p], r[p + P / 2]);
+      next[2 * p + 1] = zip_high(r[p], r[p + P / 2]);
+    }
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) r[p] = next[p];
+  }
+}

@@ -1,171 +1,351 @@
 // The map R: the gradient of the weight, a sum over batch and time. Included inside the namespace
 // of one instruction set.
 //
-//     gw[i, (c, m)] = sum over (b, t) of xe[b, i, t] * gy[b, c, t*stride + m*dilation - padding]
+//     gw[i, (c, phase + j*step)] = sum over (b, t) of  xe[b, i, t - j*shift] * gy[b, (c, phase), t]
 //
-// The same tile again: columns (c, m) along the vector, input channels broadcast, frames summed in
-// runs of run_steps that begin anew with every batch entry and interval.
+// The same tile again: columns (c, phase) along the vector, input channels broadcast, frames summed
+// in runs that begin anew with every batch entry. A unit is a block of rows (input channels), of
+// column panels and of shifts.
 
 template <class T>
 static constexpr i64 grad_width() {
   return tile_vectors * Vec<T>::lanes;
 }
 
+// One run of frames of one unit.
 template <class T>
-struct GradScratch {
-  T* z;        // [column panel][row][column]
-  T* columns;  // [frame][column] of one panel
-  T* rows;     // [row tile][frame][row]
+struct GradRun {
+  const T* x;   // channel 0 of the unit
+  const T* gy;  // channel 0 of the group
+  i64 first_frame, frames;
+  i64 first_shift, shifts;
+  bool first;
 };
+
+// Whether every frame and every sample that the run would multiply exists.
+template <class T>
+static bool inside(const WeightGradCall<T>& call, const GradRun<T>& run) {
+  const Axis& axis = call.product.rows;
+  const Positions& at = call.output_at;
+  const i64 shift = -call.product.shift_frames;
+  const i64 last = run.first_frame + run.frames - 1;
+  const i64 last_phase = axis.first_phase + axis.phases - 1;
+  const bool samples =
+      run.first_frame * at.frame + axis.first_phase * at.phase_step + at.base >= 0 &&
+      last * at.frame + last_phase * at.phase_step + at.base < call.grad_output.length;
+  const bool frames = run.first_frame - (run.first_shift + run.shifts - 1) * shift >= 0 &&
+                      last - run.first_shift * shift < call.input.length;
+  return samples && (frames || call.extension != zeros);
+}
+
+// The sample of (column, frame), -1 where it does not exist; of a depthwise row (phase) likewise.
+template <class T>
+static inline i64 sample_of(const WeightGradCall<T>& call, i64 column, i64 t) {
+  const Axis& axis = call.product.rows;
+  const i64 n = t * call.output_at.frame +
+                (axis.first_phase + column % axis.phases) * call.output_at.phase_step +
+                call.output_at.base;
+  return n < call.grad_output.length ? n : -1;
+}
+
+template <class T>
+static inline bool frame_exists(const WeightGradCall<T>& call, i64 t) {
+  return call.extension != zeros || (t >= 0 && t < call.input.length);
+}
+
+// Where packed frames of shift j of the run begin.
+template <class T>
+static inline i64 frames_of_shift(const WeightGradCall<T>& call, const GradRun<T>& run, i64 j,
+                                  i64 separate_step) {
+  return call.separate_shifts ? j * separate_step
+                              : (run.shifts - 1 - j) * -call.product.shift_frames;
+}
+
+// rows[tile][frame][row in tile] from frame `first` on; `scratch` holds tile_rows signals.
+template <class T>
+static void pack_rows(const WeightGradCall<T>& call, const T* x, i64 count, i64 first, i64 frames,
+                      i64 padded, T* scratch, T* rows) {
+  typedef typename Vec<T>::type V;
+  constexpr int lanes = Vec<T>::lanes;
+  const Signal<const T>& input = call.input;
+  const bool in_place = input.position_stride == 1 && first >= 0 && first + padded <= input.length;
+  for (i64 i = 0; i < count; i += tile_rows, rows += padded * tile_rows) {
+    const T* from[tile_rows];
+    for (i64 r = 0; r < tile_rows; ++r) {
+      // The rows that fill up the last tile repeat its last channel; nobody reads their sums.
+      const T* channel = x + smaller(i + r, count - 1) * input.channel_stride;
+      from[r] = in_place ? channel + first : scratch + r * padded;
+      if (!in_place)
+        copy_row(channel, input.position_stride, input.length, first, 1, frames, padded,
+                 call.extension, scratch + r * padded);
+    }
+    for (i64 f = 0; f < padded; f += lanes) {
+      V r[tile_rows];
+#pragma GCC unroll 8
+      for (int p = 0; p < tile_rows; ++p) r[p] = load(from[p] + f);
+      interleave<V, tile_rows>(r);
+#pragma GCC unroll 8
+      for (int p = 0; p < tile_rows; ++p) store(rows + f * tile_rows + p * lanes, r[p]);
+    }
+  }
+}
+
+template <class T, int N>
+static void copy_phases(const T* from, i64 step, i64 frames, T* to) {
+  for (i64 f = 0; f < frames; ++f)
+    __builtin_memcpy(to + f * grad_width<T>(), from + f * step, N * sizeof(T));
+}
+
+// columns[frame][column]: samples of the output's gradient, phases side by side.
+template <class T>
+static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i64 first, i64 count,
+                         bool is_inside, T* columns) {
+  constexpr i64 width = grad_width<T>();
+  const Axis& axis = call.product.rows;
+  const Signal<const T>& gy = call.grad_output;
+  const Positions& at = call.output_at;
+  for (i64 col = 0; col < count;) {
+    const i64 channel = (first + col) / axis.phases, phase = (first + col) % axis.phases;
+    const i64 phases = smaller(axis.phases - phase, count - col);
+    const T* from = run.gy + channel * gy.channel_stride;
+    T* to = columns + col;
+    col += phases;
+    const i64 start =
+        run.first_frame * at.frame + (axis.first_phase + phase) * at.phase_step + at.base;
+    if (is_inside && at.phase_step * gy.position_stride == 1) {
+      const T* p = from + start;
+      switch (phases) {
+        case 1: copy_phases<T, 1>(p, at.frame, run.frames, to); continue;
+        case 2: copy_phases<T, 2>(p, at.frame, run.frames, to); continue;
+        case 4: copy_phases<T, 4>(p, at.frame, run.frames, to); continue;
+        case 8: copy_phases<T, 8>(p, at.frame, run.frames, to); continue;
+        case 16: copy_phases<T, 16>(p, at.frame, run.frames, to); continue;
+      }
+    }
+    for (i64 f = 0; f < run.frames; ++f, to += width)
+      for (i64 q = 0; q < phases; ++q) {
+        const i64 n = start + f * at.frame + q * at.phase_step;
+        to[q] = n >= 0 && n < gy.length ? from[n * gy.position_stride] : T(0);
+      }
+  }
+  if (count % Vec<T>::lanes)
+    for (i64 f = 0; f < run.frames; ++f)
+      for (i64 col = count; col < round_up(count, Vec<T>::lanes); ++col)
+        columns[f * width + col] = T(0);
+}
+
+// One run, one by one, where a value that is not finite meets one that does not exist.
+template <class T>
+static void add_present(const WeightGradCall<T>& call, const GradRun<T>& run, const T* rows,
+                        i64 row_count, i64 tile_stride, i64 shift, const T* columns,
+                        i64 first_column, i64 column_count, T* z) {
+  constexpr i64 width = grad_width<T>();
+  for (i64 i = 0; i < row_count; ++i)
+    for (i64 col = 0; col < column_count; ++col) {
+      const T* x = rows + (i / tile_rows) * tile_stride + i % tile_rows;
+      T acc = 0;
+      for (i64 f = 0; f < run.frames; ++f) {
+        const i64 t = run.first_frame + f;
+        if (sample_of(call, first_column + col, t) >= 0 &&
+            frame_exists(call, t + shift * call.product.shift_frames))
+          acc += x[f * tile_rows] * columns[f * width + col];
+      }
+      T* at = z + i * width + col;
+      *at = (run.first ? T(0) : *at) + acc;
+    }
+}
 
 template <class T>
 static i64 weight_grad_scratch(const WeightGradCall<T>& call) {
   const i64 rows = round_up(call.row_block, tile_rows);
-  return call.column_block * rows * grad_width<T>() + run_steps * grad_width<T>() +
-         rows * run_steps;
+  const i64 signals = call.separate_shifts ? call.shift_block : 1;
+  if (call.depthwise)
+    return 2 * call.window * (call.separate_shifts ? call.shift_block : 1) +
+           call.product.rows.phases * call.shift_block;
+  return call.shift_block * call.column_block * rows * grad_width<T>() +
+         grad_run_steps * grad_width<T>() + (rows * signals + tile_rows) * call.window;
 }
 
 template <class T>
-static inline i64 first_position(const WeightGradCall<T>& call, i64 t) {
-  return t * call.stride - call.padding_left;
+struct GradUnit {
+  i64 group, first_row, rows, first_panel, panels, first_shift, shifts;
+};
+
+template <class T>
+static GradUnit<T> grad_unit(const WeightGradCall<T>& call, i64 unit) {
+  const i64 all_columns = call.product.rows.channels * call.product.rows.phases;
+  const i64 all_panels = (all_columns + grad_width<T>() - 1) / grad_width<T>();
+  GradUnit<T> u;
+  const i64 shift_block = unit % call.shift_blocks;
+  unit /= call.shift_blocks;
+  const i64 column_block = unit % call.column_blocks;
+  unit /= call.column_blocks;
+  u.group = unit / call.row_blocks;
+  u.first_row = unit % call.row_blocks * call.row_block;
+  u.rows = smaller(call.row_block, call.in_channels - u.first_row);
+  u.first_panel = column_block * call.column_block;
+  u.panels = smaller(call.column_block, all_panels - u.first_panel);
+  u.first_shift = shift_block * call.shift_block;
+  u.shifts = smaller(call.shift_block, call.product.segments[0].shifts - u.first_shift);
+  return u;
 }
 
-// columns[f][column] = the sample of grad_output that frame t0 + f reaches by the column's tap.
 template <class T>
-static void pack_columns(const WeightGradCall<T>& call, const T* group, i64 first, i64 count,
-                         i64 t0, i64 frames, T* columns) {
+static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, T* scratch) {
   constexpr i64 width = grad_width<T>();
-  const Signal<const T>& gy = call.grad_output;
-  for (i64 col = 0; col < count;) {
-    const i64 channel = (first + col) / call.kernel, tap = (first + col) % call.kernel;
-    const i64 taps = smaller(call.kernel - tap, count - col);
-    const T* from = group + channel * gy.channel_stride;
-    for (i64 f = 0; f < frames; ++f) {
-      const i64 n = first_position(call, t0 + f) + tap * call.dilation;
-      T* out = columns + f * width + col;
-      if (n >= 0 && n + (taps - 1) * call.dilation < gy.length) {
-        const T* p = from + n * gy.position_stride;
-        const i64 step = call.dilation * gy.position_stride;
-        if (step == 1)
-          for (i64 m = 0; m < taps; ++m) out[m] = p[m];
-        else
-          for (i64 m = 0; m < taps; ++m) out[m] = p[m * step];
-      } else {
-        for (i64 m = 0; m < taps; ++m) {
-          const i64 at = n + m * call.dilation;
-          out[m] = at >= 0 && at < gy.length ? from[at * gy.position_stride] : T(0);
-        }
-      }
-    }
-    col += taps;
-  }
-  for (i64 f = 0; f < frames; ++f)
-    for (i64 col = count; col < width; ++col) columns[f * width + col] = T(0);
-}
-
-// rows[tile][f][row in tile]: input channels, extended, transposed. Returns whether all are finite.
-template <class T>
-static bool pack_rows(const WeightGradCall<T>& call, const T* group, i64 count, i64 t0, i64 frames,
-                      T* rows) {
-  const Signal<const T>& x = call.input;
-  T sum = 0;
-  for (i64 i = 0; i < count; ++i) {
-    const T* channel = group + i * x.channel_stride;
-    T* out = rows + (i / tile_rows) * tile_rows * frames + i % tile_rows;
-    for (i64 f = 0; f < frames; ++f) {
-      const i64 t = source_frame(t0 + f, x.length, call.extension);
-      const T value = t < 0 ? T(0) : channel[t * x.position_stride];
-      out[f * tile_rows] = value;
-      sum += value - value;
-    }
-  }
-  for (i64 i = count; i < round_up(count, tile_rows); ++i) {
-    T* out = rows + (i / tile_rows) * tile_rows * frames + i % tile_rows;
-    for (i64 f = 0; f < frames; ++f) out[f * tile_rows] = T(0);
-  }
-  return sum == 0;
-}
-
-// One run, one by one, where a frame that is not finite meets a sample that does not exist.
-template <class T>
-static void add_present(const WeightGradCall<T>& call, const T* rows, const T* columns,
-                        i64 row_count, i64 first_column, i64 column_count, i64 t0, i64 frames, T* z,
-                        bool first) {
-  constexpr i64 width = grad_width<T>();
-  for (i64 i = 0; i < row_count; ++i)
-    for (i64 col = 0; col < column_count; ++col) {
-      const i64 tap = (first_column + col) % call.kernel;
-      T acc = 0;
-      for (i64 f = 0; f < frames; ++f) {
-        const i64 n = first_position(call, t0 + f) + tap * call.dilation;
-        if (n >= 0 && n < call.grad_output.length)
-          acc += rows[(i / tile_rows) * tile_rows * frames + f * tile_rows + i % tile_rows] *
-                 columns[f * width + col];
-      }
-      T* at = z + i * width + col;
-      *at = (first ? T(0) : *at) + acc;
-    }
-}
-
-template <class T>
-static void weight_grad_unit(const WeightGradCall<T>& call, i64 unit, const GradScratch<T>& s) {
-  constexpr i64 width = grad_width<T>();
-  const i64 all_columns = call.out_channels * call.kernel;
-  const i64 column_block = unit % call.column_blocks, rest = unit / call.column_blocks;
-  const i64 row_block = rest % call.row_blocks, group = rest / call.row_blocks;
-  const i64 first_row = row_block * call.row_block;
-  const i64 rows = smaller(call.row_block, call.in_channels - first_row);
-  const i64 first_panel = column_block * call.column_block;
-  const i64 panels = smaller(call.column_block, (all_columns + width - 1) / width - first_panel);
+  const Axis& axis = call.product.rows;
+  const i64 all_columns = axis.channels * axis.phases;
+  const i64 row_tiles = (u.rows + tile_rows - 1) / tile_rows;
   const i64 z_panel = round_up(call.row_block, tile_rows) * width;
+  const i64 tile_stride = call.window * tile_rows, shift_stride = row_tiles * tile_stride;
+  T* z = scratch;
+  T* columns = z + call.shift_block * call.column_block * z_panel;
+  T* signals = columns + grad_run_steps * width;
+  T* rows = signals + tile_rows * call.window;
 
+  const Signal<const T>&x = call.input, &gy = call.grad_output;
   bool first = true;
-  for (i64 b = 0; b < call.batch; ++b) {
-    const T* x = call.input.data + b * call.input.batch_stride +
-                 (group * call.in_channels + first_row) * call.input.channel_stride;
-    const T* gy = call.grad_output.data + b * call.grad_output.batch_stride +
-                  group * call.out_channels * call.grad_output.channel_stride;
-    for (i64 k = 0; k < call.interval_count; ++k) {
-      const i64 stop = call.intervals[2 * k + 1];
-      for (i64 t0 = call.intervals[2 * k]; t0 < stop; t0 += run_steps) {
-        const i64 frames = smaller(run_steps, stop - t0);
-        const bool finite = pack_rows(call, x, rows, t0, frames, s.rows);
-        const bool inside =
-            first_position(call, t0) >= 0 &&
-            first_position(call, t0 + frames - 1) + (call.kernel - 1) * call.dilation <
-                call.grad_output.length;
-        for (i64 panel = 0; panel < panels; ++panel) {
-          const i64 column = (first_panel + panel) * width;
-          const i64 columns = smaller(width, all_columns - column);
-          pack_columns(call, gy, column, columns, t0, frames, s.columns);
-          T* z = s.z + panel * z_panel;
-          if (!finite && !inside) {
-            add_present(call, s.rows, s.columns, rows, column, columns, t0, frames, z, first);
+  for (i64 b = 0; b < call.batch; ++b)
+    for (i64 begin = 0; begin < call.frames; begin += grad_run_steps) {
+      const GradRun<T> run{
+          x.data + b * x.batch_stride +
+              (u.group * call.in_channels + u.first_row) * x.channel_stride,
+          gy.data + b * gy.batch_stride + u.group * call.out_channels * gy.channel_stride,
+          call.first_frame + begin,
+          smaller(grad_run_steps, call.frames - begin),
+          u.first_shift,
+          u.shifts,
+          first};
+      first = false;
+      const bool is_inside = inside(call, run);
+      const i64 packs = call.separate_shifts ? u.shifts : 1;
+      const i64 reach = call.separate_shifts ? 0 : -(u.shifts - 1) * call.product.shift_frames;
+      for (i64 j = 0; j < packs; ++j)
+        pack_rows(call, run.x, u.rows,
+                  run.first_frame + (u.first_shift + j) * call.product.shift_frames - reach,
+                  run.frames + reach, call.window, signals, rows + j * shift_stride);
+      const bool finite_rows = is_inside || all_finite(rows, packs * shift_stride);
+      for (i64 panel = 0; panel < u.panels; ++panel) {
+        const i64 column = (u.first_panel + panel) * width;
+        const i64 count = smaller(width, all_columns - column);
+        const i64 vectors = (count + Vec<T>::lanes - 1) / Vec<T>::lanes;
+        pack_columns(call, run, column, count, is_inside, columns);
+        bool finite = finite_rows;
+        for (i64 f = 0; f < run.frames && finite && !is_inside; ++f)
+          finite = all_finite(columns + f * width, count);
+        for (i64 j = 0; j < u.shifts; ++j) {
+          T* zj = z + (j * call.column_block + panel) * z_panel;
+          const T* frames =
+              rows + (call.separate_shifts ? j * shift_stride
+                                           : frames_of_shift(call, run, j, 0) * tile_rows);
+          if (!finite) {
+            add_present(call, run, frames, u.rows, tile_stride, u.first_shift + j, columns, column,
+                        count, zj);
             continue;
           }
           const Strides<T> strides{width, 0, tile_rows, 0};
-          const i64 vectors = (columns + Vec<T>::lanes - 1) / Vec<T>::lanes;
-          for (i64 i = 0; i < rows; i += tile_rows)
-            tiles<T>.by_size[smaller(tile_rows, rows - i) - 1][vectors - 1](
-                s.columns, s.rows + i * frames, strides, frames, 1, z + i * width, width, first);
+          for (i64 i = 0; i < row_tiles; ++i)
+            tiles<T>.by_size[smaller(tile_rows, u.rows - i * tile_rows) - 1][vectors - 1](
+                columns, frames + i * tile_stride, strides, run.frames, 1,
+                zj + i * tile_rows * width, width, run.first);
         }
-        first = false;
       }
     }
-  }
-  T* out = call.grad_weight + (group * call.in_channels + first_row) * all_columns;
-  for (i64 panel = 0; panel < panels; ++panel) {
-    const i64 column = (first_panel + panel) * width;
-    const i64 columns = smaller(width, all_columns - column);
-    for (i64 i = 0; i < rows; ++i)
-      for (i64 col = 0; col < columns; ++col)
-        out[i * all_columns + column + col] = first ? T(0) : s.z[panel * z_panel + i * width + col];
-  }
+
+  T* out = call.grad_weight +
+           (u.group * call.in_channels + u.first_row) * call.out_channels * call.kernel;
+  for (i64 i = 0; i < u.rows; ++i)
+    for (i64 panel = 0; panel < u.panels; ++panel) {
+      const i64 column = (u.first_panel + panel) * width;
+      const i64 count = smaller(width, all_columns - column);
+      i64 channel = column / axis.phases, phase = column % axis.phases;
+      for (i64 col = 0; col < count; ++channel, phase = 0) {
+        const i64 phases = smaller(axis.phases - phase, count - col);
+        T* taps = out + (i * call.out_channels + channel) * call.kernel + axis.first_phase + phase +
+                  u.first_shift * call.product.weight_shift;
+        const T* from = z + panel * z_panel + i * width + col;
+        for (i64 j = 0; j < u.shifts; ++j)
+          for (i64 q = 0; q < phases; ++q)
+            taps[j * call.product.weight_shift + q] =
+                first ? T(0) : from[j * call.column_block * z_panel + q];
+        col += phases;
+      }
+    }
+}
+
+// One channel in, one out: no channels to put along the vector, so time goes there, and each run
+// ends in a sum over lanes.
+template <class T>
+static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, T* scratch) {
+  typedef typename Vec<T>::type V;
+  constexpr i64 lanes = Vec<T>::lanes;
+  const Axis& axis = call.product.rows;
+  const Signal<const T>&x = call.input, &gy = call.grad_output;
+  T* z = scratch;
+  T* samples = z + axis.phases * call.shift_block;
+  T* frames = samples + call.window;
+  bool first = true;
+  for (i64 b = 0; b < call.batch; ++b)
+    for (i64 begin = 0; begin < call.frames; begin += grad_run_steps) {
+      const GradRun<T> run{x.data + b * x.batch_stride + u.group * x.channel_stride,
+                           gy.data + b * gy.batch_stride + u.group * gy.channel_stride,
+                           call.first_frame + begin,
+                           smaller(grad_run_steps, call.frames - begin),
+                           u.first_shift,
+                           u.shifts,
+                           first};
+      first = false;
+      const i64 whole = round_up(run.frames, lanes);
+      const i64 packs = call.separate_shifts ? u.shifts : 1;
+      const i64 reach = call.separate_shifts ? 0 : -(u.shifts - 1) * call.product.shift_frames;
+      for (i64 j = 0; j < packs; ++j)
+        copy_row(run.x, x.position_stride, x.length,
+                 run.first_frame + (u.first_shift + j) * call.product.shift_frames - reach, 1,
+                 run.frames + reach, call.window, call.extension, frames + j * call.window);
+      // A last vector that is not full multiplies frames by zeros, which is harmless where all are
+      // finite.
+      const bool is_inside = inside(call, run) && whole == run.frames;
+      const bool finite_frames = is_inside || all_finite(frames, packs * call.window);
+      for (i64 row = 0; row < axis.phases; ++row) {
+        const Positions& at = call.output_at;
+        copy_row(run.gy, gy.position_stride, gy.length,
+                 run.first_frame * at.frame + (axis.first_phase + row) * at.phase_step + at.base,
+                 at.frame, run.frames, whole, zeros, samples);
+        const bool finite = finite_frames && (is_inside || all_finite(samples, whole));
+        for (i64 j = 0; j < u.shifts; ++j) {
+          const T* xj = frames + frames_of_shift(call, run, j, call.window);
+          T sums[2 * lanes] = {};
+          if (finite) {
+            V both[2] = {};
+            for (i64 f = 0; f < whole; f += lanes)
+              both[f / lanes % 2] += load(xj + f) * load(samples + f);
+            store(sums, both[0]);
+            store(sums + lanes, both[1]);
+          } else {
+            for (i64 f = 0; f < run.frames; ++f) {
+              const i64 t = run.first_frame + f;
+              if (sample_of(call, row, t) >= 0 &&
+                  frame_exists(call, t + (u.first_shift + j) * call.product.shift_frames))
+                sums[f % (2 * lanes)] += xj[f] * samples[f];
+            }
+          }
+          T acc = 0;
+          for (i64 lane = 0; lane < lanes; ++lane) acc += sums[lane] + sums[lane + lanes];
+          T* at_z = z + row * call.shift_block + j;
+          *at_z = (run.first ? T(0) : *at_z) + acc;
+        }
+      }
+    }
+  T* taps = call.grad_weight + u.group * call.kernel + axis.first_phase;
+  for (i64 row = 0; row < axis.phases; ++row)
+    for (i64 j = 0; j < u.shifts; ++j)
+      taps[row + (u.first_shift + j) * call.product.weight_shift] =
+          first ? T(0) : z[row * call.shift_block + j];
 }
 
 template <class T>
 static void weight_grad_units(const WeightGradCall<T>& call, i64 first, i64 last, T* scratch) {
-  const i64 z = call.column_block * round_up(call.row_block, tile_rows) * grad_width<T>();
-  const GradScratch<T> s{scratch, scratch + z, scratch + z + run_steps * grad_width<T>()};
-  for (i64 unit = first; unit < last; ++unit) weight_grad_unit(call, unit, s);
+  for (i64 unit = first; unit < last; ++unit)
+    (call.depthwise ? depthwise_unit<T> : weight_grad_unit<T>)(call, grad_unit(call, unit),
+                                                               scratch);
 }

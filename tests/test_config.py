@@ -125,7 +125,7 @@ def test_config_where_nothing_is_installed(monkeypatch: pytest.MonkeyPatch) -> N
     def version(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(module, "version", version)
+    monkeypatch.setattr("importlib.metadata.version", version)
     assert fs.config()["version"] == "unknown"
 
 

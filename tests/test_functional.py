@@ -15,6 +15,8 @@ from numpy.lib.stride_tricks import as_strided
 from torch.nn import functional as tf
 
 import fracstride as fs
+from fracstride import functional
+from fracstride._load import native
 from fracstride.geometry import MAX_SIZE, PADDING_MODES
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -627,6 +629,35 @@ def test_layout_of_operands(name: str, layout: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_kernels_see_aligned_arrays_only(
+    name: str, layout: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    class Watched:
+        def __getattr__(self, function: str) -> Callable[..., Any]:
+            def watched(*arguments: Any) -> Any:
+                seen.extend(a for a in arguments if isinstance(a, np.ndarray))
+                return getattr(native, function)(*arguments)
+
+            return watched
+
+    monkeypatch.setattr(functional, "native", Watched())
+    for dtype in DTYPES:
+        placed = {key: layout(CALLS[name][1][key].astype(dtype)) for key in operands(name)}
+        if name == "forward":
+            placed["out"] = layout(np.zeros((2, 6, 11), dtype))
+        call(name, dtype, **placed)
+    assert len(seen) >= 3 * len(DTYPES)
+    for array in seen:
+        assert array.dtype in (np.float32, np.float64)
+        assert array.dtype.isnative
+        assert array.flags.aligned
+        assert not any(stride % array.itemsize for stride in array.strides)
+
+
+@pytest.mark.parametrize("name", CALLS)
 def test_broadcast_operands(name: str) -> None:
     for dtype in DTYPES:
         for operand in operands(name):
@@ -900,8 +931,7 @@ def test_errors_that_come_late_leave_out_alone(monkeypatch: pytest.MonkeyPatch) 
     def fail(*args: Any) -> None:
         raise MemoryError
 
-    module = call.__globals__["fs"].functional
-    monkeypatch.setattr(module, "split_weight", fail)
+    monkeypatch.setattr(functional, "split_weight", fail)
     out = np.full((2, 6, 11), 7.0)
     with pytest.raises(MemoryError):
         call("forward", out=out)

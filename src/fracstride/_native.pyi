@@ -45,9 +45,34 @@ def weight_grad(
     dilation: int,
     padding_left: int,
     extension: int,
-    intervals: list[int],
     /,
 ) -> None: ...
+def pack_float32_at(
+    weight: int,
+    in_channels: int,
+    out_per_group: int,
+    kernel: int,
+    groups: int,
+    stride: int,
+    dilation: int,
+    for_input_grad: bool,
+    /,
+) -> PackedWeightFloat32: ...
+def pack_float64_at(
+    weight: int,
+    in_channels: int,
+    out_per_group: int,
+    kernel: int,
+    groups: int,
+    stride: int,
+    dilation: int,
+    for_input_grad: bool,
+    /,
+) -> PackedWeightFloat64: ...
+def forward_at(weight: PackedWeight, /, *integers: int) -> None: ...
+def input_grad_at(weight: PackedWeight, /, *integers: int) -> None: ...
+def weight_grad_float32_at(*integers: int) -> None: ...
+def weight_grad_float64_at(*integers: int) -> None: ...
 def built_instruction_sets() -> list[str]: ...
 def available_instruction_sets() -> list[str]: ...
 def instruction_set() -> str: ...

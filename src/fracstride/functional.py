@@ -265,7 +265,6 @@ def conv_transpose1d_weight_grad(
     x3, gy3 = (ready(split_channels(_batched(a), groups, real)) for a in (x, gy))
     shape = (x3.shape[1], gy3.shape[1] // groups, geometry.kernel_size)
     gw = np.empty(shape, real)
-    reached = geometry.frames_reached(length, gy.shape[-1])
     native.weight_grad(
         x3,
         gy3,
@@ -275,7 +274,6 @@ def conv_transpose1d_weight_grad(
         geometry.dilation,
         geometry.padding_left,
         _EXTENSION[geometry.padding_mode],
-        [bound for interval in reached for bound in interval],
     )
     if not is_complex:
         return round_to(gw, x.dtype)
