@@ -144,7 +144,7 @@ def test_float64_into_float32_says_what_to_do_with_it() -> None:
         (np.ones((1, 2, 4, 7), np.float32), ValueError, "got shape (1, 2, 4, 7)"),
         (np.ones((2, 4, 0), np.float32), ValueError, "got 0"),
         ([[1j, 2, 3]] * 4, TypeError, "float32"),
-        ([["a"]] * 4, TypeError, "float32"),
+        ([["a"]] * 4, TypeError, "nested lists of numbers"),
         ("abc", TypeError, "got dtype <U3"),
         (None, TypeError, ""),
     ],

@@ -21,6 +21,7 @@ DType = np.dtype[Any]
 __all__ = [
     "Array",
     "DType",
+    "aligned",
     "as_dtype",
     "as_operands",
     "compute_dtype",
@@ -90,8 +91,12 @@ def as_operands(dtype: DType | None, /, **operands: ArrayLike | None) -> list[An
     arrays: dict[str, Any] = {}
     decided_by = "the layer"
     for name, operand in operands.items():
-        if operand is None or isinstance(operand, (list, tuple, int, float, complex)):
-            arrays[name] = operand
+        if operand is None and name != "bias":
+            raise TypeError(f"{name} must be an array, got None")
+        if operand is None:
+            continue
+        if isinstance(operand, (list, tuple, int, float, complex)):
+            arrays[name] = _numbers(name, operand)
             continue
         array = np.asarray(operand)
         if array.dtype.name not in _COMPUTE:
@@ -102,25 +107,25 @@ def as_operands(dtype: DType | None, /, **operands: ArrayLike | None) -> list[An
             raise TypeError(
                 f"{name} must have the dtype of {decided_by}, {dtype}, got {array.dtype}"
             )
-        arrays[name] = array if array.dtype.isnative else array.astype(dtype)
-    return [_from_numbers(name, a, dtype) for name, a in arrays.items()]
+        arrays[name] = array
+    if dtype is None:
+        is_complex = any(array.dtype.kind == "c" for array in arrays.values())
+        dtype = np.dtype(np.complex128 if is_complex else np.float64)
+    for name, array in arrays.items():
+        if array.dtype.kind == "c" and dtype.kind != "c":
+            raise TypeError(f"{name} must be real numbers, as {decided_by} is {dtype}")
+        arrays[name] = round_to(array, dtype)
+    return [arrays.get(name) for name in operands]
 
 
-def _from_numbers(name: str, operand: Any, dtype: DType | None) -> Any:
-    if operand is None or isinstance(operand, np.ndarray):
-        return operand
+def _numbers(name: str, operand: Any) -> Array:
     try:
         array = np.asarray(operand)
-        if array.dtype.kind == "c" and (dtype is None or dtype.kind != "c"):
-            if dtype is not None:
-                raise TypeError("complex numbers")
-            return array.astype(np.complex128)
-        if array.dtype.kind not in "biufcV":
-            raise TypeError("not numbers")
-        return array.astype(np.float64 if dtype is None else dtype)
-    except (TypeError, ValueError):
-        wanted = "numbers" if dtype is None else f"numbers that fit {dtype}"
-        raise TypeError(f"{name} must be an array, or nested lists of {wanted}") from None
+    except ValueError:  # lists of unequal lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biufc" and array.dtype.name not in _COMPUTE:
+        raise TypeError(f"{name} must be an array, or nested lists of numbers")
+    return array
 
 
 def ready(array: Array) -> Array:
@@ -130,11 +135,16 @@ def ready(array: Array) -> Array:
     size = array.itemsize
     if array.flags.aligned and not any(stride % size for stride in array.strides):
         return array
-    return np.ascontiguousarray(array)
+    return aligned(array, array.dtype)
+
+
+def aligned(array: Array, dtype: DType) -> Array:
+    """``array`` as contiguous, aligned memory of the dtype; itself where it is that already."""
+    return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def round_to(array: Array, dtype: DType) -> Array:
-    """The array in a dtype of no more precision; what is too large becomes infinite, silently."""
+    """The array in another dtype; what is too large for it becomes infinite, silently."""
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore", invalid="ignore"):
@@ -168,7 +178,7 @@ def join_channels(parts: Array, groups: int, dtype: DType) -> Array:
 def split_weight(weight: Array, groups: int, dtype: DType) -> Array:
     """``(C_in, C_out/g, k)`` in the kernels' dtype, contiguous; complex as the matrix above."""
     if weight.dtype.kind != "c":
-        return np.ascontiguousarray(weight, dtype)
+        return aligned(weight, dtype)
     channels, out, taps = weight.shape
     w = weight.reshape(groups, channels // groups, out, taps)
     parts = np.empty((groups, 2, channels // groups, 2, out, taps), dtype)

@@ -21,6 +21,7 @@ from fracstride._load import native
 from fracstride.arrays import (
     Array,
     DType,
+    aligned,
     as_operands,
     compute_dtype,
     join_channels,
@@ -76,7 +77,7 @@ def pack_weight(
 def pack_bias(bias: Array, groups: int) -> Array:
     """A checked bias ``(C_out,)`` as the kernels read it."""
     real = compute_dtype(bias.dtype)
-    return np.ascontiguousarray(split_channels(bias[None, :, None], groups, real).reshape(-1))
+    return aligned(split_channels(bias[None, :, None], groups, real).reshape(-1), real)
 
 
 def conv_transpose1d(
@@ -136,7 +137,9 @@ def conv_transpose1d(
         check_bias(b, w.shape[1] * groups)
     length = _check_call(x, w.shape[0], geometry, output_size)
     if out is not None:
-        _check_out(out, (*x.shape[:-2], w.shape[1] * groups, length), x.dtype, (x, w, b))
+        _check_out(
+            out, (*x.shape[:-2], w.shape[1] * groups, length), x.dtype, (input, weight, bias)
+        )
     packed = pack_weight(w, geometry, groups)
     return _forward(x, packed, None if b is None else pack_bias(b, groups), geometry, length, out)
 
@@ -332,18 +335,18 @@ def conv1d_adjoint(
     length = as_size("output_length", output_length, 1)
     k, s, d = bare.kernel_size, bare.stride, bare.dilation
     _check_rank("grad_output", gy)
+    _check_channels("grad_output", gy, w.shape[0])
     _check_length("grad_output", gy, conv1d_output_length(length, k, s, (left, right), d))
     if padding_mode == "zeros":
-        options: dict[str, Any] = {"padding": (left, right), "output_size": length}
-    else:
-        options = {"padding": 0, "output_size": left + length + right}
-    padded = conv_transpose1d(gy, w, None, s, groups=groups, dilation=d, **options)
-    if padding_mode == "zeros":
-        return padded
-    wide = padded.astype(compute_dtype(gy.dtype)) if gy.dtype.itemsize == 2 else padded
-    gx = wide[..., left : left + length].copy()
-    _fold(gx, wide[..., :left], -left, padding_mode)
-    _fold(gx, wide[..., left + length :], length, padding_mode)
+        return conv_transpose1d(gy, w, None, s, (left, right), 0, groups, d, output_size=length)
+    if gy.dtype.kind != "c":  # half precision is rounded once, after the folding
+        w = w.astype(compute_dtype(w.dtype), copy=False)
+    wide = gy.astype(w.dtype, copy=False)
+    whole = left + length + right
+    padded = conv_transpose1d(wide, w, None, s, groups=groups, dilation=d, output_size=whole)
+    gx = padded[..., left : left + length].copy()
+    _fold(gx, padded[..., :left], -left, padding_mode)
+    _fold(gx, padded[..., left + length :], length, padding_mode)
     return round_to(gx, gy.dtype)
 
 
@@ -401,7 +404,7 @@ def _check_length(name: str, array: Array, length: int) -> None:
 
 
 def _check_out(
-    out: object, shape: tuple[int, ...], dtype: DType, operands: tuple[Array | None, ...]
+    out: object, shape: tuple[int, ...], dtype: DType, operands: tuple[ArrayLike | None, ...]
 ) -> None:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
@@ -412,7 +415,7 @@ def _check_out(
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
     for operand in operands:
-        if operand is not None and _overlap(out, operand):
+        if isinstance(operand, np.ndarray) and _overlap(out, operand):
             raise ValueError("out must not overlap input, weight or bias in memory")
 
 

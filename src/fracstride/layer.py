@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fracstride.arrays import Array, DType, as_dtype, as_operands
+from fracstride.arrays import Array, DType, as_dtype, as_operands, round_to
 from fracstride.functional import (
     PackedWeight,
     apply_packed,
@@ -160,13 +160,28 @@ class ConvTranspose1d:
         return layer
 
     def _set_up(self, geometry: Geometry, groups: int, weight: Array, bias: Array | None) -> None:
-        self.geometry = geometry
-        self.groups = groups
-        self.dtype: DType = weight.dtype
+        self._geometry = geometry
+        self._groups = groups
         self._shape = weight.shape
         self._weight = _frozen(weight)
-        self._packed: PackedWeight | None = None
+        self._packed: tuple[Array, PackedWeight] | None = None
         self._set_bias(bias)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The sizes."""
+        return self._geometry
+
+    @property
+    def groups(self) -> int:
+        """Blocks of channels that do not see each other."""
+        return self._groups
+
+    @property
+    def dtype(self) -> DType:
+        """Of weight and bias, and of what the layer takes and gives."""
+        dtype: DType = self._weight.dtype
+        return dtype
 
     @property
     def in_channels(self) -> int:
@@ -194,7 +209,6 @@ class ConvTranspose1d:
         if array.shape != self._shape:
             raise ValueError(f"weight must have the shape {self._shape}, got shape {array.shape}")
         self._weight = _frozen(array)
-        self._packed = None
 
     @property
     def bias(self) -> Array | None:
@@ -210,21 +224,20 @@ class ConvTranspose1d:
 
     def _set_bias(self, bias: Array | None) -> None:
         self._bias = None if bias is None else _frozen(bias)
-        self._packed_bias = None if bias is None else pack_bias(bias, self.groups)
+        self._packed_bias = None if self._bias is None else pack_bias(self._bias, self.groups)
 
     def __call__(self, input: ArrayLike, output_size: int | Sequence[int] | None = None) -> Array:
         """The output ``(B, C_out, L_out)`` of an input ``(B, C_in, L)``, or both without ``B``.
 
         ``output_size`` is the wanted ``L_out``, in place of the layer's output padding.
         """
-        packed = self._packed
-        if packed is None:
-            # Packed from what is read here: a weight assigned meanwhile is packed by its own call.
-            weight = self._weight
-            packed = pack_weight(weight, self.geometry, self.groups)
-            if weight is self._weight:
-                self._packed = packed
-        return apply_packed(packed, input, self._packed_bias, self.geometry, output_size)
+        weight, packed = self._weight, self._packed
+        # Packed together with what it was packed from: a weight that another thread assigns
+        # meanwhile is noticed by the next call.
+        if packed is None or packed[0] is not weight:
+            packed = weight, pack_weight(weight, self._geometry, self._groups)
+            self._packed = packed
+        return apply_packed(packed[1], input, self._packed_bias, self._geometry, output_size)
 
     def __getstate__(self) -> dict[str, Any]:
         # The packed form belongs to one machine, and is made again.
@@ -263,7 +276,7 @@ def _cast(name: str, value: ArrayLike, dtype: DType) -> Array:
     (array,) = as_operands(None, **{name: value})
     if array.dtype.kind == "c" and dtype.kind != "c":
         raise TypeError(f"{name} must be real for a layer of {dtype}, got {array.dtype}")
-    return np.asarray(array, dtype)
+    return round_to(array, dtype)
 
 
 def _frozen(array: Array) -> Array:
