@@ -1,7 +1,9 @@
 #include "maps.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
+#include <limits>
 #include <new>
 
 #ifdef __linux__
@@ -78,8 +80,9 @@ i64 first_unit(const Call<T>& call, i64 panels, i64 index, i64 count) {
   return (work / signal * call.blocks + b) * panels + (work % signal - b * block) / frames;
 }
 
-template <class T>
-void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls) {
+// `prepare` writes to the output: it comes after everything that can fail.
+template <class T, class Prepare>
+void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls, const Prepare& prepare) {
   double products = 0;
   for (const Call<T>& c : calls)
     products +=
@@ -95,6 +98,7 @@ void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls) {
   threads = static_cast<int>(std::min<i64>(threads, std::max<i64>(most_units, 1)));
   scratch = round_up(scratch, cache_line / static_cast<i64>(sizeof(T)));
   const Scratch<T> memory(scratch * threads);
+  prepare();
   parallel(threads, [&](int index, int count) {
     for (const Call<T>& c : calls) {
       const i64 panels = divide_up(row_count(c.product), kernels.panel_rows);
@@ -114,7 +118,7 @@ template <class T>
 void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int threads) {
   const Product& p = call.product;
   const i64 shifts = p.segments[0].shifts;
-  const i64 panels = divide_up(row_count(p), kernels.grad_columns);
+  const i64 panels = call.depthwise ? 1 : divide_up(row_count(p), kernels.grad_columns);
   const i64 most = grad_block_bytes / static_cast<i64>(sizeof(T)) / kernels.grad_columns;
   call.row_block = std::min<i64>(128, round_up(call.in_channels, kernels.grad_rows));
   call.shift_block = std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, 16));
@@ -147,9 +151,9 @@ void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int 
 
 template <class T>
 Scratch<T>::Scratch(i64 elements) {
-  const auto bytes = static_cast<unsigned __int128>(std::max<i64>(elements, 1)) * sizeof(T);
-  if (bytes > (std::size_t{1} << 62)) throw std::bad_alloc();
-  const auto size = static_cast<std::size_t>(bytes);
+  constexpr i64 most = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(T);
+  if (elements > most) throw std::bad_alloc();
+  const std::size_t size = static_cast<std::size_t>(std::max<i64>(elements, 1)) * sizeof(T);
   const std::align_val_t alignment{size < huge_block ? std::size_t{cache_line} : huge_page};
   data_ = {static_cast<T*>(::operator new(size, alignment)), Free{alignment}};
 #ifdef MADV_HUGEPAGE
@@ -201,15 +205,6 @@ void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& in
              const Signal<T>& output, i64 padding_left, int extension) {
   const Layer& layer = weight.layer;
   const Kernels<T>& kernels = kernels_of<T>(weight.isa);
-  if (!taps_of(layer).all_samples) {
-    const i64 channels = layer.groups * layer.out_channels, rows = batch * channels;
-    const int threads = static_cast<int>(std::min<i64>(
-        threads_for(static_cast<double>(rows) * output.length), std::max<i64>(rows, 1)));
-    parallel(threads, [&](int index, int count) {
-      kernels.fill(output, bias, channels, share(rows, index, count),
-                   share(rows, index + 1, count));
-    });
-  }
   std::vector<Call<T>> calls;
   for (const Product& p : weight.plan.products) {
     const FrameRange range = frames_onto(p, layer, padding_left, output.length);
@@ -233,7 +228,17 @@ void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& in
     c.extension = extension;
     calls.push_back(c);
   }
-  if (batch > 0) run(kernels, calls);
+  if (batch == 0) return;
+  run(kernels, calls, [&] {
+    if (taps_of(layer).all_samples) return;
+    const i64 channels = layer.groups * layer.out_channels, rows = batch * channels;
+    const int threads = static_cast<int>(
+        std::min<i64>(threads_for(static_cast<double>(rows) * output.length), rows));
+    parallel(threads, [&](int index, int count) {
+      kernels.fill(output, bias, channels, share(rows, index, count),
+                   share(rows, index + 1, count));
+    });
+  });
 }
 
 template <class T>
@@ -247,9 +252,7 @@ void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>&
   c.packed_group = weight.plan.packed_group;
   c.source = grad_output;
   c.target = grad_input;
-  // The shift of a layer with one tap per phase is never taken, and its product may not exist.
-  const i64 shift = p.segments[0].shifts > 1 ? p.shift_frames * layer.stride : 0;
-  c.source_at = {layer.stride, layer.dilation, -padding_left, shift};
+  c.source_at = {layer.stride, layer.dilation, -padding_left, p.shift_frames * layer.stride};
   c.target_at = {1, 0, -first_frame, 0};
   c.batch = batch;
   c.groups = layer.groups;
@@ -260,7 +263,7 @@ void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>&
   c.skip_absent = !weight.finite;
   c.extension = zeros;
   std::vector<Call<T>> calls{c};
-  if (batch > 0 && c.frames > 0) run(kernels_of<T>(weight.isa), calls);
+  if (batch > 0 && c.frames > 0) run(kernels_of<T>(weight.isa), calls, [] {});
 }
 
 template <class T>

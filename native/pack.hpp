@@ -24,14 +24,17 @@ static void copy_row(const T* signal, i64 position_stride, i64 length, i64 start
   for (i64 i = count; i < padded; ++i) destination[i] = T(0);
   const i64 low = smaller(larger(ceil_div(-start, step), 0), count);
   const i64 high = smaller(larger(floor_div(length - 1 - start, step) + 1, low), count);
-  for (i64 i = 0; i < low; ++i) {
-    const i64 from = source_frame(start + i * step, length, extension);
-    destination[i] = from < 0 ? T(0) : signal[from * position_stride];
-  }
-  for (i64 i = high; i < count; ++i) {
-    const i64 from = source_frame(start + i * step, length, extension);
-    destination[i] = from < 0 ? T(0) : signal[from * position_stride];
-  }
+  const auto extend = [&](i64 from, i64 to) {
+    if (extension == zeros)
+      for (i64 i = from; i < to; ++i) destination[i] = T(0);
+    else
+      for (i64 i = from; i < to; ++i)
+        destination[i] =
+            signal[source_frame(start + i * step, length, extension) * position_stride];
+  };
+  extend(0, low);
+  extend(high, count);
+  if (low == high) return;  // its position may be beyond all integers
   const T* from = signal + (start + low * step) * position_stride;
   const i64 by = step * position_stride;
   if (by == 1)
@@ -96,7 +99,7 @@ static void transpose_panel(const Product& p, const T* weight, i64 rows, T* out)
         V r[lanes];
 #pragma GCC unroll 16
         for (i64 i = 0; i < lanes; ++i) r[i] = load(weight + (row + i) * p.weight_row + q);
-        interleave<V, lanes>(r);
+        interleave<T, lanes>(r);
 #pragma GCC unroll 16
         for (i64 i = 0; i < lanes; ++i) store(out + steps.next() * p.step_stride + row, r[i]);
       }

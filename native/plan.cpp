@@ -47,7 +47,7 @@ Plan plan_forward(const Layer& layer, i64 panel_rows, i64 lanes) {
     Product p{};
     p.rows = {layer.out_channels, phases, first_phase};
     p.segments[0] = {{layer.in_channels, 1, 0}, shifts};
-    p.shift_frames = -taps.frames;
+    p.shift_frames = shifts > 1 ? -taps.frames : 0;
     p.weight_row = layer.kernel;
     p.weight_row_phase = 1;
     p.weight_channel = layer.out_channels * layer.kernel;
@@ -86,7 +86,7 @@ Plan plan_input_grad(const Layer& layer, i64 panel_rows, i64 lanes) {
   p.segments[0] = {{layer.out_channels, taps.most_phases, 0}, taps.most};
   const i64 fewer = taps.most > 1 ? taps.phases - taps.most_phases : 0;
   p.segments[1] = {{fewer ? layer.out_channels : 0, fewer, taps.most_phases}, taps.most - 1};
-  p.shift_frames = taps.frames;
+  p.shift_frames = taps.most > 1 ? taps.frames : 0;
   p.weight_row = layer.out_channels * layer.kernel;
   p.weight_row_phase = 0;
   p.weight_channel = layer.kernel;

@@ -47,60 +47,101 @@ static void pack_block(const Call<T>& call, const Block<T>& block, T* packed) {
   }
 }
 
+// How the terms of a segment are cut into runs: by channels, and where a channel has more shifts
+// than a run has terms, by shifts too.
+struct Runs {
+  i64 all_channels, channels, shifts;
+
+  explicit Runs(const Segment& segment)
+      : all_channels(segment.axis.channels * segment.axis.phases),
+        channels(larger(1, run_steps / larger(segment.shifts, 1))),
+        shifts(smaller(segment.shifts, run_steps)) {}
+};
+
+// The least and greatest positions that shift 0 takes frames [first, first + count) to.
+struct Bounds {
+  i64 low, high;
+};
+
+template <class T>
+static Bounds bounds(const Call<T>& call, i64 first, i64 count) {
+  const Positions& at = call.source_at;
+  i64 low_phase = 0, high_phase = 0;
+  for (const Segment& segment : call.product.segments) {
+    if (segment.axis.channels == 0) continue;
+    high_phase = segment.axis.first_phase + segment.axis.phases - 1;  // phases rise
+  }
+  low_phase = call.product.segments[0].axis.first_phase;
+  return {first * at.frame + at.base + low_phase * at.phase_step,
+          (first + count - 1) * at.frame + at.base + high_phase * at.phase_step};
+}
+
+// Whether every term of every row exists for these frames.
+template <class T>
+static bool all_present(const Call<T>& call, i64 first, i64 count) {
+  const Bounds b = bounds(call, first, count);
+  const i64 reach = (call.product.segments[0].shifts - 1) * call.source_at.shift;
+  return b.low + smaller(reach, 0) >= 0 && b.high + larger(reach, 0) < call.source.length;
+}
+
+// Shifts [first, last) are all that bring some of these frames onto the signal. The others would
+// add zeros, which changes no bit.
+struct Shifts {
+  i64 first, last;
+};
+
+template <class T>
+static Shifts shifts_onto(const Call<T>& call, i64 first, i64 count) {
+  const i64 shifts = call.product.segments[0].shifts, step = call.source_at.shift;
+  if (call.extension != zeros) return {0, shifts};
+  const Bounds b = bounds(call, first, count);
+  const i64 end = call.source.length - 1;
+  if (step == 0) return b.high >= 0 && b.low <= end ? Shifts{0, shifts} : Shifts{0, 0};
+  const i64 low = step > 0 ? ceil_div(-b.high, step) : ceil_div(b.low - end, -step);
+  const i64 high = step > 0 ? floor_div(end - b.low, step) : floor_div(b.high, -step);
+  const i64 from = larger(low, 0);
+  return {from, larger(from, smaller(high + 1, shifts))};
+}
+
 // The sums again, one by one, for frames where some term is absent: a weight that is not finite
 // must not be multiplied by the zero that stands for a frame that does not exist.
 template <class T>
 static void sum_present(const Call<T>& call, const Block<T>& block, const T* panel, i64 rows, T* z,
-                        i64 z_row) {
+                        i64 z_row, i64 z_frame) {
   const Product& p = call.product;
   const Signal<const T>& source = call.source;
   const T* group = source.data + block.entry * source.batch_stride +
                    block.group * call.source_channels * source.channel_stride;
   const Positions& at = call.source_at;
-  for (i64 f = 0; f < block.frames; ++f)
+  for (i64 f = 0; f < block.frames; ++f) {
+    if (all_present(call, block.first_frame + f, 1)) continue;
     for (i64 r = 0; r < rows; ++r) {
       T total = 0;
       const T* w = panel + r;
       for (const Segment& segment : p.segments) {
         const Axis& axis = segment.axis;
-        const i64 count = axis.channels * axis.phases;
-        const i64 run = larger(1, run_steps / larger(segment.shifts, 1));
-        for (i64 first = 0; first < count; first += run) {
-          T acc = 0;
-          for (i64 u = first; u < smaller(first + run, count); ++u) {
-            const T* channel = group + (u / axis.phases) * source.channel_stride;
-            i64 position = (block.first_frame + f) * at.frame + at.base +
-                           (axis.first_phase + u % axis.phases) * at.phase_step;
-            for (i64 j = 0; j < segment.shifts; ++j, position += at.shift, w += p.step_stride)
-              if (position >= 0 && position < source.length)
-                acc += *w * channel[position * source.position_stride];
+        const Runs runs(segment);
+        for (i64 first = 0; first < runs.all_channels; first += runs.channels)
+          for (i64 j0 = 0; j0 < segment.shifts; j0 += runs.shifts) {
+            T acc = 0;
+            for (i64 u = first; u < smaller(first + runs.channels, runs.all_channels); ++u) {
+              const T* channel = group + (u / axis.phases) * source.channel_stride;
+              const i64 position = (block.first_frame + f) * at.frame + at.base +
+                                   (axis.first_phase + u % axis.phases) * at.phase_step;
+              for (i64 j = j0; j < smaller(j0 + runs.shifts, segment.shifts); ++j) {
+                const i64 n = position + j * at.shift;
+                if (n >= 0 && n < source.length)
+                  acc += w[(u * segment.shifts + j) * p.step_stride] *
+                         channel[n * source.position_stride];
+              }
+            }
+            total = total + acc;
           }
-          total = total + acc;
-        }
+        w += runs.all_channels * segment.shifts * p.step_stride;
       }
-      z[r * z_row + f] = total;
+      z[r * z_row + f * z_frame] = total;
     }
-}
-
-// Whether every term of every row exists for all frames of the block.
-template <class T>
-static bool all_present(const Call<T>& call, const Block<T>& block) {
-  const Positions& at = call.source_at;
-  i64 low = 0, high = 0;
-  bool any = false;
-  for (const Segment& segment : call.product.segments) {
-    if (segment.axis.channels == 0) continue;
-    const i64 a = segment.axis.first_phase * at.phase_step;
-    const i64 b = (segment.axis.first_phase + segment.axis.phases - 1) * at.phase_step;
-    const i64 c = (segment.shifts - 1) * at.shift;
-    const i64 l = a + smaller(c, 0), h = b + larger(c, 0);
-    low = any ? smaller(low, l) : l;
-    high = any ? larger(high, h) : h;
-    any = true;
   }
-  const i64 first = block.first_frame * at.frame + at.base;
-  const i64 last = (block.first_frame + block.frames - 1) * at.frame + at.base;
-  return first + low >= 0 && last + high < call.source.length;
 }
 
 template <class T>
@@ -146,45 +187,56 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
     const i64 along_end = smaller(along, block.frames);
     const i64 rest = block.frames - along_end;
 
+    const bool complete = all_present(call, block.first_frame, block.frames);
+    const Shifts all{0, p.segments[0].shifts};
+    const Shifts of_rest =
+        complete ? all : shifts_onto(call, block.first_frame + along_end, larger(rest, 1));
     const T* w = panel;
     bool first = true;
     i64 frame_base = 0;
     for (const Segment& segment : p.segments) {
-      const i64 count = segment.axis.channels * segment.axis.phases;
-      const i64 run = larger(1, run_steps / larger(segment.shifts, 1));
+      const Runs runs(segment);
       const i64 frame_channel = call.separate_shifts ? segment.shifts * call.window : call.window;
-      for (i64 u = 0; u < count; u += run) {
-        const i64 channels = smaller(run, count - u);
-        const T* x = frames_at_shift_0 + frame_base + u * frame_channel;
-        const Strides<T> along_strides{frame_channel, frame_shift, segment.shifts * p.step_stride,
-                                       p.step_stride};
-        for (i64 f = 0; f < along; f += tile_vectors * lanes) {
-          const i64 vectors = smaller(tile_vectors, (along - f) / lanes);
-          for (i64 r = 0; r < rows; r += tile_rows)
-            tiles<T>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
-                x + f, w + r, along_strides, channels, segment.shifts, z + r * z_row + f, z_row,
-                first);
+      const i64 w_channel = segment.shifts * p.step_stride;
+      const Strides<T> along_strides{frame_channel, frame_shift, w_channel, p.step_stride};
+      const Strides<T> rest_strides{w_channel, p.step_stride, frame_channel, frame_shift};
+      for (i64 u = 0; u < runs.all_channels; u += runs.channels)
+        for (i64 j0 = 0; j0 < segment.shifts; j0 += runs.shifts) {
+          const i64 channels = smaller(runs.channels, runs.all_channels - u);
+          const i64 j1 = smaller(j0 + runs.shifts, segment.shifts);
+          const T* x = frames_at_shift_0 + frame_base + u * frame_channel;
+          const T* wu = w + u * w_channel;
+          for (i64 f = 0; f < along; f += tile_vectors * lanes) {
+            const i64 vectors = smaller(tile_vectors, (along - f) / lanes);
+            const Shifts onto = complete ? all
+                                         : shifts_onto(call, block.first_frame + f,
+                                                       smaller(vectors * lanes, block.frames - f));
+            const i64 from = larger(j0, onto.first), to = smaller(j1, onto.last);
+            if (from >= to && !first) continue;
+            for (i64 r = 0; r < rows; r += tile_rows)
+              tiles<T>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
+                  x + from * frame_shift + f, wu + from * p.step_stride + r, along_strides,
+                  channels, larger(to - from, 0), z + r * z_row + f, z_row, first);
+          }
+          const i64 from = larger(j0, of_rest.first), to = smaller(j1, of_rest.last);
+          for (i64 f = 0; f < rest; f += lane_frames)
+            tiles<T>.by_size[smaller(lane_frames, rest - f) - 1][row_vectors - 1](
+                wu + from * p.step_stride, x + from * frame_shift + along + f, rest_strides,
+                channels, larger(to - from, 0), z_rest + f * width, width, first);
+          first = false;
         }
-        const Strides<T> rest_strides{segment.shifts * p.step_stride, p.step_stride, frame_channel,
-                                      frame_shift};
-        for (i64 f = 0; f < rest; f += lane_frames)
-          tiles<T>.by_size[smaller(lane_frames, rest - f) - 1][row_vectors - 1](
-              w, x + along + f, rest_strides, channels, segment.shifts, z_rest + f * width, width,
-              first);
-        w += channels * segment.shifts * p.step_stride;
-        first = false;
-      }
-      frame_base += count * frame_channel;
+      w += runs.all_channels * w_channel;
+      frame_base += runs.all_channels * frame_channel;
     }
 
     T* target = call.target.data + block.entry * call.target.batch_stride +
                 block.group * call.target_channels * call.target.channel_stride;
     const T* bias = call.bias ? call.bias + block.group * call.target_channels : nullptr;
-    if (call.skip_absent && !all_present(call, block)) {
-      sum_present(call, block, panel, rows, z, z_row);
-      store_rows(z, z_row, 1, p.rows, panel_index * width, rows, call.target_at, call.target,
-                 target, bias, block.first_frame, block.frames);
-      continue;
+    if (call.skip_absent && !complete) {
+      const Block<T> last{block.entry, block.group, block.first_frame + along_end, rest};
+      sum_present(call, Block<T>{block.entry, block.group, block.first_frame, along_end}, panel,
+                  rows, z, z_row, 1);
+      sum_present(call, last, panel, rows, z_rest, 1, width);
     }
     store_rows(z, z_row, 1, p.rows, panel_index * width, rows, call.target_at, call.target, target,
                bias, block.first_frame, along_end);

@@ -12,7 +12,7 @@ static void store_interleaved(const T* z, i64 z_row, T bias, T* out, i64 frame_s
     V r[P];
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) r[p] = load(z + p * z_row + f) + bias;
-    interleave<V, P>(r);
+    interleave<T, P>(r);
     T* at = out + f * frame_step;
     if (frame_step == P) {
 #pragma GCC unroll 16
@@ -29,22 +29,21 @@ static void store_interleaved(const T* z, i64 z_row, T bias, T* out, i64 frame_s
   }
 }
 
-// One row, any strides: frames [begin, end) of it.
+// One row, any strides.
 template <class T>
 static void store_row(const T* z, i64 z_frame, T bias, bool has_bias, T* out, i64 out_step,
-                      i64 begin, i64 end) {
+                      i64 count) {
+  // Not z + 0 where there is no bias: the copy is exact for every value.
   if (z_frame == 1 && out_step == 1) {
     if (has_bias)
-      for (i64 f = begin; f < end; ++f) out[f] = z[f] + bias;
+      for (i64 f = 0; f < count; ++f) out[f] = z[f] + bias;
     else
-      __builtin_memcpy(out + begin, z + begin, static_cast<size_t>(end - begin) * sizeof(T));
-    return;
+      __builtin_memcpy(out, z, static_cast<size_t>(count) * sizeof(T));
+  } else if (has_bias) {
+    for (i64 f = 0; f < count; ++f) out[f * out_step] = z[f * z_frame] + bias;
+  } else {
+    for (i64 f = 0; f < count; ++f) out[f * out_step] = z[f * z_frame];
   }
-  // Not z + 0 where there is no bias: a -0 (there is none, see tile.hpp) would not survive it.
-  if (has_bias)
-    for (i64 f = begin; f < end; ++f) out[f * out_step] = z[f * z_frame] + bias;
-  else
-    for (i64 f = begin; f < end; ++f) out[f * out_step] = z[f * z_frame];
 }
 
 // Rows [first_row, first_row + count) of a group, `frames` frames from `first_frame` on.
@@ -72,7 +71,7 @@ static void store_rows(const T* z, i64 z_row, i64 z_frame, const Axis& rows, i64
     const i64 high =
         smaller(larger(floor_div(target.length - 1 - last_offset, at.frame) + 1, low), frames);
     i64 done = low;
-    if (together > 1) {
+    if (together > 1 && high - low >= lanes) {
       const i64 whole = (high - low) / lanes * lanes;
       T* to = out + offset + low * at.frame;
       const T* z_low = from + low;
@@ -96,11 +95,15 @@ static void store_rows(const T* z, i64 z_row, i64 z_frame, const Axis& rows, i64
       const i64 begin = smaller(larger(ceil_div(-start, at.frame), 0), frames);
       const i64 end =
           smaller(larger(floor_div(target.length - 1 - start, at.frame) + 1, begin), frames);
-      T* to = out + start * target.position_stride;
       const i64 step = at.frame * target.position_stride;
       const T* row = from + p * z_row;
-      store_row(row, z_frame, b, bias != nullptr, to, step, begin, smaller(low, end));
-      store_row(row, z_frame, b, bias != nullptr, to, step, larger(done, begin), end);
+      const auto part = [&](i64 first, i64 last) {
+        if (first < last)  // else its position may be beyond all integers
+          store_row(row + first * z_frame, z_frame, b, bias != nullptr,
+                    out + (start + first * at.frame) * target.position_stride, step, last - first);
+      };
+      part(begin, smaller(low, end));
+      part(larger(done, begin), end);
     }
   }
 }

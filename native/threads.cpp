@@ -17,9 +17,10 @@ std::atomic<bool> in_forked_child{false};
 }  // namespace
 
 int get_threads() {
+#ifdef _OPENMP
+  if (forked()) return 1;
   const int set = threads.load(std::memory_order_relaxed);
   if (set) return set;
-#ifdef _OPENMP
   // Oversubscription by OMP_NUM_THREADS is the user's right; a pool beyond reason is not started.
   return std::clamp(omp_get_max_threads(), 1, 1024);
 #else

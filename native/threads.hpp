@@ -1,28 +1,51 @@
 // Threads come from the OpenMP runtime that the process already has, so that one pool serves this
 // library and its neighbours.
 #pragma once
-#include <exception>
-
 #include "types.hpp"
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 namespace fracstride {
 
-int get_threads();
+int get_threads();  // 1 without OpenMP, and in a forked child
 void set_threads(int count);
 bool has_openmp();
 // After a fork the child has the parent's pool on paper and none of its threads: it works alone.
 void watch_forks();
 bool forked();
 
+// How the calling thread rounds, and what it does with denormal numbers. Threads of the pool take
+// it over for a call: the bits may depend on it, but not on who computes them.
+#if defined(__SSE__)
+inline unsigned get_float_mode() { return _mm_getcsr(); }
+inline void set_float_mode(unsigned mode) { _mm_setcsr(mode); }
+#elif defined(__aarch64__)
+inline unsigned long get_float_mode() {
+  unsigned long mode;
+  asm volatile("mrs %0, fpcr" : "=r"(mode));
+  return mode;
+}
+inline void set_float_mode(unsigned long mode) { asm volatile("msr fpcr, %0" ::"r"(mode)); }
+#else
+inline int get_float_mode() { return 0; }
+inline void set_float_mode(int) {}
+#endif
+
 // body(index, count) on `count` threads. The body must not throw.
 template <class Body>
 void parallel(int count, const Body& body) {
 #ifdef _OPENMP
   if (count > 1 && !forked()) {
+    const auto callers = get_float_mode();
 #pragma omp parallel num_threads(count)
     {
-#pragma omp for schedule(static, 1)
+      const auto own = get_float_mode();
+      set_float_mode(callers);
+#pragma omp for schedule(static, 1) nowait
       for (int i = 0; i < count; ++i) body(i, count);
+      set_float_mode(own);
     }
     return;
   }

@@ -19,7 +19,6 @@ struct GradRun {
   const T* gy;  // channel 0 of the group
   i64 first_frame, frames;
   i64 first_shift, shifts;
-  bool first;
 };
 
 // Whether every frame and every sample that the run would multiply exists.
@@ -83,7 +82,7 @@ static void pack_rows(const WeightGradCall<T>& call, const T* x, i64 count, i64 
       V r[tile_rows];
 #pragma GCC unroll 8
       for (int p = 0; p < tile_rows; ++p) r[p] = load(from[p] + f);
-      interleave<V, tile_rows>(r);
+      interleave<T, tile_rows>(r);
 #pragma GCC unroll 8
       for (int p = 0; p < tile_rows; ++p) store(rows + f * tile_rows + p * lanes, r[p]);
     }
@@ -134,6 +133,26 @@ static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i
         columns[f * width + col] = T(0);
 }
 
+// The runs that have frames of the signal in them for some shift of the unit; the others would add
+// zeros, which changes no bit.
+template <class T>
+static Shifts runs_onto(const WeightGradCall<T>& call, i64 first_shift, i64 shifts) {
+  const i64 runs = (call.frames + grad_run_steps - 1) / grad_run_steps;
+  if (call.extension != zeros) return {0, runs};
+  const i64 shift = -call.product.shift_frames;
+  const i64 first = first_shift * shift - call.first_frame;
+  const i64 last = (first_shift + shifts - 1) * shift + call.input.length - 1 - call.first_frame;
+  const i64 from = larger(floor_div(first, grad_run_steps), 0);
+  return {from, larger(from, smaller(floor_div(last, grad_run_steps) + 1, runs))};
+}
+
+template <class T>
+static bool reaches_signal(const WeightGradCall<T>& call, const GradRun<T>& run, i64 shift) {
+  if (call.extension != zeros) return true;
+  const i64 first = run.first_frame + shift * call.product.shift_frames;
+  return first < call.input.length && first + run.frames > 0;
+}
+
 // One run, one by one, where a value that is not finite meets one that does not exist.
 template <class T>
 static void add_present(const WeightGradCall<T>& call, const GradRun<T>& run, const T* rows,
@@ -150,8 +169,7 @@ static void add_present(const WeightGradCall<T>& call, const GradRun<T>& run, co
             frame_exists(call, t + shift * call.product.shift_frames))
           acc += x[f * tile_rows] * columns[f * width + col];
       }
-      T* at = z + i * width + col;
-      *at = (run.first ? T(0) : *at) + acc;
+      z[i * width + col] += acc;
     }
 }
 
@@ -203,10 +221,12 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
   T* signals = columns + grad_run_steps * width;
   T* rows = signals + tile_rows * call.window;
 
+  for (T* p = z; p < columns; ++p) *p = T(0);
   const Signal<const T>&x = call.input, &gy = call.grad_output;
-  bool first = true;
+  const Shifts onto = runs_onto(call, u.first_shift, u.shifts);
   for (i64 b = 0; b < call.batch; ++b)
-    for (i64 begin = 0; begin < call.frames; begin += grad_run_steps) {
+    for (i64 index = onto.first; index < onto.last; ++index) {
+      const i64 begin = index * grad_run_steps;
       const GradRun<T> run{
           x.data + b * x.batch_stride +
               (u.group * call.in_channels + u.first_row) * x.channel_stride,
@@ -214,9 +234,7 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
           call.first_frame + begin,
           smaller(grad_run_steps, call.frames - begin),
           u.first_shift,
-          u.shifts,
-          first};
-      first = false;
+          u.shifts};
       const bool is_inside = inside(call, run);
       const i64 packs = call.separate_shifts ? u.shifts : 1;
       const i64 reach = call.separate_shifts ? 0 : -(u.shifts - 1) * call.product.shift_frames;
@@ -234,6 +252,7 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
         for (i64 f = 0; f < run.frames && finite && !is_inside; ++f)
           finite = all_finite(columns + f * width, count);
         for (i64 j = 0; j < u.shifts; ++j) {
+          if (!reaches_signal(call, run, u.first_shift + j)) continue;
           T* zj = z + (j * call.column_block + panel) * z_panel;
           const T* frames =
               rows + (call.separate_shifts ? j * shift_stride
@@ -247,7 +266,7 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
           for (i64 i = 0; i < row_tiles; ++i)
             tiles<T>.by_size[smaller(tile_rows, u.rows - i * tile_rows) - 1][vectors - 1](
                 columns, frames + i * tile_stride, strides, run.frames, 1,
-                zj + i * tile_rows * width, width, run.first);
+                zj + i * tile_rows * width, width, false);
         }
       }
     }
@@ -266,8 +285,7 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
         const T* from = z + panel * z_panel + i * width + col;
         for (i64 j = 0; j < u.shifts; ++j)
           for (i64 q = 0; q < phases; ++q)
-            taps[j * call.product.weight_shift + q] =
-                first ? T(0) : from[j * call.column_block * z_panel + q];
+            taps[j * call.product.weight_shift + q] = from[j * call.column_block * z_panel + q];
         col += phases;
       }
     }
@@ -284,17 +302,17 @@ static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, 
   T* z = scratch;
   T* samples = z + axis.phases * call.shift_block;
   T* frames = samples + call.window;
-  bool first = true;
+  for (T* p = z; p < samples; ++p) *p = T(0);
+  const Shifts onto = runs_onto(call, u.first_shift, u.shifts);
   for (i64 b = 0; b < call.batch; ++b)
-    for (i64 begin = 0; begin < call.frames; begin += grad_run_steps) {
+    for (i64 index = onto.first; index < onto.last; ++index) {
+      const i64 begin = index * grad_run_steps;
       const GradRun<T> run{x.data + b * x.batch_stride + u.group * x.channel_stride,
                            gy.data + b * gy.batch_stride + u.group * gy.channel_stride,
                            call.first_frame + begin,
                            smaller(grad_run_steps, call.frames - begin),
                            u.first_shift,
-                           u.shifts,
-                           first};
-      first = false;
+                           u.shifts};
       const i64 whole = round_up(run.frames, lanes);
       const i64 packs = call.separate_shifts ? u.shifts : 1;
       const i64 reach = call.separate_shifts ? 0 : -(u.shifts - 1) * call.product.shift_frames;
@@ -313,6 +331,7 @@ static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, 
                  at.frame, run.frames, whole, zeros, samples);
         const bool finite = finite_frames && (is_inside || all_finite(samples, whole));
         for (i64 j = 0; j < u.shifts; ++j) {
+          if (!reaches_signal(call, run, u.first_shift + j)) continue;
           const T* xj = frames + frames_of_shift(call, run, j, call.window);
           T sums[2 * lanes] = {};
           if (finite) {
@@ -331,16 +350,14 @@ static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, 
           }
           T acc = 0;
           for (i64 lane = 0; lane < lanes; ++lane) acc += sums[lane] + sums[lane + lanes];
-          T* at_z = z + row * call.shift_block + j;
-          *at_z = (run.first ? T(0) : *at_z) + acc;
+          z[row * call.shift_block + j] += acc;
         }
       }
     }
   T* taps = call.grad_weight + u.group * call.kernel + axis.first_phase;
   for (i64 row = 0; row < axis.phases; ++row)
     for (i64 j = 0; j < u.shifts; ++j)
-      taps[row + (u.first_shift + j) * call.product.weight_shift] =
-          first ? T(0) : z[row * call.shift_block + j];
+      taps[row + (u.first_shift + j) * call.product.weight_shift] = z[row * call.shift_block + j];
 }
 
 template <class T>

@@ -85,6 +85,13 @@ def test_random_layers(case: Case) -> None:
             id="one channel, many taps",
         ),
         pytest.param(
+            {"kernel_size": 70, "stride": 60},
+            30,
+            {"channels": (2, 2), "groups": 2},
+            id="depthwise, more phases than a panel has columns",
+        ),
+        pytest.param({"kernel_size": 700, "stride": 2}, 900, {}, id="more shifts than a run"),
+        pytest.param(
             {"kernel_size": 4, "stride": 100},
             30,
             {"channels": (8, 8), "groups": 8},
@@ -114,6 +121,34 @@ def test_sizes_that_only_integers_can_hold() -> None:
             (Geometry(3, huge, (huge, huge), 0, huge, mode), 1),
         ):
             check_maps(case(geometry, length), fs)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("channels", [1, 2])
+def test_long_sums_are_cut_into_runs(channels: int) -> None:
+    # The same product over and over is the worst case: each rounding errs the same way.
+    k = 16384
+    w = np.full((channels, channels, k), 0.1, np.float32)
+    x = np.full((channels, k), 0.1, np.float32)
+    exact = channels * k * float(np.float32(0.1)) ** 2
+    bound = 8 * np.finfo(np.float32).eps * exact
+    y = fs.conv_transpose1d(x, w, padding=k - 1)
+    assert abs(y.astype(float) - exact).max() <= bound
+    gw = fs.conv_transpose1d_weight_grad(x[:1], x[:1], 1)
+    assert abs(float(gw.item()) - exact / channels) <= bound
+
+
+def test_many_taps_on_few_frames() -> None:
+    # Work is frames times taps, not samples times taps: 200,000 squared would take minutes.
+    k = 200_000
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 2)), rng.standard_normal((1, 1, k))
+    exact = np.convolve(x[0], w[0, 0])
+    y = fs.conv_transpose1d(x, w)
+    np.testing.assert_allclose(y[0], exact, rtol=1e-13, atol=1e-13)
+    gy = rng.standard_normal((1, k + 1))
+    gw = fs.conv_transpose1d_weight_grad(x, gy, k)
+    np.testing.assert_allclose(gw[0, 0], x[0, 0] * gy[0, :-1] + x[0, 1] * gy[0, 1:], atol=1e-13)
 
 
 def same_places(got: np.ndarray, exact: np.ndarray) -> None:

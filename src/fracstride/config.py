@@ -18,6 +18,9 @@ _MOST_THREADS = 1024  # a pool beyond it is a slip, and failing to start one end
 def get_num_threads() -> int:
     """Threads that a call may use: what :func:`set_num_threads` set, else OpenMP's choice.
 
+    It is 1 where there is no OpenMP, and in a process forked from one that had threads: the child
+    has none of them.
+
     >>> get_num_threads() >= 1
     True
     """
@@ -27,7 +30,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let a call use up to ``n`` threads (1 to 1024). The results keep their bits.
 
-    Small calls stay on one thread whatever ``n`` is.
+    Small calls stay on one thread whatever ``n`` is. (Where the system refuses to start a thread,
+    OpenMP ends the process: more of them than cores are of no use.)
 
     >>> before = get_num_threads()
     >>> set_num_threads(1)

@@ -215,10 +215,10 @@ def conv_transpose1d_input_grad(
         for start, stop in geometry.frames_reached(length, gy.shape[-1]):
             if start < 0:
                 left = min(stop, 0)
-                _fold(gx, frames(start, left - start), start, geometry.padding_mode)
+                fold(gx, frames(start, left - start), start, geometry.padding_mode)
             if stop > length:
                 right = max(start, length)
-                _fold(gx, frames(right, stop - right), right, geometry.padding_mode)
+                fold(gx, frames(right, stop - right), right, geometry.padding_mode)
     return _like(gy, join_channels(gx, groups, gy.dtype))
 
 
@@ -336,6 +336,11 @@ def conv1d_adjoint(
     k, s, d = bare.kernel_size, bare.stride, bare.dilation
     _check_rank("grad_output", gy)
     _check_channels("grad_output", gy, w.shape[0])
+    if left + length + right <= d * (k - 1):
+        raise ValueError(
+            f"output_length must be at least {d * (k - 1) + 1 - left - right} for a kernel of "
+            f"{d * (k - 1) + 1} samples with padding ({left}, {right}), got {length}"
+        )
     _check_length("grad_output", gy, conv1d_output_length(length, k, s, (left, right), d))
     if padding_mode == "zeros":
         return conv_transpose1d(gy, w, None, s, (left, right), 0, groups, d, output_size=length)
@@ -345,8 +350,8 @@ def conv1d_adjoint(
     whole = left + length + right
     padded = conv_transpose1d(wide, w, None, s, groups=groups, dilation=d, output_size=whole)
     gx = padded[..., left : left + length].copy()
-    _fold(gx, padded[..., :left], -left, padding_mode)
-    _fold(gx, padded[..., left + length :], length, padding_mode)
+    fold(gx, padded[..., :left], -left, padding_mode)
+    fold(gx, padded[..., left + length :], length, padding_mode)
     return round_to(gx, gy.dtype)
 
 
@@ -488,11 +493,27 @@ def _kernel_can_write(out: Array) -> bool:
     return True
 
 
-def _fold(target: Array, extended: Array, first_frame: int, padding_mode: str) -> None:
-    """Add frames ``first_frame ...`` of an extended signal to the frames that they copy."""
-    length = target.shape[-1]
+def fold(target: Array, extended: Array, first_frame: int, padding_mode: str) -> None:
+    """Add frames ``first_frame ...`` of an extended signal to the frames that they copy.
+
+    In rising order for each frame of the target, whatever is added together.
+    """
+    length, count = target.shape[-1], extended.shape[-1]
     with np.errstate(invalid="ignore", over="ignore"):
-        for i in range(extended.shape[-1]):
-            source = source_frame(first_frame + i, length, padding_mode)
-            if source is not None:
-                target[..., source] += extended[..., i]
+        done = 0
+        while done < count:
+            # Neighbours are copies of neighbours, rising or falling, up to where the mode turns.
+            start = source_frame(first_frame + done, length, padding_mode)
+            if start is None:
+                raise ValueError("zeros have nothing to fold")
+            after = source_frame(first_frame + done + 1, length, padding_mode)
+            if after == start + 1:
+                run = extended[..., done : done + length - start]
+                target[..., start : start + run.shape[-1]] += run
+            elif after == start - 1:
+                run = extended[..., done : done + start + 1]
+                target[..., start - run.shape[-1] + 1 : start + 1] += run[..., ::-1]
+            else:
+                run = extended[..., done : done + 1]
+                target[..., start] += run[..., 0]
+            done += run.shape[-1]

@@ -81,7 +81,12 @@ class ConvTranspose1d:
         found = as_dtype(dtype)
         shape = (in_channels, out_channels // groups, geometry.kernel_size)
         bound = (groups / (out_channels * geometry.kernel_size)) ** 0.5
-        generator = np.random.default_rng(rng)
+        try:
+            generator = np.random.default_rng(rng)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"rng must be a seed (an int >= 0), a numpy.random.Generator or None, got {rng!r}"
+            ) from None
         weight = _uniform(generator, bound, shape, found)
         values = _uniform(generator, bound, (out_channels,), found) if bias else None
         self._set_up(geometry, groups, weight, values)
