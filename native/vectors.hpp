@@ -5,18 +5,20 @@
 template <class T>
 struct Vec {
   static constexpr int lanes = FS_VECTOR_BYTES / sizeof(T);
-  // Aligned like its element, so that loads and stores may stand anywhere.
-  typedef T type __attribute__((vector_size(FS_VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+  // Values, and what they are in memory: aligned like one element, so that loads and stores may
+  // stand anywhere.
+  typedef T type __attribute__((vector_size(FS_VECTOR_BYTES)));
+  typedef T memory __attribute__((vector_size(FS_VECTOR_BYTES), aligned(sizeof(T)), may_alias));
 };
 
 template <class T>
 static inline typename Vec<T>::type load(const T* p) {
-  return *reinterpret_cast<const typename Vec<T>::type*>(p);
+  return *reinterpret_cast<const typename Vec<T>::memory*>(p);
 }
 
 template <class T>
 static inline void store(T* p, typename Vec<T>::type v) {
-  *reinterpret_cast<typename Vec<T>::type*>(p) = v;
+  *reinterpret_cast<typename Vec<T>::memory*>(p) = v;
 }
 
 static inline i64 smaller(i64 a, i64 b) { return a < b ? a : b; }
@@ -82,8 +84,7 @@ static inline V zip_high(V a, V b) {
 }
 
 // P vectors as one sequence of their first elements, their second elements, ...: log2(P) rounds of
-// zips. The vector type is not a template argument: as one it would lose its alignment, and arrays
-// of it would be taken for aligned.
+// zips.
 template <class T, int P>
 static inline void interleave(typename Vec<T>::type (&r)[P]) {
 #pragma GCC unroll 4
