@@ -9,22 +9,26 @@ SANITIZE_EXAMPLES ?= 100
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SANITIZE_VENV := $(VENV)-sanitize
-CXX ?= g++
+CXX := g++
 
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo test lint format fuzz bench sanitize wheel clean
+.PHONY: help demo train test lint format fuzz bench bench-train sanitize wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: $(VENV)/.demo ## a real vocoder speaks through the layer: writes demo.wav
 	$(BIN)/python examples/speak.py
 
 test: $(VENV)/.test ## the whole test suite
 	$(BIN)/python -m pytest -q
+
+train: $(VENV)/.demo $(VENV)/.train ## learn a speech upsampler from demo.wav: two layers, one curve
+	test -f demo.wav || $(BIN)/python examples/speak.py
+	$(BIN)/python examples/train.py
 
 lint: $(VENV)/.lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff format --check .
@@ -43,6 +47,9 @@ fuzz: $(VENV)/.check ## CASES=5000 random layers against the definition
 bench: $(VENV)/.bench ## float32 forward against torch and ONNX Runtime, a table of ratios
 	$(BIN)/python benchmarks/bench.py
 
+bench-train: $(VENV)/.bench ## forward and backward in torch against torch eager
+	$(BIN)/python benchmarks/train.py
+
 # The interpreter is not built with the sanitizers, so their runtime is loaded before it. Leaks are
 # not looked for: CPython keeps what it has until it ends.
 sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer and UBSan
@@ -56,13 +63,13 @@ wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) $(SANITIZE_VENV) build dist demo.wav .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SANITIZE_VENV) build dist demo.wav train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 %/.venv:
 	$(PYTHON) -m venv $*
 	touch $@
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.bench $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(SOURCES)
+$(VENV)/.demo $(VENV)/.train $(VENV)/.test $(VENV)/.bench $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(SOURCES)
 	$(PIP) install -q -c constraints.txt '.[$*]'
 	touch $@
 

@@ -1,0 +1,13 @@
+"""fracstride for PyTorch: ``torch.nn.ConvTranspose1d``, complete and fast, and derivatives of it.
+
+>>> import torch, fracstride.torch
+>>> layer = fracstride.torch.ConvTranspose1d(8, 4, kernel_size=16, stride=8, padding="same")
+>>> layer(torch.zeros(1, 8, 100)).shape
+torch.Size([1, 4, 800])
+"""
+
+from fracstride.torch.accelerate import accelerate
+from fracstride.torch.functional import conv_transpose1d
+from fracstride.torch.module import ConvTranspose1d
+
+__all__ = ["ConvTranspose1d", "accelerate", "conv_transpose1d"]

@@ -1,0 +1,156 @@
+"""Sizes and shapes of tensors: what a call must fulfil before anything is computed.
+
+The numbers come from :mod:`fracstride.geometry`; here they meet tensors, whose lengths may be
+symbols while torch compiles. What torch raises ``RuntimeError`` for raises it here too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fracstride.functional import check_groups
+from fracstride.geometry import PADDING_MODES, Geometry, geometry_of
+
+__all__ = [
+    "check_forward",
+    "check_input_grad",
+    "check_weight_grad",
+    "geometry_of_call",
+    "groups_of_call",
+    "output_length",
+]
+
+
+def geometry_of_call(
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    dilation: Any,
+    padding_mode: Any,
+) -> Geometry:
+    """The geometry of a call; what does not fit is a ``RuntimeError`` as in torch.
+
+    (``TypeError`` for a wrong type, and ``ValueError`` for a padding mode that there is not.)
+    """
+    try:
+        return geometry_of(kernel_size, stride, padding, output_padding, dilation, padding_mode)
+    except ValueError as error:
+        if padding_mode not in PADDING_MODES:
+            raise
+        raise RuntimeError(str(error)) from None
+
+
+def groups_of_call(groups: Any, in_channels: int) -> int:
+    """``groups`` as an int that divides ``in_channels``, else a ``RuntimeError`` as in torch."""
+    if type(groups) is int and groups > 0 and in_channels > 0 and in_channels % groups == 0:
+        return groups
+    try:
+        return check_groups(groups, in_channels=in_channels)
+    except ValueError as error:
+        raise RuntimeError(str(error)) from None
+
+
+def output_length(geometry: Geometry, L: int) -> int:
+    """``L_out`` of ``L`` frames, an int or a symbol; ``RuntimeError`` if no sample is left."""
+    if type(L) is int:
+        try:
+            return geometry.output_length(L)
+        except ValueError as error:
+            raise RuntimeError(str(error)) from None
+    # A symbol: every frame more is a stride more, from any length that leaves a sample.
+    known = 1 + geometry.padding_left + geometry.padding_right
+    length = geometry.output_length(known) + (L - known) * geometry.stride
+    torch._check(length > 0, lambda: f"input length L leaves no sample with {geometry}")
+    return length
+
+
+def check_forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: int) -> int:
+    """``L_out``, once ``x (B, C_in, L)``, ``w (C_in, C_out/g, k)`` and ``b (C_out,)`` fit.
+
+    ``w`` has three dimensions.
+    """
+    (channels, per_group, k), given = w.shape, x.shape
+    if not (  # the usual case in one go
+        len(given) == 3
+        and given[1] == channels
+        and per_group > 0
+        and k == geometry.kernel_size
+        and channels % groups == 0
+        and x.dtype == w.dtype
+        and x.device == w.device
+    ):
+        _check_weight(w, geometry, groups)
+        _check_signal("input", x, channels)
+        _check_alike("input", x, "weight", w)
+    if b is not None:
+        channels = per_group * groups
+        if b.dim() != 1 or b.shape[0] != channels:
+            raise RuntimeError(
+                f"bias must have the shape ({channels},) for a weight of shape {_shape(w)} in "
+                f"{groups} groups, got shape {_shape(b)}"
+            )
+        _check_alike("input", x, "bias", b)
+    return output_length(geometry, x.shape[2])
+
+
+def check_input_grad(gy: Tensor, w: Tensor, L: int, geometry: Geometry, groups: int) -> None:
+    """Raise ``RuntimeError`` unless ``C(gy, w)`` of ``L`` frames can be computed."""
+    _check_weight(w, geometry, groups)
+    _check_signal("grad_output", gy, w.shape[1] * groups)
+    _check_alike("grad_output", gy, "weight", w)
+    _check_length(gy, output_length(geometry, L))
+
+
+def check_weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> None:
+    """Raise ``RuntimeError`` unless ``R(x, gy)`` can be computed."""
+    _check_signal("input", x, None)
+    _check_signal("grad_output", gy, None)
+    _check_alike("input", x, "grad_output", gy)
+    if x.shape[0] != gy.shape[0]:
+        raise RuntimeError(
+            f"grad_output must have the batch of input, shape {_shape(x)}, got {_shape(gy)}"
+        )
+    groups_of_call(groups, x.shape[1])
+    groups_of_call(groups, gy.shape[1])
+    _check_length(gy, output_length(geometry, x.shape[2]))
+
+
+def _check_weight(w: Tensor, geometry: Geometry, groups: int) -> None:
+    shape = w.shape
+    if len(shape) != 3 or 0 in shape:
+        raise RuntimeError(
+            "weight must have the shape (C_in, C_out/groups, k) with no size 0, "
+            f"got shape {_shape(w)}"
+        )
+    if shape[2] != geometry.kernel_size:
+        raise RuntimeError(f"weight must have {geometry.kernel_size} taps, got shape {_shape(w)}")
+    groups_of_call(groups, shape[0])
+
+
+def _check_signal(name: str, x: Tensor, channels: int | None) -> None:
+    if x.dim() != 3 or (channels is not None and x.shape[1] != channels):
+        wanted = "C" if channels is None else channels
+        raise RuntimeError(
+            f"{name} must have the shape (B, {wanted}, length), got shape {_shape(x)}"
+        )
+
+
+def _check_alike(name: str, tensor: Tensor, other_name: str, other: Tensor) -> None:
+    if tensor.dtype != other.dtype or tensor.device != other.device:
+        raise RuntimeError(
+            f"{other_name} must have the dtype and device of {name}, {tensor.dtype} on "
+            f"{tensor.device}, got {other.dtype} on {other.device}"
+        )
+
+
+def _check_length(gy: Tensor, length: int) -> None:
+    if gy.shape[2] != length:
+        raise RuntimeError(f"grad_output must have length {length}, got shape {_shape(gy)}")
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)

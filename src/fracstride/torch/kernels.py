@@ -1,0 +1,182 @@
+"""The three maps on CPU tensors: strides and addresses go to the compiled kernels, nothing else.
+
+No tensor becomes a NumPy array here unless it was made here: an array over a parameter's memory
+would keep torch from ever resizing it, which FSDP does. float16 and bfloat16 are added up in
+float32; dtypes that the kernels do not know go through torch's own operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fracstride._load import native
+from fracstride.functional import fold
+from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.torch import fallback
+from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
+from fracstride.torch.parts import join_signal, join_weight_grad, split_signal, split_weight
+
+__all__ = ["forward", "input_grad", "pack", "weight_grad"]
+
+_PACK = {torch.float32: native.pack_float32_at, torch.float64: native.pack_float64_at}
+_WEIGHT_GRAD = {
+    torch.float32: native.weight_grad_float32_at,
+    torch.float64: native.weight_grad_float64_at,
+}
+_HALF = (torch.float16, torch.bfloat16)
+_COMPLEX = (torch.complex64, torch.complex128)
+_EXTENSION = {mode: number for number, mode in enumerate(PADDING_MODES)}
+
+
+def pack(w: Tensor, geometry: Geometry, groups: int, for_input_grad: bool = False) -> Any:
+    """A checked weight, of any dtype that the kernels take, in the order in which they read it."""
+    if w.dtype in _HALF:
+        w = w.float()
+    elif w.dtype in _COMPLEX:
+        w = split_weight(w, groups)
+    w = w.contiguous()
+    channels, per_group, k = w.shape
+    s, d = geometry.stride, geometry.dilation
+    return _PACK[w.dtype](w.data_ptr(), channels, per_group, k, groups, s, d, for_input_grad)
+
+
+def forward(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    pack: Callable[[Tensor, Geometry, int], Any] = pack,
+) -> Tensor:
+    """``T``: ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
+
+    ``pack`` is where the packed weight comes from.
+    """
+    length = check_forward(x, w, b, geometry, groups)
+    dtype, channels = x.dtype, w.shape[1] * groups
+    if dtype in _PACK:
+        return _forward(x, pack(w, geometry, groups), b, geometry, channels, length)
+    if dtype in _HALF:
+        b = None if b is None else b.float()
+        packed = pack(w, geometry, groups)
+        return _forward(x.float(), packed, b, geometry, channels, length).to(dtype)
+    if dtype in _COMPLEX:
+        b = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
+        packed, parts = pack(w, geometry, groups), split_signal(x, groups)
+        return join_signal(_forward(parts, packed, b, geometry, 2 * channels, length), groups)
+    return fallback.forward(x, w, b, geometry, groups)
+
+
+def _forward(
+    x: Tensor, packed: Any, b: Tensor | None, geometry: Geometry, out_channels: int, length: int
+) -> Tensor:
+    batch = x.shape[0]
+    y = torch.empty((batch, out_channels, length), dtype=x.dtype)
+    if batch:
+        bias = None if b is None else b.contiguous()
+        native.forward_at(
+            packed,
+            batch,
+            x.data_ptr(),
+            *x.stride(),
+            x.shape[2],
+            0 if bias is None else bias.data_ptr(),
+            y.data_ptr(),
+            *y.stride(),
+            length,
+            geometry.padding_left,
+            _EXTENSION[geometry.padding_mode],
+        )
+    return y
+
+
+def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
+    """``C``: ``(B, C_in, length)``, what falls on extended frames added to those they copy."""
+    check_input_grad(gy, w, length, geometry, groups)
+    dtype = gy.dtype
+    if dtype in _PACK:
+        return _input_grad(gy, w, length, geometry, groups)
+    if dtype in _HALF:
+        return _input_grad(gy.float(), w, length, geometry, groups).to(dtype)
+    if dtype in _COMPLEX:
+        # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
+        parts = _input_grad(
+            split_signal(gy, groups), torch.conj_physical(w), length, geometry, groups
+        )
+        return join_signal(parts, groups)
+    return fallback.input_grad(gy, w, length, geometry, groups)
+
+
+def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
+    packed = pack(w, geometry, groups, for_input_grad=True)
+    batch, channels = gy.shape[0], w.shape[0] * (2 if w.is_complex() else 1)
+
+    def frames(first: int, count: int) -> Tensor:
+        part = torch.empty((batch, channels, count), dtype=gy.dtype)
+        if batch:
+            native.input_grad_at(
+                packed,
+                batch,
+                gy.data_ptr(),
+                *gy.stride(),
+                gy.shape[2],
+                part.data_ptr(),
+                *part.stride(),
+                count,
+                geometry.padding_left,
+                first,
+            )
+        return part
+
+    gx, mode = frames(0, length), geometry.padding_mode
+    if mode != "zeros":
+        for start, stop in geometry.frames_reached(length, gy.shape[2]):
+            if start < 0:
+                left = min(stop, 0)
+                fold(gx.numpy(), frames(start, left - start).numpy(), start, mode)
+            if stop > length:
+                right = max(start, length)
+                fold(gx.numpy(), frames(right, stop - right).numpy(), right, mode)
+    return gx
+
+
+def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    """``R``: ``(C_in, C_out/g, k)``, summed in an order that depends on the shapes alone."""
+    check_weight_grad(x, gy, geometry, groups)
+    dtype = x.dtype
+    if dtype in _PACK:
+        return _weight_grad(x, gy, geometry, groups)
+    if dtype in _HALF:
+        return _weight_grad(x.float(), gy.float(), geometry, groups).to(dtype)
+    if dtype in _COMPLEX:
+        parts = split_signal(x, groups), split_signal(gy, groups)
+        return join_weight_grad(_weight_grad(*parts, geometry, groups), groups)
+    return fallback.weight_grad(x, gy, geometry, groups)
+
+
+def _weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
+    shape = (x.shape[1], gy.shape[1] // groups, geometry.kernel_size)
+    if not x.shape[0]:
+        return torch.zeros(shape, dtype=x.dtype)
+    gw = torch.empty(shape, dtype=x.dtype)
+    _WEIGHT_GRAD[x.dtype](
+        x.shape[0],
+        x.data_ptr(),
+        *x.stride(),
+        x.shape[2],
+        gy.data_ptr(),
+        *gy.stride(),
+        gy.shape[2],
+        gw.data_ptr(),
+        *shape,
+        groups,
+        geometry.stride,
+        geometry.dilation,
+        geometry.padding_left,
+        _EXTENSION[geometry.padding_mode],
+    )
+    return gw

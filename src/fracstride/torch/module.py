@@ -1,0 +1,124 @@
+"""``ConvTranspose1d`` as a module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fracstride.geometry import geometry_of
+from fracstride.torch.functional import apply
+from fracstride.torch.packed import PackedWeights
+
+__all__ = ["ConvTranspose1d"]
+
+
+class ConvTranspose1d(nn.ConvTranspose1d):
+    """``torch.nn.ConvTranspose1d``, with what it lacks; a drop-in for it.
+
+    Parameters, initial values, ``state_dict`` and hooks are those of its base class. On the CPU the
+    kernels of this library do the work. Calls without gradients keep the packed weight for the
+    next one, and notice every change of the weight.
+
+    Args:
+        in_channels: ``C_in``, a multiple of ``groups``.
+        out_channels: ``C_out``, a multiple of ``groups``.
+        kernel_size: taps ``k``, an int or a tuple of one, as the other sizes.
+        stride: samples from one frame to the next.
+        padding: samples cropped: an int, ``(left, right)``, ``"valid"`` (none), or ``"same"`` or
+            ``"causal"`` for ``L_out = L*stride`` (``causal``: nothing is cropped on the left).
+        output_padding: samples added on the right, less than ``max(stride, dilation)``.
+        groups: blocks of channels that do not see each other.
+        bias: whether there is one.
+        dilation: samples from one tap to the next.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``: what the input
+            is extended by past its ends. (The adjoint of a Conv1d that has a padding mode is
+            something else; for ``zeros`` the two agree.)
+        device: of the parameters, as in torch.
+        dtype: of the parameters, as in torch.
+
+    Raises:
+        ValueError, TypeError: for an argument that does not fit.
+
+    >>> layer = ConvTranspose1d(2, 3, kernel_size=4, stride=2, padding="same")
+    >>> layer
+    ConvTranspose1d(2, 3, kernel_size=(4,), stride=(2,), padding=same)
+    >>> layer(torch.ones(1, 2, 5)).shape
+    torch.Size([1, 3, 10])
+    """
+
+    _packed_weights: PackedWeights | None = None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | Sequence[int] = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        # torch's constructor knows one number of padding and one mode; the rest it need not know.
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,  # type: ignore[arg-type]
+            groups=groups,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
+        g = geometry_of(kernel_size, stride, padding, output_padding, dilation, padding_mode)
+        self.kernel_size = (g.kernel_size,)
+        self.stride = (g.stride,)
+        left, right = (g.padding_left, g.padding_right)
+        pair = (left,) if left == right else (left, right)
+        self.padding = g.padding if isinstance(g.padding, str) else pair
+        self.output_padding = (g.output_padding,)
+        self.dilation = (g.dilation,)
+        self.padding_mode = g.padding_mode  # type: ignore[assignment]
+
+    def forward(
+        self,
+        input: Tensor,
+        output_size: int | Sequence[int] | None = None,
+    ) -> Tensor:
+        """The output ``(B, C_out, L_out)`` of an input ``(B, C_in, L)``, or both without ``B``.
+
+        ``output_size`` is the wanted ``L_out``, in place of the layer's output padding.
+        """
+        weight: Tensor | None
+        bias: Tensor | None
+        if torch.compiler.is_compiling():  # a graph should not depend on what is packed
+            weight, bias, kept = self.weight, self.bias, None
+        else:
+            parameters = self._parameters  # at a tenth of what looking up an attribute costs
+            weight, bias = parameters.get("weight"), parameters.get("bias")
+            if weight is None:  # it is made of others, by a parametrisation or a hook
+                weight = self.weight
+            if bias is None:
+                bias = self.bias
+            kept = self._packed_weights
+            if kept is None:
+                kept = self._packed_weights = PackedWeights()
+        return apply(
+            input,
+            weight,
+            bias,
+            (self.stride, self.padding, self.output_padding, self.dilation, self.padding_mode),
+            self.groups,
+            output_size,
+            kept,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The packed weight is made again where it is needed.
+        return {key: value for key, value in vars(self).items() if key != "_packed_weights"}

@@ -1,0 +1,64 @@
+"""Packed weights that a module keeps from call to call, and that are never stale.
+
+A tensor's version counter does not see every change: not ``weight.data.mul_(2)``, not what FSDP
+gathers, not another process; and inference tensors have none. So the packed form is kept together
+with the weight that it was made of, and each call compares the two, byte for byte: a fraction of
+what packing costs, and of what computing costs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from torch import Tensor
+
+from fracstride.geometry import Geometry
+from fracstride.torch import kernels
+from fracstride.torch.checks import geometry_of_call
+
+__all__ = ["PackedWeights"]
+
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_memcmp.restype = ctypes.c_int
+
+
+class PackedWeights:
+    """The packed form of the weight that was seen last.
+
+    Copies and pickles are empty: a packed form belongs to one process. Threads may share one.
+    """
+
+    __slots__ = ("_kept", "_last")
+
+    def __init__(self) -> None:
+        self._kept: tuple[Any, Tensor, Any] | None = None
+        self._last: tuple[int, tuple[Any, ...], Geometry] | None = None
+
+    def geometry(self, kernel_size: int, sizes: tuple[Any, ...]) -> Geometry:
+        """As :func:`geometry_of_call`, whose last answer is kept too."""
+        last = self._last
+        if last is not None and last[0] == kernel_size and last[1] == sizes:
+            return last[2]
+        geometry = geometry_of_call(kernel_size, *sizes)
+        self._last = kernel_size, sizes, geometry
+        return geometry
+
+    def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:
+        """As :func:`kernels.pack`; the same object for as long as the weight has the same bytes."""
+        if not weight.is_contiguous():
+            weight = weight.contiguous()
+        key = (weight.dtype, weight.shape, groups, geometry.stride, geometry.dilation)
+        kept = self._kept  # read once: another thread may replace it
+        if kept is not None and kept[0] == key:
+            _, copy, packed = kept
+            if not _memcmp(weight.data_ptr(), copy.data_ptr(), weight.nbytes):
+                return packed
+        copy = weight.detach().clone()
+        packed = kernels.pack(copy, geometry, groups)  # of the copy: nobody else writes to it
+        self._kept = key, copy, packed
+        return packed
+
+    def __reduce__(self) -> tuple[type[PackedWeights], tuple[()]]:
+        return PackedWeights, ()

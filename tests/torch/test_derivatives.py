@@ -1,0 +1,229 @@
+"""Derivatives of every order, in every mode and by every way that torch has to ask for them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.nn import functional as tf
+
+import fracstride.torch as ft
+from fracstride.geometry import PADDING_MODES
+
+MODES = pytest.mark.parametrize("mode", PADDING_MODES)
+DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
+
+
+def operands(dtype: torch.dtype = torch.float64, grad: bool = True) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    shapes = (2, 4, 3), (4, 3, 4), (6,)
+    return [torch.randn(shape, dtype=dtype, requires_grad=grad) for shape in shapes]
+
+
+def layer(mode: str) -> Callable[..., torch.Tensor]:
+    sizes: dict[str, Any] = {"stride": 2, "padding": (1, 3), "output_padding": 1, "dilation": 2}
+    return functools.partial(ft.conv_transpose1d, groups=2, padding_mode=mode, **sizes)
+
+
+@MODES
+@DTYPES
+def test_first_derivatives(mode: str, dtype: torch.dtype) -> None:
+    gradcheck(
+        layer(mode),
+        operands(dtype),
+        check_forward_ad=True,
+        check_backward_ad=True,
+        check_batched_grad=True,
+        check_batched_forward_grad=True,
+        fast_mode=dtype.is_complex,
+    )
+
+
+@MODES
+@DTYPES
+def test_second_derivatives(mode: str, dtype: torch.dtype) -> None:
+    gradgradcheck(
+        layer(mode),
+        operands(dtype),
+        check_fwd_over_rev=True,
+        check_rev_over_rev=True,
+        check_batched_grad=True,
+        fast_mode=True,
+    )
+
+
+@MODES
+def test_without_batch_and_bias(mode: str) -> None:
+    x, w, _ = operands()
+    gradcheck(layer(mode), (x[0].detach().requires_grad_(), w), check_forward_ad=True)
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_of_one_operand_alone(which: int) -> None:
+    alone = [t.requires_grad_(i == which) for i, t in enumerate(operands(grad=False))]
+    gradcheck(layer("reflect"), alone, check_forward_ad=True)
+    gradgradcheck(layer("reflect"), alone)
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_forward_mode_of_one_operand_alone(which: int) -> None:
+    given = operands(grad=False)
+    tangent = torch.randn_like(given[which])
+
+    def of_one(value: torch.Tensor) -> torch.Tensor:
+        return layer("circular")(*given[:which], value, *given[which + 1 :])
+
+    got = torch.func.jvp(of_one, (given[which],), (tangent,))[1]
+    zero = torch.zeros_like(given[which])
+    torch.testing.assert_close(got, of_one(tangent + zero) - of_one(zero))
+    with forward_ad.dual_level():
+        dual = of_one(forward_ad.make_dual(given[which], tangent))
+        torch.testing.assert_close(forward_ad.unpack_dual(dual).tangent, got)
+
+
+def own(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return ft.conv_transpose1d(x, w, b, 2, 1, 1, 2, 2)
+
+
+def torchs(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return tf.conv_transpose1d(x, w, b, 2, 1, 1, 2, 2)
+
+
+def transforms() -> dict[str, Callable[[Any], Callable[..., Any]]]:
+    f = torch.func
+
+    def loss(g: Any) -> Any:
+        return lambda *a: g(*a).pow(3).sum()
+
+    def per_sample(g: Any) -> Any:
+        return lambda x, w, b: f.vmap(
+            f.grad(lambda w, b, x: loss(g)(x[None], w, b), (0, 1)), (None, None, 0)
+        )(w, b, x)
+
+    def each(dims: Any) -> Any:
+        def make(g: Any) -> Any:
+            def call(*a: torch.Tensor) -> Any:
+                many = [
+                    t if d is None else torch.stack([t, 2 * t, -t], d)
+                    for t, d in zip(a, dims, strict=True)
+                ]
+                return f.vmap(g, dims)(*many)
+
+            return call
+
+        return make
+
+    def nested(g: Any) -> Any:
+        return lambda x, w, b: f.vmap(f.vmap(g, (0, None, None)), (None, 0, None))(
+            torch.stack([x, -x]), torch.stack([w, 2 * w, -w]), b
+        )
+
+    return {
+        "vjp": lambda g: lambda *a: f.vjp(loss(g), *a)[1](torch.tensor(1.0).double()),
+        "jvp": lambda g: lambda *a: f.jvp(loss(g), a, tuple(t.cos() for t in a)),
+        "jacrev": lambda g: f.jacrev(g, (0, 1, 2)),
+        "jacfwd": lambda g: f.jacfwd(g, (0, 1, 2)),
+        "hessian": lambda g: f.hessian(loss(g), (0, 1, 2)),
+        "jacfwd(jacrev)": lambda g: f.jacfwd(f.jacrev(loss(g), (0, 1)), (0, 1)),
+        "jacrev(jacfwd)": lambda g: f.jacrev(f.jacfwd(loss(g), (0, 1)), (0, 1)),
+        "per sample": per_sample,
+        "vmap nested": nested,
+        "vmap of grad of each": lambda g: each((0, 0, 0))(f.grad(loss(g), (0, 1, 2))),
+        **{
+            f"vmap {dims}": each(dims)
+            for dims in [
+                (0, None, None),
+                (2, None, None),
+                (None, 1, None),
+                (None, None, 0),
+                (0, 0, 0),
+                (1, 3, 1),
+                (0, None, 0),
+                (None, 0, None),
+            ]
+        },
+    }
+
+
+def operator(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    y: torch.Tensor = torch.ops.fracstride.conv_transpose1d(x, w, b, 2, 1, 1, 1, 2, 2, "zeros")
+    return y
+
+
+@pytest.mark.parametrize("name", transforms())
+@pytest.mark.parametrize("way", [own, operator])
+def test_transforms(way: Any, name: str) -> None:
+    """Of the function, and of the operator that compiled graphs call."""
+    given = operands(grad=False)
+    transform = transforms()[name]
+    torch.testing.assert_close(transform(way)(*given), transform(torchs)(*given))
+
+
+def test_operator_alone() -> None:
+    """Without ``torch.func``, and with tangents where no gradient is wanted."""
+    gradcheck(operator, operands(), check_forward_ad=True, check_batched_grad=True)
+    gradgradcheck(operator, operands(), check_fwd_over_rev=True, fast_mode=True)
+    x, w, b = operands(grad=False)
+    with torch.no_grad(), forward_ad.dual_level():
+        dual = operator(forward_ad.make_dual(x, x.cos()), w, b)
+        torch.testing.assert_close(
+            forward_ad.unpack_dual(dual).tangent, own(x.cos(), w, torch.zeros_like(b))
+        )
+
+
+@MODES
+def test_hessian_in_every_mode(mode: str) -> None:
+    given = operands(grad=False)
+
+    def loss(*a: torch.Tensor) -> torch.Tensor:
+        return layer(mode)(*a).pow(3).sum()
+
+    reverse = torch.func.jacrev(torch.func.jacrev(loss, (0, 1, 2)), (0, 1, 2))(*given)
+    torch.testing.assert_close(torch.func.hessian(loss, (0, 1, 2))(*given), reverse)
+
+
+def test_backward_saves_input_and_weight_only() -> None:
+    x, w, b = operands()
+    saved: list[torch.Tensor] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        saved.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = layer("reflect")(x, w, b)
+    assert sorted(t.data_ptr() for t in saved) == sorted([x.data_ptr(), w.data_ptr()])
+    y.sum().backward()
+
+
+def test_saved_tensors_are_guarded_against_edits() -> None:
+    x, w, b = operands()
+    y = layer("zeros")(x, w, b)
+    with torch.no_grad():
+        w.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_gradients_accumulate_and_skip_what_is_frozen() -> None:
+    x, w, b = operands()
+    w.requires_grad_(False)
+    for _ in range(2):
+        layer("zeros")(x, w, b).sum().backward()
+    assert w.grad is None
+    assert b.grad is not None
+    torch.testing.assert_close(b.grad, torch.full_like(b, 2.0 * 2 * 8))
+
+
+def test_deterministic_algorithms() -> None:
+    x, w, b = operands()
+    torch.use_deterministic_algorithms(True)
+    try:
+        for mode in PADDING_MODES:
+            layer(mode)(x, w, b).sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)

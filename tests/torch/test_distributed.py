@@ -1,0 +1,246 @@
+"""Training that is spread over two processes: the numbers of one process with the whole batch.
+
+Each process runs every scenario once, by running this file as a program, and leaves what it saw in
+a file. The tests compare.
+"""
+
+from __future__ import annotations
+
+import copy
+import faulthandler
+import subprocess
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parametrizations
+
+import fracstride.torch as ft
+
+RANKS, BATCH, STEPS = 2, 4, 2
+ENOUGH_SECONDS = 120  # then the processes end by themselves
+FULL = StateDictOptions(full_state_dict=True)
+
+pytestmark = pytest.mark.skipif(
+    not (dist.is_available() and dist.is_gloo_available()), reason="needs torch with gloo"
+)
+
+
+def ours() -> nn.Module:
+    """Modes, groups, paddings that torch lacks; 3, 8, 6 and 1 channels, shared out by two."""
+    return nn.Sequential(
+        ft.ConvTranspose1d(3, 8, 8, stride=4, padding="same", padding_mode="reflect"),
+        nn.LeakyReLU(0.1),
+        ft.ConvTranspose1d(8, 6, 5, stride=2, padding=(1, 2), groups=2, padding_mode="circular"),
+        nn.LeakyReLU(0.1),
+        ft.ConvTranspose1d(6, 1, 7, padding="causal", bias=False),
+        ft.ConvTranspose1d(1, 2, 4, stride=2, padding=1, padding_mode="replicate"),
+    )
+
+
+def torchs() -> nn.Module:
+    """What ``accelerate`` finds in a model."""
+    return nn.Sequential(
+        nn.ConvTranspose1d(3, 8, 8, stride=4, padding=2),
+        nn.LeakyReLU(0.1),
+        parametrizations.weight_norm(nn.ConvTranspose1d(8, 6, 4, stride=2, padding=1, groups=2)),
+        nn.LeakyReLU(0.1),
+        nn.ConvTranspose1d(6, 2, 7, padding=3, dilation=2),
+    )
+
+
+def accelerated() -> nn.Module:
+    model = ft.accelerate(torchs())
+    assert sum(isinstance(m, ft.ConvTranspose1d) for m in model.modules()) == 3
+    return model
+
+
+def ddp(model: nn.Module) -> nn.Module:
+    return DistributedDataParallel(model)
+
+
+def fsdp(model: nn.Module) -> nn.Module:
+    """Each layer a unit: its parameters are gathered for a call, and freed after it."""
+    mesh = init_device_mesh("cpu", (RANKS,))
+    for layer in model.children():
+        if isinstance(layer, nn.ConvTranspose1d):
+            fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    return fully_shard(model, mesh=mesh, reshard_after_forward=True)
+
+
+def fsdp_as_one(model: nn.Module) -> nn.Module:
+    """The defaults: all parameters one unit, which stays gathered until the backward."""
+    return fully_shard(model, mesh=init_device_mesh("cpu", (RANKS,)))
+
+
+# What is spread, how, and what it must be equal to on one process.
+SCENARIOS: dict[str, tuple[Callable[[], nn.Module], Callable[..., nn.Module], str]] = {
+    "ddp": (ours, ddp, "ours"),
+    "fsdp": (ours, fsdp, "ours"),
+    "fsdp-as-one": (ours, fsdp_as_one, "ours"),
+    "ddp-accelerated": (accelerated, ddp, "torchs"),
+    "fsdp-accelerated": (accelerated, fsdp, "torchs"),
+    "fsdp-accelerated-late": (torchs, lambda model: ft.accelerate(fsdp(model)), "torchs"),
+}
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(5)
+    return make().double()
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(6)
+    x = torch.randn(BATCH, 3, 9, generator=generator, dtype=torch.float64)
+    return x, torch.randn(BATCH, 2, 200, generator=generator, dtype=torch.float64)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A parameter or gradient as one tensor that nobody writes to any more."""
+    tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.detach().clone()
+
+
+def train(model: nn.Module, mine: slice, inference: bool = True) -> dict[str, Tensor]:
+    """Two steps on some of the batch, with all of it through the model between everything.
+
+    Without ``inference`` these calls are as those in training: nothing is kept from one to another.
+    """
+    seen: dict[str, Tensor] = {}
+    x, target = batch()
+
+    def infer(when: str, mode: Callable[[], Any] = torch.no_grad) -> None:
+        with mode() if inference else torch.enable_grad():
+            seen[f"output {when}"] = model(x).detach().clone()
+            assert torch.equal(model(x), seen[f"output {when}"])  # from packed weights
+        if isinstance(model, FSDPModule):
+            model.reshard()  # or its next call has the old parameters, whatever the layers are
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    infer("at first")
+    for step in range(STEPS):
+        y = model(x[mine])
+        (y - target[mine, :, : y.shape[2]]).square().mean().backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            seen[f"gradient {step} {name.removeprefix('module.')}"] = whole(parameter.grad)
+        infer(f"before step {step}")
+        optimizer.step()
+        optimizer.zero_grad()
+        infer(f"after step {step}")
+    infer("at last", torch.inference_mode)
+    for name, value in get_model_state_dict(model, options=FULL).items():
+        seen[f"parameter {name}"] = value.clone()
+    return seen
+
+
+def there_and_back(make: Callable[[], nn.Module], spread: Callable[..., nn.Module]) -> None:
+    """A state_dict of the spread model fits one process's, and the other way round."""
+    x, _ = batch()
+    single, model = ft.accelerate(seeded(make)), spread(seeded(make))
+    with torch.no_grad():
+        before = model(x).clone()
+        state = copy.deepcopy(get_model_state_dict(model, options=FULL))  # of DDP, its own tensors
+        assert list(state) == list(single.state_dict())
+        single.load_state_dict(state)
+        assert torch.equal(single(x), before)
+        for parameter in single.parameters():
+            parameter.mul_(1.25)
+        set_model_state_dict(model, single.state_dict(), options=FULL)
+        after = model(x).clone()
+        assert torch.equal(after, single(x))
+        assert not torch.allclose(after, before)
+        shards = copy.deepcopy(model.state_dict())
+        set_model_state_dict(model, state, options=FULL)
+        assert torch.equal(model(x), before)
+        model.load_state_dict(shards)
+        assert torch.equal(model(x), after)
+
+
+def run_as(rank: int, folder: Path) -> None:
+    """One of the processes."""
+    faulthandler.dump_traceback_later(ENOUGH_SECONDS, exit=True)
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=(folder / "store").as_uri(),
+        rank=rank,
+        world_size=RANKS,
+        timeout=timedelta(seconds=20),
+    )
+    share = BATCH // RANKS
+    seen: dict[str, Any] = {}
+    for name, (make, spread, _) in SCENARIOS.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                trained = train(spread(seeded(make)), slice(rank * share, (rank + 1) * share))
+                there_and_back(make, spread)
+            seen[name] = trained
+        except Exception:
+            seen[name] = traceback.format_exc()
+    torch.save(seen, folder / f"seen-{rank}")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each rank saw."""
+    folder = tmp_path_factory.mktemp("ranks")
+    logs = [(folder / f"log-{rank}").open("w+") for rank in range(RANKS)]
+    processes = [
+        subprocess.Popen([sys.executable, __file__, str(rank), folder], stdout=log, stderr=log)
+        for rank, log in enumerate(logs)
+    ]
+    try:
+        for process in processes:
+            process.wait(ENOUGH_SECONDS + 30)
+    finally:
+        for process, log in zip(processes, logs, strict=True):
+            process.kill()
+            process.wait()
+            log.close()
+    said = "\n".join(Path(log.name).read_text() for log in logs)
+    assert [process.returncode for process in processes] == [0] * RANKS, said
+    return [torch.load(folder / f"seen-{rank}") for rank in range(RANKS)]
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, dict[str, Tensor]]:
+    """One process with the whole batch."""
+    return {
+        make.__name__: train(seeded(make), slice(BATCH), inference=False) for make in (ours, torchs)
+    }
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_two_processes_are_one(
+    name: str, seen: list[dict[str, Any]], expected: dict[str, dict[str, Tensor]]
+) -> None:
+    want = expected[SCENARIOS[name][2]]
+    for rank, all_seen in enumerate(seen):
+        got = all_seen[name]
+        assert not isinstance(got, str), f"rank {rank}: {got}"
+        torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-13)
+    assert not torch.allclose(want["output at first"], want["output at last"])  # it has learned
+
+
+if __name__ == "__main__":
+    run_as(int(sys.argv[1]), Path(sys.argv[2]))

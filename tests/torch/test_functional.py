@@ -1,0 +1,316 @@
+"""The function against torch's own, and against the NumPy face bit for bit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from cases import random_case
+from torch.nn import functional as tf
+
+import fracstride as fs
+import fracstride.torch as ft
+from fracstride.geometry import PADDING_MODES
+from fracstride.torch import fallback
+from fracstride.torch.autograd import input_adjoint, weight_adjoint
+
+DTYPES = [
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+    torch.complex64,
+    torch.complex128,
+]
+LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "contiguous": lambda t: t,
+    "transposed": lambda t: t.mT.contiguous().mT,
+    "channels first": lambda t: t.transpose(0, 1).contiguous().transpose(0, 1),
+    "sliced": lambda t: torch.stack([t, t * 3], -1)[..., 0],
+    "expanded": lambda t: t[:1].expand_as(t),
+    "negated": lambda t: torch._neg_view(-t),
+    "conjugated": lambda t: t.conj().resolve_conj().conj(),
+}
+
+
+def tensor(array: Any) -> torch.Tensor:
+    """With the strides of the array where a tensor can have them."""
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype == ml_dtypes.bfloat16:
+        return tensor(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array.copy() if any(s < 0 for s in array.strides) else array)
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    tensor = tensor.detach().resolve_conj().resolve_neg().flatten()
+    return tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_against_torch(dtype: torch.dtype) -> None:
+    """Values, shapes and gradients over the parameters that torch has."""
+    torch.manual_seed(0)
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+    eps = torch.finfo(dtype).eps
+    sizes = itertools.product((1, 2, 3), (0, 2), (0, 1), (1, 2), (1, 3), (None, 2), (1, 7), (1, 4))
+    for s, p, a, g, d, batch, L, k in sizes:
+        if a >= max(s, d) or (L - 1) * s - 2 * p + d * (k - 1) + a < 0:
+            continue
+        shape = (4, L) if batch is None else (batch, 4, L)
+        x, w, b = (torch.randn(z, dtype=wide) for z in (shape, (4, 6 // g, k), (6,)))
+        given = [t.to(dtype).requires_grad_() for t in (x, w, b)]
+        exact = [t.detach().to(wide).requires_grad_() for t in given]
+        got = ft.conv_transpose1d(*given, s, p, a, g, d)
+        want = tf.conv_transpose1d(*exact, s, p, a, g, d)
+        close: dict[str, Any] = {"rtol": 8 * eps, "atol": 100 * eps}
+        torch.testing.assert_close(got.to(wide), want, **close)
+        assert got.dtype == dtype
+        assert got.is_contiguous()
+        gy = torch.randn(got.shape, dtype=wide).to(dtype)
+        got.backward(gy)
+        want.backward(gy.to(wide))
+        for mine, theirs in zip(given, exact, strict=True):
+            assert mine.grad is not None
+            assert theirs.grad is not None
+            torch.testing.assert_close(mine.grad.to(wide), theirs.grad, **close)
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_bits_of_the_numpy_face(mode: str) -> None:
+    rng = np.random.default_rng(len(mode))
+    for _ in range(150):
+        c = random_case(rng, mode)
+        x, w, gy = tensor(c.x), tensor(c.w), tensor(c.gy)
+        b = None if c.b is None else tensor(c.b)
+        want = tensor(fs.conv_transpose1d(c.x, c.w, c.b, **c.options))
+        got = ft.conv_transpose1d(x, w, b, **c.options)
+        assert got.shape == want.shape
+        assert got.dtype == want.dtype
+        assert bits(got) == bits(want), c
+        if c.batch is None:
+            continue
+        k, L = c.geometry.kernel_size, c.length
+        gx = fs.conv_transpose1d_input_grad(c.gy, c.w, L, **c.options)
+        assert bits(input_adjoint(gy, w, L, c.geometry, c.groups)) == bits(tensor(gx)), c
+        gw = fs.conv_transpose1d_weight_grad(c.x, c.gy, k, **c.options)
+        assert bits(weight_adjoint(x, gy, c.geometry, c.groups)) == bits(tensor(gw)), c
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_fallback_has_the_same_values(mode: str) -> None:
+    """What runs on other devices, here on this one."""
+    rng = np.random.default_rng(len(mode) + 1)
+    for _ in range(60):
+        c = random_case(rng, mode, np.dtype(rng.choice(["float64", "complex128"])))
+        if not c.batch:
+            continue
+        x, w, gy = tensor(c.x), tensor(c.w), tensor(c.gy)
+        b = None if c.b is None else tensor(c.b)
+        g, groups, L = c.geometry, c.groups, c.length
+        for got, want in (
+            (fallback.forward(x, w, b, g, groups), ft.conv_transpose1d(x, w, b, **c.options)),
+            (fallback.input_grad(gy, w, L, g, groups), input_adjoint(gy, w, L, g, groups)),
+            (fallback.weight_grad(x, gy, g, groups), weight_adjoint(x, gy, g, groups)),
+        ):
+            torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_devices_without_memory(mode: str) -> None:
+    """On the meta device everything has a shape, derivatives too."""
+    x, w, b = (torch.randn(s, device="meta", requires_grad=True) for s in ((2, 4, 9), (4, 3, 5), 6))
+    y = ft.conv_transpose1d(x, w, b, 2, (1, 3), 1, 2, 2, padding_mode=mode)
+    like = ft.conv_transpose1d(
+        torch.ones(2, 4, 9), torch.ones(4, 3, 5), None, 2, (1, 3), 1, 2, 2, padding_mode=mode
+    )
+    assert y.device.type == "meta"
+    assert y.shape == like.shape
+    y.sum().backward()
+    assert [t.grad.shape for t in (x, w, b) if t.grad is not None] == [x.shape, w.shape, b.shape]
+
+
+def test_dtypes_that_only_torch_has() -> None:
+    x, w = torch.arange(6).reshape(1, 2, 3), torch.arange(8).reshape(2, 1, 4)
+    assert torch.equal(ft.conv_transpose1d(x, w, None, 2), tf.conv_transpose1d(x, w, None, 2))
+    circular = ft.conv_transpose1d(x, w, None, 2, padding_mode="circular")
+    exact = ft.conv_transpose1d(x.double(), w.double(), None, 2, padding_mode="circular")
+    assert torch.equal(circular, exact.long())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout: str) -> None:
+    torch.manual_seed(0)
+    place = LAYOUTS[layout]
+    dtype = torch.complex64 if layout == "conjugated" else torch.float32
+    for mode in PADDING_MODES:
+        x, w, b = (torch.randn(s, dtype=dtype) for s in ((3, 4, 9), (4, 3, 5), (6,)))
+        if layout == "expanded":
+            x, w = x[:1].expand_as(x), w[:1].expand_as(w)
+        options: dict[str, Any] = {"stride": 2, "padding": 1, "groups": 2, "padding_mode": mode}
+        plain = [t.detach().clone().contiguous().requires_grad_() for t in (x, w, b)]
+        placed = [place(t) for t in (x, w)] + [place(b[None, None])[0, 0]]
+        placed = [t.detach().requires_grad_() for t in placed]
+        got, want = ft.conv_transpose1d(*placed, **options), ft.conv_transpose1d(*plain, **options)
+        assert bits(got) == bits(want)
+        gy = torch.randn_like(got)
+        got.backward(place(gy) if layout != "expanded" else gy)
+        want.backward(gy)
+        for mine, theirs in zip(placed, plain, strict=True):
+            assert mine.grad is not None
+            assert theirs.grad is not None
+            torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+def test_expanded_gradients() -> None:
+    x, w = torch.randn(2, 4, 9, requires_grad=True), torch.randn(4, 3, 5, requires_grad=True)
+    ft.conv_transpose1d(x, w).sum().backward()
+    y = ft.conv_transpose1d(x.detach(), w.detach())
+    gx = fs.conv_transpose1d_input_grad(np.ones(y.shape, np.float32), w.detach().numpy(), 9)
+    assert x.grad is not None
+    assert bits(x.grad) == bits(tensor(gx))
+
+
+def test_same_causal_and_output_size() -> None:
+    x, w = torch.randn(2, 4, 9), torch.randn(4, 3, 5)
+    for padding in ("same", "causal", "valid", (0, 2), (2,), 1):
+        got = ft.conv_transpose1d(x, w, None, 3, padding)
+        want = fs.conv_transpose1d(x.numpy(), w.numpy(), None, 3, padding)
+        assert bits(got) == bits(tensor(want))
+    for size in (27, (28,), (2, 3, 29), torch.Size([2, 3, 28])):
+        assert ft.conv_transpose1d(x, w, None, 3, 1, output_size=size).shape[-1] == (
+            size if isinstance(size, int) else size[-1]
+        )
+
+
+def test_empty_batch_has_gradients() -> None:
+    x = torch.randn(0, 4, 9, requires_grad=True)
+    w, b = torch.randn(4, 3, 5, requires_grad=True), torch.randn(3, requires_grad=True)
+    for mode in PADDING_MODES:
+        y = ft.conv_transpose1d(x, w, b, padding_mode=mode)
+        assert y.shape == (0, 3, 13)
+        y.sum().backward()
+    assert w.grad is not None
+    assert not w.grad.any()
+    assert x.grad is not None
+    assert x.grad.shape == x.shape
+
+
+def test_autocast_as_torch() -> None:
+    x, w, b = torch.randn(2, 4, 9), torch.randn(4, 3, 5), torch.randn(3)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype):
+            got, theirs = ft.conv_transpose1d(x, w, b), tf.conv_transpose1d(x, w, b)
+            assert got.dtype == theirs.dtype == dtype
+            for given in (x.double(), x.to(dtype)):
+                try:
+                    theirs = tf.conv_transpose1d(given, w.to(given.dtype), b.to(given.dtype))
+                except RuntimeError:
+                    continue
+                got = ft.conv_transpose1d(given, w.to(given.dtype), b.to(given.dtype))
+                assert got.dtype == theirs.dtype
+        low = ft.conv_transpose1d(x.to(dtype), w.to(dtype), b.to(dtype))
+        with torch.autocast("cpu", dtype):
+            params = [t.clone().requires_grad_() for t in (x, w, b)]
+            y = ft.conv_transpose1d(*params)
+        assert torch.equal(y, low)
+        y.float().sum().backward()
+        assert [t.grad.dtype for t in params if t.grad is not None] == 3 * [torch.float32]
+
+
+ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"stride": 0}, RuntimeError, "stride"),
+    ({"stride": -1}, RuntimeError, "stride"),
+    ({"stride": 1.5}, TypeError, "stride"),
+    ({"stride": "a"}, TypeError, "stride"),
+    ({"stride": True}, TypeError, "stride"),
+    ({"stride": (1, 2)}, RuntimeError, "stride"),
+    ({"padding": -1}, RuntimeError, "padding"),
+    ({"padding": 100}, RuntimeError, "padding"),
+    ({"padding": 1.5}, TypeError, "padding"),
+    ({"output_padding": 3}, RuntimeError, "output_padding"),
+    ({"groups": 3}, RuntimeError, "groups"),
+    ({"groups": 0}, RuntimeError, "groups"),
+    ({"groups": 1.5}, TypeError, "groups"),
+    ({"dilation": 0}, RuntimeError, "dilation"),
+    ({"input": torch.ones(4)}, RuntimeError, "input"),
+    ({"input": torch.ones(1, 1, 4, 5)}, RuntimeError, "input"),
+    ({"input": torch.ones(1, 3, 5)}, RuntimeError, "input"),
+    ({"input": torch.ones(1, 4, 0)}, RuntimeError, "length"),
+    ({"input": torch.ones(1, 4, 5).double()}, RuntimeError, "dtype"),
+    ({"input": np.ones((1, 4, 5))}, TypeError, "input"),
+    ({"input": None}, TypeError, "input"),
+    ({"weight": torch.ones(4, 4)}, RuntimeError, "weight"),
+    ({"weight": torch.ones(4, 0, 3)}, RuntimeError, "weight"),
+    ({"weight": torch.ones(4, 4, 0)}, RuntimeError, "kernel_size|weight"),
+    ({"weight": [1.0]}, TypeError, "weight"),
+    ({"bias": torch.ones(7)}, RuntimeError, "bias"),
+    ({"bias": torch.ones(1, 4)}, RuntimeError, "bias"),
+    ({"bias": 3.0}, TypeError, "bias"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "named"), ERRORS, ids=repr)
+def test_errors_are_of_torchs_kind(
+    wrong: dict[str, Any], error: type[Exception], named: str
+) -> None:
+    given: dict[str, Any] = {"input": torch.ones(1, 4, 5), "weight": torch.ones(4, 4, 3)} | wrong
+    for grad in (False, True):
+        if isinstance(given["weight"], torch.Tensor):
+            given["weight"] = given["weight"].requires_grad_(grad)
+        with pytest.raises(error) as theirs:
+            tf.conv_transpose1d(**given)
+        with pytest.raises(error, match=named) as mine:
+            ft.conv_transpose1d(**given)
+        assert issubclass(mine.type, theirs.type) or issubclass(theirs.type, mine.type)
+
+
+OWN_ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"padding_mode": "mirror"}, ValueError, "padding_mode"),
+    ({"padding_mode": 3}, TypeError, "padding_mode"),
+    ({"padding": "full"}, RuntimeError, "padding"),
+    ({"input": torch.ones(1, 4, 5, device="meta")}, RuntimeError, "device"),
+    ({"output_size": 40}, ValueError, "output_size"),
+    ({"output_size": "a"}, TypeError, "output_size"),
+    ({"output_size": 5, "padding": "same"}, ValueError, "output_size"),
+    ({"output_padding": 1, "stride": 2, "padding": "same"}, RuntimeError, "output_padding"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "named"), OWN_ERRORS, ids=repr)
+def test_errors_that_torch_has_not(
+    wrong: dict[str, Any], error: type[Exception], named: str
+) -> None:
+    given = {"input": torch.ones(1, 4, 5), "weight": torch.ones(4, 4, 3)}
+    with pytest.raises(error, match=named):
+        ft.conv_transpose1d(**(given | wrong))
+
+
+def test_operators_check_what_they_are_given() -> None:
+    x, w = torch.ones(1, 4, 5), torch.ones(4, 2, 3)
+    sizes: tuple[Any, ...] = (2, 0, 0, 0, 2, 1, "zeros")
+    o = torch.ops.fracstride
+    y = o.conv_transpose1d(x, w, None, *sizes)
+    assert y.shape == (1, 4, 11)
+    for call in (
+        lambda: o.conv_transpose1d(x[0], w, None, *sizes),
+        lambda: o.conv_transpose1d(x, w[0], None, *sizes),
+        lambda: o.conv_transpose1d(x, w.double(), None, *sizes),
+        lambda: o.conv_transpose1d(x, w, torch.ones(3), *sizes),
+        lambda: o.conv_transpose1d(x, w, None, 2, -1, *sizes[2:]),
+        lambda: o.conv_transpose1d(x, w, None, 2, 9, 9, *sizes[3:]),
+        lambda: o.conv_transpose1d_input_grad(y, w, 6, *sizes),
+        lambda: o.conv_transpose1d_input_grad(y[:, :3], w, 5, *sizes),
+        lambda: o.conv_transpose1d_input_grad(y, w, -5, *sizes),
+        lambda: o.conv_transpose1d_weight_grad(x, y, 4, *sizes),
+        lambda: o.conv_transpose1d_weight_grad(x, y[:, :3], 3, *sizes),
+        lambda: o.conv_transpose1d_weight_grad(x.expand(2, 4, 5), y, 3, *sizes),
+        lambda: o.conv_transpose1d_weight_grad(x, y, 0, *sizes),
+    ):
+        with pytest.raises(RuntimeError):
+            call()
