@@ -1,8 +1,8 @@
-"""Train a small network to make speech four times as dense in time; the result is train.png.
+"""Train a small network to make the speech of demo.wav four times as dense; see train.png.
 
-Every layer is a transposed convolution: two of them double the sampling rate, the others keep it.
-The network adds what straight lines between the samples miss. With ``--layer both`` it is trained
-twice at the same time, on this library's layer and on torch's: same seed, same batches, same curve.
+Every layer is a transposed convolution: two of them double the sampling rate, two keep it. The
+network adds what straight lines between the samples miss. With ``--layer both`` it is trained on
+this library's layer and on torch's in turns: the same start, the same batches, the same curve.
 """
 
 import argparse
@@ -18,37 +18,43 @@ from rich import print
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import interpolate, mse_loss
 
 import fracstride.torch
 
 FACTOR = 4
+CUTOFF = 0.9  # of the highest frequency that the lower rate can carry
 HELD_OUT = 0.2  # of the speech, at its end: never trained on
 LAYERS = {"fracstride": fracstride.torch.ConvTranspose1d, "torch": nn.ConvTranspose1d}
 
 
+def straight_lines(x: Tensor) -> Tensor:
+    """Interpolate, with nothing to learn."""
+    return interpolate(x, scale_factor=FACTOR, mode="linear")
+
+
 class Upsampler(nn.Module):
-    """Straight lines between the samples, and a learned correction."""
+    """From (batch, 1, L) to (batch, 1, 4*L): straight lines and a learned correction."""
 
     def __init__(self, layer: type[nn.ConvTranspose1d], channels: int) -> None:
         super().__init__()
         self.correction = nn.Sequential(
             layer(1, channels, kernel_size=9, padding=4),
-            nn.LeakyReLU(0.1),
+            nn.SiLU(),  # smooth: at a kink, one rounding error is enough to part two curves
             layer(channels, channels, kernel_size=8, stride=2, padding=3),
-            nn.LeakyReLU(0.1),
+            nn.SiLU(),
             layer(channels, channels // 2, kernel_size=8, stride=2, padding=3),
-            nn.LeakyReLU(0.1),
+            nn.SiLU(),
             layer(channels // 2, 1, kernel_size=9, padding=4),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (batch, 1, L) to (batch, 1, 4*L)."""
-        return interpolate(x) + self.correction(x)
+        """Add the two."""
+        return straight_lines(x) + self.correction(x)
 
 
 class Run:
-    """One network on its way through the training, with its losses and the time that it took."""
+    """One network on its way through the training, its losses and the time that they took."""
 
     def __init__(self, layer: type[nn.ConvTranspose1d], args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
@@ -61,7 +67,7 @@ class Run:
     def step(self, x: Tensor, target: Tensor) -> None:
         """Learn from one batch."""
         start = perf_counter()
-        loss = F.mse_loss(self.model(x), target)
+        loss = mse_loss(self.model(x), target)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -70,33 +76,22 @@ class Run:
         self.seconds += perf_counter() - start
 
 
-def interpolate(x: Tensor) -> Tensor:
-    """Straight lines."""
-    return F.interpolate(x, scale_factor=FACTOR, mode="linear")
-
-
 def read_wav(path: Path) -> tuple[np.ndarray, int]:
     """Read 16-bit mono PCM, scaled to a mean square of 1."""
     if not path.exists():
-        raise SystemExit(f"{path} is not there: `make demo` writes demo.wav, or name another file.")
+        raise SystemExit(f"{path} is not there: `make demo` writes demo.wav; or name another file.")
     with wave.open(str(path)) as file:
-        if file.getsampwidth() != 2 or file.getnchannels() != 1:
+        if (file.getsampwidth(), file.getnchannels()) != (2, 1):
             raise SystemExit(f"{path} is not 16-bit mono.")
-        audio = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32)
-        rate = file.getframerate()
-    return audio / np.sqrt(np.mean(audio**2)), rate
+        audio = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float)
+        return audio / np.sqrt(np.mean(audio**2)), file.getframerate()
 
 
-def decimate(audio: np.ndarray, half_width: int = 16) -> np.ndarray:
-    """Keep one sample of four, after a low-pass: a sinc under a Hann window.
-
-    Frame t stands in the middle of samples 4*t to 4*t + 3, as in ``interpolate``.
-    """
-    t = (np.arange(2 * half_width * FACTOR) + 0.5) / FACTOR - half_width
-    low_pass = np.sinc(t) * np.cos(np.pi * t / (2 * half_width)) ** 2
-    padded = np.pad(audio, (t.size - FACTOR) // 2)
-    smooth = np.convolve(padded, low_pass / low_pass.sum(), mode="valid")
-    return smooth[::FACTOR].astype(np.float32)
+def low_pass(audio: np.ndarray, ahead: float, lobes: int = 16) -> np.ndarray:
+    """Keep what the lower rate can carry, read ``ahead`` samples later: a windowed sinc."""
+    t = (np.arange(-lobes * FACTOR, lobes * FACTOR + 1) + ahead) / FACTOR
+    taps = np.sinc(CUTOFF * t) * np.cos(np.pi / 2 * np.clip(t / lobes, -1, 1)) ** 2
+    return np.convolve(audio, taps / taps.sum(), mode="same").astype(np.float32)
 
 
 def snr(model: Callable[[Tensor], Tensor], x: Tensor, target: Tensor) -> float:
@@ -108,29 +103,31 @@ def snr(model: Callable[[Tensor], Tensor], x: Tensor, target: Tensor) -> float:
 
 def train(runs: dict[str, Run], x: Tensor, target: Tensor, args: argparse.Namespace) -> None:
     """Give all runs the same random crops."""
+    n, r = args.crop, FACTOR
     generator = torch.Generator().manual_seed(args.seed)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[loss]}")
-    with Progress(*columns, TimeRemainingColumn()) as progress:
-        task = progress.add_task("training", total=args.steps, loss="")
+    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+    with Progress(*columns) as progress:
+        task = progress.add_task("", total=args.steps)
         for _ in range(args.steps):
-            starts = torch.randint(x.size(2) - args.crop, (args.batch,), generator=generator)
-            crops = starts[:, None] + torch.arange(args.crop)
-            batch = x[0, :, crops].transpose(0, 1)
-            wanted = target.view(1, -1, FACTOR)[:, crops].reshape(1, args.batch, -1).transpose(0, 1)
+            starts = torch.randint(x.size(2) - n, (args.batch,), generator=generator)
+            crops = [(x[0, :, a : a + n], target[0, :, r * a : r * (a + n)]) for a in starts]
+            batch = [torch.stack(part) for part in zip(*crops, strict=True)]
             for run in runs.values():
-                run.step(batch, wanted)
-            recent = (f"{name} {np.mean(run.losses[-50:]):.4f}" for name, run in runs.items())
-            progress.update(task, advance=1, loss="loss " + ", ".join(recent))
+                run.step(*batch)
+            loss = ", ".join(
+                f"{name} {np.mean(run.losses[-50:]):.1e}" for name, run in runs.items()
+            )
+            progress.update(task, advance=1, description=f"loss: {loss}")
 
 
 def draw(runs: dict[str, Run], path: Path) -> None:
-    """Save the loss curves, each step's and smoothed, as a picture."""
+    """Save the loss curves as a picture, each step's in grey and their local means."""
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for (name, run), style in zip(runs.items(), ("-", "--"), strict=False):
         width = max(1, len(run.losses) // 40)
-        smooth = np.convolve(run.losses, np.ones(width) / width, mode="valid")
-        axes.plot(run.losses, "0.85", linewidth=0.5, zorder=0)
-        axes.plot(np.arange(smooth.size) + width // 2, smooth, style, linewidth=2, label=name)
+        mean = np.convolve(run.losses, np.full(width, 1 / width), mode="valid")
+        axes.plot(run.losses, color="0.85", linewidth=0.5, zorder=0)
+        axes.plot(np.arange(mean.size) + width // 2, mean, style, linewidth=2, label=name)
     axes.set(xlabel="step", ylabel="mean squared error", yscale="log")
     axes.legend()
     figure.savefig(path, dpi=150)
@@ -141,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("speech", type=Path, nargs="?", default=Path("demo.wav"))
     parser.add_argument("--layer", choices=[*LAYERS, "both"], default="both")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--crop", type=int, default=256, help="frames of input")
     parser.add_argument("--channels", type=int, default=32)
@@ -152,16 +149,18 @@ def main() -> None:
 
     audio, rate = read_wav(args.speech)
     audio = audio[: audio.size // FACTOR * FACTOR]
-    x, target = (torch.from_numpy(a)[None, None] for a in (decimate(audio), audio))
+    middle = (FACTOR - 1) / 2  # of the samples that a frame stands for
+    x = torch.from_numpy(low_pass(audio, middle)[::FACTOR])[None, None]
+    target = torch.from_numpy(low_pass(audio, 0))[None, None]
     cut = round(x.size(2) * (1 - HELD_OUT))
-    unheard = x[..., cut:], target[..., cut * FACTOR :]
+    unheard = x[..., cut:], target[..., FACTOR * cut :]
 
     runs = {name: Run(LAYERS[name], args) for name in LAYERS if args.layer in (name, "both")}
-    train(runs, x[..., :cut], target[..., : cut * FACTOR], args)
+    train(runs, x[..., :cut], target[..., : FACTOR * cut], args)
     draw(runs, args.picture)
-    print(f"{args.speech}: {rate / FACTOR:g} to {rate} Hz, {args.steps} steps, {args.picture}")
+    print(f"{args.speech}, {rate / FACTOR:g} to {rate} Hz, {args.steps} steps: {args.picture}")
     table = Table("", "seconds", "SNR on unheard speech")
-    table.add_row("straight lines", "", f"{snr(interpolate, *unheard):.2f} dB")
+    table.add_row("straight lines", "", f"{snr(straight_lines, *unheard):.2f} dB")
     for name, run in runs.items():
         table.add_row(name, f"{run.seconds:.1f}", f"{snr(run.model, *unheard):.2f} dB")
     print(table)
