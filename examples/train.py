@@ -59,7 +59,7 @@ class Run:
     def __init__(self, layer: type[nn.ConvTranspose1d], args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         self.model = Upsampler(layer, args.channels)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=args.rate)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=2e-3)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, args.steps)
         self.losses: list[float] = []
         self.seconds = 0.0
@@ -82,7 +82,7 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
         raise SystemExit(f"{path} is not there: `make demo` writes demo.wav; or name another file.")
     with wave.open(str(path)) as file:
         if (file.getsampwidth(), file.getnchannels()) != (2, 1):
-            raise SystemExit(f"{path} is not 16-bit mono.")
+            raise SystemExit(f"{path} is not 16-bit mono PCM.")
         audio = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float)
         return audio / np.sqrt(np.mean(audio**2)), file.getframerate()
 
@@ -103,10 +103,9 @@ def snr(model: Callable[[Tensor], Tensor], x: Tensor, target: Tensor) -> float:
 
 def train(runs: dict[str, Run], x: Tensor, target: Tensor, args: argparse.Namespace) -> None:
     """Give all runs the same random crops."""
-    n, r = args.crop, FACTOR
-    generator = torch.Generator().manual_seed(args.seed)
-    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
-    with Progress(*columns) as progress:
+    n, r, generator = args.crop, FACTOR, torch.Generator().manual_seed(args.seed)
+    bar = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
+    with Progress(*bar) as progress:
         task = progress.add_task("", total=args.steps)
         for _ in range(args.steps):
             starts = torch.randint(x.size(2) - n, (args.batch,), generator=generator)
@@ -114,15 +113,13 @@ def train(runs: dict[str, Run], x: Tensor, target: Tensor, args: argparse.Namesp
             batch = [torch.stack(part) for part in zip(*crops, strict=True)]
             for run in runs.values():
                 run.step(*batch)
-            loss = ", ".join(
-                f"{name} {np.mean(run.losses[-50:]):.1e}" for name, run in runs.items()
-            )
-            progress.update(task, advance=1, description=f"loss: {loss}")
+            recent = [f"{name} {np.mean(run.losses[-50:]):.1e}" for name, run in runs.items()]
+            progress.update(task, advance=1, description="loss: " + ", ".join(recent))
 
 
 def draw(runs: dict[str, Run], path: Path) -> None:
     """Save the loss curves as a picture, each step's in grey and their local means."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(layout="constrained")
     for (name, run), style in zip(runs.items(), ("-", "--"), strict=False):
         width = max(1, len(run.losses) // 40)
         mean = np.convolve(run.losses, np.full(width, 1 / width), mode="valid")
@@ -138,19 +135,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("speech", type=Path, nargs="?", default=Path("demo.wav"))
     parser.add_argument("--layer", choices=[*LAYERS, "both"], default="both")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--crop", type=int, default=256, help="frames of input")
     parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=2e-3, help="of learning, at first")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--picture", type=Path, default=Path("train.png"))
     args = parser.parse_args()
 
     audio, rate = read_wav(args.speech)
     audio = audio[: audio.size // FACTOR * FACTOR]
-    middle = (FACTOR - 1) / 2  # of the samples that a frame stands for
-    x = torch.from_numpy(low_pass(audio, middle)[::FACTOR])[None, None]
+    # A frame stands in the middle of its four samples, as torch's interpolation has it.
+    x = torch.from_numpy(low_pass(audio, (FACTOR - 1) / 2)[::FACTOR])[None, None]
     target = torch.from_numpy(low_pass(audio, 0))[None, None]
     cut = round(x.size(2) * (1 - HELD_OUT))
     unheard = x[..., cut:], target[..., FACTOR * cut :]
