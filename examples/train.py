@@ -59,7 +59,7 @@ class Run:
     def __init__(self, layer: type[nn.ConvTranspose1d], args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         self.model = Upsampler(layer, args.channels)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=2e-3)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, args.steps)
         self.losses: list[float] = []
         self.seconds = 0.0
@@ -135,7 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("speech", type=Path, nargs="?", default=Path("demo.wav"))
     parser.add_argument("--layer", choices=[*LAYERS, "both"], default="both")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--crop", type=int, default=256, help="frames of input")
     parser.add_argument("--channels", type=int, default=32)
