@@ -336,12 +336,8 @@ def conv1d_adjoint(
     k, s, d = bare.kernel_size, bare.stride, bare.dilation
     _check_rank("grad_output", gy)
     _check_channels("grad_output", gy, w.shape[0])
-    if left + length + right <= d * (k - 1):
-        raise ValueError(
-            f"output_length must be at least {d * (k - 1) + 1 - left - right} for a kernel of "
-            f"{d * (k - 1) + 1} samples with padding ({left}, {right}), got {length}"
-        )
-    _check_length("grad_output", gy, conv1d_output_length(length, k, s, (left, right), d))
+    made = conv1d_output_length(length, k, s, (left, right), d, name="output_length")
+    _check_length("grad_output", gy, made)
     if padding_mode == "zeros":
         return conv_transpose1d(gy, w, None, s, (left, right), 0, groups, d, output_size=length)
     if gy.dtype.kind != "c":  # half precision is rounded once, after the folding

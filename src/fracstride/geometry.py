@@ -454,11 +454,17 @@ def conv1d_padding(
 
 
 def conv1d_output_length(
-    length: int, kernel_size: int, stride: int, padding: tuple[int, int], dilation: int
+    length: int,
+    kernel_size: int,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    name: str = "length",
 ) -> int:
     """What a *Conv1d* makes of ``length``: ``(length + left + right - span)//stride + 1``.
 
-    ``ValueError`` if the kernel does not fit into the padded input once. Sizes are trusted.
+    ``ValueError`` if the kernel does not fit into the padded input once; ``name`` is what its
+    message calls the length. Sizes are trusted.
 
     >>> conv1d_output_length(10, kernel_size=3, stride=2, padding=(1, 1), dilation=1)
     5
@@ -467,7 +473,7 @@ def conv1d_output_length(
     padded = _fits("the length with its padding", length + padding[0] + padding[1])
     if padded < span:
         raise ValueError(
-            f"length must be at least {span - padding[0] - padding[1]} for a kernel that spans "
+            f"{name} must be at least {span - padding[0] - padding[1]} for a kernel that spans "
             f"{span} with padding {padding}, got {length}"
         )
     return (padded - span) // stride + 1
