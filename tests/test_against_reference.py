@@ -166,6 +166,8 @@ def same_places(got: np.ndarray, exact: np.ndarray) -> None:
     st.integers(0, 2**31),
 )
 @example(case(Geometry(4, 2, 1), 50), np.nan, "w", 3)
+@example(case(Geometry(4, 2, 1), 40), np.nan, "x", 40)  # a frame whose first tap is cropped
+@example(case(Geometry(4, 2, 0), 40), np.inf, "gy", 0)  # a sample that no earlier frame reaches
 def test_nan_and_inf_go_where_the_definition_says(
     case: Case, value: float, operand: str, place: int
 ) -> None:
