@@ -45,14 +45,16 @@ void bind_type(nb::module_& m, const char* name) {
 
   m.def(
       "pack",
-      [](const Contiguous<const T>& w, i64 groups, i64 stride, i64 dilation, bool for_input_grad) {
+      [](const Contiguous<const T>& w, i64 groups, i64 stride, i64 dilation, bool for_input_grad,
+         bool once) {
         const Layer layer = layer_of(static_cast<i64>(w.shape(0)), static_cast<i64>(w.shape(1)),
                                      static_cast<i64>(w.shape(2)), groups, stride, dilation);
         nb::gil_scoped_release release;
         return new PackedWeight<T>(w.data(), layer,
-                                   for_input_grad ? Direction::input_grad : Direction::forward);
+                                   for_input_grad ? Direction::input_grad : Direction::forward,
+                                   once ? Packing::once : Packing::kept);
       },
-      nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+      nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
       nb::rv_policy::take_ownership);
 
   m.def(
@@ -109,11 +111,12 @@ void bind_addresses(nb::module_& m, const char* pack_name, const char* weight_gr
   m.def(
       pack_name,
       [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
-         i64 stride, i64 dilation, bool for_input_grad) {
+         i64 stride, i64 dilation, bool for_input_grad, bool once) {
         const Layer layer = layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
         nb::gil_scoped_release release;
         return new PackedWeight<T>(reinterpret_cast<const T*>(weight), layer,
-                                   for_input_grad ? Direction::input_grad : Direction::forward);
+                                   for_input_grad ? Direction::input_grad : Direction::forward,
+                                   once ? Packing::once : Packing::kept);
       },
       nb::rv_policy::take_ownership);
 

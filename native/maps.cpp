@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <limits>
 #include <new>
+#include <optional>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -21,6 +22,7 @@ constexpr std::size_t huge_block = 32 * 1024 * 1024;  // malloc gives such a one
 constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a share of the L2 cache
 constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
 constexpr i64 most_tiles = 8;                 // of frames in one block
+constexpr i64 few_uses = 1;  // of a panel, up to which each packs it for itself
 constexpr i64 products_per_thread = 256 * 1024;  // multiply-adds below which a thread costs more
 
 i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
@@ -82,17 +84,31 @@ i64 first_unit(const Call<T>& call, i64 panels, i64 index, i64 count) {
 
 // `prepare` writes to the output: it comes after everything that can fail.
 template <class T, class Prepare>
-void run(const Kernels<T>& kernels, std::vector<Call<T>>& calls, const Prepare& prepare) {
+void run(const PackedWeight<T>& weight, std::vector<Call<T>>& calls, const Prepare& prepare) {
+  const Kernels<T>& kernels = kernels_of<T>(weight.isa);
   double products = 0;
   for (const Call<T>& c : calls)
     products +=
         static_cast<double>(c.batch) * c.groups * c.frames * row_count(c.product) * c.product.steps;
   int threads = threads_for(products);
-  i64 scratch = 0, most_units = 0;
+  i64 most_uses = 0, most_units = 0;
   for (Call<T>& c : calls) {
     choose_blocks(c, kernels, threads);
+    most_uses = std::max(most_uses, c.batch * c.blocks);
     most_units = std::max(most_units, c.batch * c.groups * c.blocks *
                                           divide_up(row_count(c.product), kernels.panel_rows));
+  }
+  std::optional<PackedWeight<T>> whole;
+  if (!weight.packed() && most_uses > few_uses)
+    whole.emplace(weight.weight, weight.layer, weight.direction, Packing::kept);
+  const PackedWeight<T>& used = whole ? *whole : weight;
+  i64 scratch = 0;
+  for (Call<T>& c : calls) {
+    c.packed = used.data();
+    c.packed_group = used.plan.packed_group;
+    c.weight = used.weight;
+    c.weight_group = used.group_size();
+    c.skip_absent = c.extension == zeros && !(used.packed() && used.finite());
     scratch = std::max(scratch, kernels.scratch(c));
   }
   threads = static_cast<int>(std::min<i64>(threads, std::max<i64>(most_units, 1)));
@@ -121,7 +137,7 @@ void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int 
   const i64 panels = call.depthwise ? 1 : divide_up(row_count(p), kernels.grad_columns);
   const i64 most = grad_block_bytes / static_cast<i64>(sizeof(T)) / kernels.grad_columns;
   call.row_block = std::min<i64>(128, round_up(call.in_channels, kernels.grad_rows));
-  call.shift_block = std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, 16));
+  call.shift_block = std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, most_shift_block));
   call.column_block = std::clamp<i64>(most / (call.row_block * call.shift_block), 1, panels);
   const auto cut = [&] {
     call.row_blocks = divide_up(call.in_channels, call.row_block);
@@ -129,7 +145,8 @@ void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int 
     call.shift_blocks = divide_up(shifts, call.shift_block);
     return unit_count(call);
   };
-  while (cut() < 4 * threads) {
+  const i64 enough = threads > 1 ? 4 * threads : 1;
+  while (cut() < enough) {
     if (call.column_block > 1)
       call.column_block = divide_up(call.column_block, 2);
     else if (call.row_block > 4 * kernels.grad_rows)
@@ -141,9 +158,9 @@ void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int 
   }
   if (threads == 1) call.column_block = divide_up(panels, call.column_blocks);
   const i64 reach = (call.shift_block - 1) * std::abs(p.shift_frames);
-  call.separate_shifts = reach > (call.shift_block - 1) * grad_run_steps;
+  call.separate_shifts = reach > (call.shift_block - 1) * call.run_frames;
   // A last vector of a run may read past it, with any shift.
-  const i64 frames = round_up(std::min(call.frames, grad_run_steps), kernels.lanes);
+  const i64 frames = round_up(call.run_frames, kernels.lanes);
   call.window = round_up(frames + (call.separate_shifts ? 0 : reach), kernels.lanes);
 }
 
@@ -168,21 +185,33 @@ void Scratch<T>::Free::operator()(T* p) const {
 }
 
 template <class T>
-PackedWeight<T>::PackedWeight(const T* weight, const Layer& layer_, Direction direction_)
+PackedWeight<T>::PackedWeight(const T* weight_, const Layer& layer_, Direction direction_,
+                              Packing packing)
     : layer(layer_),
       direction(direction_),
       isa(instruction_set()),
       plan((direction == Direction::forward ? plan_forward : plan_input_grad)(
           layer, kernels_of<T>(isa).panel_rows, kernels_of<T>(isa).lanes)),
-      finite(kernels_of<T>(isa).all_finite(
-          weight, layer.groups * layer.in_channels * layer.out_channels * layer.kernel)),
-      // A vector of rows may be loaded past the last row of a filter that is used as it lies.
-      packed_(layer.groups * plan.packed_group + kernels_of<T>(isa).panel_rows) {
+      // Copying a filter that is used as it lies costs next to nothing.
+      weight(packing == Packing::once && plan.packed ? weight_ : nullptr) {
+  if (!weight) pack(weight_);
+}
+
+template <class T>
+i64 PackedWeight<T>::group_size() const {
+  return layer.in_channels * layer.out_channels * layer.kernel;
+}
+
+template <class T>
+void PackedWeight<T>::pack(const T* from) {
   const Kernels<T>& kernels = kernels_of<T>(isa);
-  const i64 group = layer.in_channels * layer.out_channels * layer.kernel;
+  const i64 group = group_size();
+  // A vector of rows may be loaded past the last row of a filter that is used as it lies.
+  packed_ = Scratch<T>(layer.groups * plan.packed_group + kernels.panel_rows);
+  finite_ = kernels.all_finite(from, layer.groups * group);
   std::fill_n(packed_.data() + layer.groups * plan.packed_group, kernels.panel_rows, T(0));
   if (!plan.packed) {
-    std::copy_n(weight, layer.groups * group, packed_.data());
+    std::copy_n(from, layer.groups * group, packed_.data());
     return;
   }
   const int threads = threads_for(static_cast<double>(layer.groups) * group);
@@ -192,7 +221,7 @@ PackedWeight<T>::PackedWeight(const T* weight, const Layer& layer_, Direction di
       const i64 last = share(layer.groups * panels, index + 1, count);
       for (i64 i = share(layer.groups * panels, index, count); i < last;) {
         const i64 g = i / panels, end = std::min(last, (g + 1) * panels);
-        kernels.pack_panels(p, weight + g * group, packed_.data() + g * plan.packed_group,
+        kernels.pack_panels(p, from + g * group, packed_.data() + g * plan.packed_group,
                             i - g * panels, end - g * panels);
         i = end;
       }
@@ -204,15 +233,12 @@ template <class T>
 void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
              const Signal<T>& output, i64 padding_left, int extension) {
   const Layer& layer = weight.layer;
-  const Kernels<T>& kernels = kernels_of<T>(weight.isa);
   std::vector<Call<T>> calls;
   for (const Product& p : weight.plan.products) {
     const FrameRange range = frames_onto(p, layer, padding_left, output.length);
     if (range.count == 0) continue;
     Call<T> c{};
     c.product = p;
-    c.packed = weight.data();
-    c.packed_group = weight.plan.packed_group;
     c.bias = bias;
     c.source = input;
     c.target = output;
@@ -224,18 +250,17 @@ void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& in
     c.target_channels = layer.out_channels;
     c.first_frame = range.first;
     c.frames = range.count;
-    c.skip_absent = extension == zeros && !weight.finite;
     c.extension = extension;
     calls.push_back(c);
   }
   if (batch == 0) return;
-  run(kernels, calls, [&] {
+  run(weight, calls, [&] {
     if (taps_of(layer).all_samples) return;
     const i64 channels = layer.groups * layer.out_channels, rows = batch * channels;
     const int threads = static_cast<int>(
         std::min<i64>(threads_for(static_cast<double>(rows) * output.length), rows));
     parallel(threads, [&](int index, int count) {
-      kernels.fill(output, bias, channels, share(rows, index, count),
+      kernels_of<T>(weight.isa).fill(output, bias, channels, share(rows, index, count),
                    share(rows, index + 1, count));
     });
   });
@@ -248,8 +273,6 @@ void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>&
   const Product& p = weight.plan.products[0];
   Call<T> c{};
   c.product = p;
-  c.packed = weight.data();
-  c.packed_group = weight.plan.packed_group;
   c.source = grad_output;
   c.target = grad_input;
   c.source_at = {layer.stride, layer.dilation, -padding_left, p.shift_frames * layer.stride};
@@ -260,10 +283,9 @@ void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>&
   c.target_channels = layer.in_channels;
   c.first_frame = first_frame;
   c.frames = grad_input.length;
-  c.skip_absent = !weight.finite;
   c.extension = zeros;
   std::vector<Call<T>> calls{c};
-  if (batch > 0 && c.frames > 0) run(kernels_of<T>(weight.isa), calls, [] {});
+  if (batch > 0 && c.frames > 0) run(weight, calls, [] {});
 }
 
 template <class T>
@@ -293,6 +315,10 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
     c.first_frame = range.first;
     c.frames = range.count;
     c.depthwise = !plan.packed;
+    const i64 most = c.depthwise ? depthwise_run_steps : grad_run_steps;
+    const i64 runs = std::max<i64>(1, divide_up(c.frames, most));
+    c.run_frames = std::max<i64>(1, divide_up(c.frames, runs));
+    c.column_is_tap = p.rows.phases == layer.kernel;
     c.extension = extension;
     choose_grad_blocks(c, kernels, wanted);
     most_units = std::max(most_units, unit_count(c));

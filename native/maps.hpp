@@ -14,6 +14,7 @@ namespace fracstride {
 template <class T>
 class Scratch {
  public:
+  Scratch() = default;
   explicit Scratch(i64 elements);  // std::bad_alloc where there is no memory; 64-byte aligned
   T* data() const { return data_.get(); }
 
@@ -27,21 +28,30 @@ class Scratch {
 
 enum class Direction { forward, input_grad };
 
+// For how long a weight is packed: for many calls, or for the one that it is made for. That one
+// may find that packing it whole does not pay; the weight itself has to stay where it is until then.
+enum class Packing { kept, once };
+
 // A weight (C_in, C_out/g, k), packed for one direction and one instruction set. Immutable.
 template <class T>
 class PackedWeight {
  public:
-  PackedWeight(const T* weight, const Layer& layer, Direction direction);
+  PackedWeight(const T* weight, const Layer& layer, Direction direction, Packing packing);
 
   const Layer layer;
   const Direction direction;
   const InstructionSet& isa;
   const Plan plan;
-  const bool finite;
+  const T* const weight;  // as it lies, of a weight that is not packed
+  bool packed() const { return packed_.data() != nullptr; }
   const T* data() const { return packed_.data(); }
+  bool finite() const { return finite_; }  // of a packed weight: whether all its values are
+  i64 group_size() const;                  // elements of one group of the weight as it lies
 
  private:
+  void pack(const T* weight);
   Scratch<T> packed_;
+  bool finite_ = false;
 };
 
 // y = T(x, w) + bias, x extended past its ends.

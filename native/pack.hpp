@@ -48,39 +48,120 @@ static bool all_finite(const T* values, i64 count) {
   // x - x is 0 for every finite x and NaN for the others.
   typedef typename Vec<T>::type V;
   constexpr i64 lanes = Vec<T>::lanes;
-  V sums = {};
+  V sums[4] = {};
   i64 i = 0;
-  for (; i + lanes <= count; i += lanes) sums += load(values + i) - load(values + i);
+  for (; i + 4 * lanes <= count; i += 4 * lanes)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      const V x = load(values + i + v * lanes);
+      sums[v] += x - x;
+    }
+  const V all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   T sum = 0;
-  for (i64 lane = 0; lane < lanes; ++lane) sum += sums[lane];
+  for (i64 lane = 0; lane < lanes; ++lane) sum += all[lane];
   for (; i < count; ++i) sum += values[i] - values[i];
   return sum == 0;
 }
 
-template <class T>
-static i64 row_offset(const Product& p, i64 row) {
-  const i64 channel = row / p.rows.phases, phase = p.rows.first_phase + row % p.rows.phases;
-  return channel * p.weight_row + phase * p.weight_row_phase;
+// Pieces of neighbouring elements, copied from one order into another: three nested loops over
+// pieces, each with its steps in elements. What is `ahead` of a piece is fetched.
+struct Loop {
+  i64 count, from, to;
+};
+struct Loops {
+  Loop outer, middle, inner;
+  i64 ahead = 0;
+};
+
+template <class T, class Copy>
+static inline void each_piece(const T* from, T* to, const Loops& loops, const Copy& copy) {
+  const Loop &outer = loops.outer, &middle = loops.middle, &inner = loops.inner;
+  for (i64 i = 0; i < outer.count; ++i)
+    for (i64 j = 0; j < middle.count; ++j) {
+      const T* f = from + i * outer.from + j * middle.from;
+      T* t = to + i * outer.to + j * middle.to;
+      for (i64 p = 0; p < inner.count; ++p, f += inner.from, t += inner.to) {
+        __builtin_prefetch(f + loops.ahead);
+        copy(f, t);
+      }
+    }
 }
 
-// Where the weights of one summed channel and tap stand in a panel of C, tap by tap.
+// With N constant a copy is a load and a store.
+template <class T, int N>
+static void copy_pieces_of(const T* from, T* to, const Loops& loops) {
+  each_piece(from, to, loops,
+             [](const T* f, T* t) { __builtin_memcpy(t, f, N * sizeof(T)); });
+}
+
+template <class T>
+struct PieceTable {
+  static constexpr int longest = 16;
+  void (*by_length[longest])(const T*, T*, const Loops&);
+};
+
+template <class T, int N>
+static constexpr void fill_pieces(PieceTable<T>& table) {
+  table.by_length[N - 1] = copy_pieces_of<T, N>;
+  if constexpr (N > 1) fill_pieces<T, N - 1>(table);
+}
+
+template <class T>
+static constexpr PieceTable<T> make_pieces() {
+  PieceTable<T> table{};
+  fill_pieces<T, PieceTable<T>::longest>(table);
+  return table;
+}
+
+template <class T>
+static constexpr PieceTable<T> piece_table = make_pieces<T>();
+
+template <class T>
+static inline void copy_pieces(i64 length, const T* from, T* to, const Loops& loops) {
+  if (length <= PieceTable<T>::longest)
+    piece_table<T>.by_length[length - 1](from, to, loops);
+  else
+    each_piece(from, to, loops, [length](const T* f, T* t) {
+      __builtin_memcpy(t, f, static_cast<size_t>(length) * sizeof(T));
+    });
+}
+
+// Where the weights of one summed channel and tap stand in a panel of C, tap by tap: neighbouring
+// taps are of neighbouring phases, as long as these have the same number of taps.
 struct Steps {
   const Product& product;
-  i64 channel, tap;
+  i64 channel = 0, tap = 0, step = 0, by = 0, left = 0;
+
+  explicit Steps(const Product& p) : product(p) { begin(); }
 
   i64 next() {
-    const Segment& most = product.segments[0];
-    const Segment& fewer = product.segments[1];
-    const i64 phase = tap % product.weight_shift, j = tap / product.weight_shift;
-    i64 step = (channel * most.axis.phases + phase) * most.shifts + j;
-    if (phase >= most.axis.phases)
-      step = most.axis.channels * most.axis.phases * most.shifts +
-             (channel * fewer.axis.phases + phase - most.axis.phases) * fewer.shifts + j;
-    if (++tap == product.weight_channel) {
+    const i64 here = step;
+    step += by;
+    ++tap;
+    if (--left == 0) begin();
+    return here;
+  }
+
+ private:
+  void begin() {
+    if (tap == product.weight_channel) {
       tap = 0;
       ++channel;
     }
-    return step;
+    const Segment& most = product.segments[0];
+    const Segment& fewer = product.segments[1];
+    const i64 phase = tap % product.weight_shift, j = tap / product.weight_shift;
+    const i64 rest = product.weight_channel - tap;
+    if (phase < most.axis.phases) {
+      by = most.shifts;
+      step = (channel * most.axis.phases + phase) * by + j;
+      left = smaller(most.axis.phases - phase, rest);
+    } else {
+      by = fewer.shifts;
+      step = most.axis.channels * most.axis.phases * most.shifts +
+             (channel * fewer.axis.phases + phase - most.axis.phases) * by + j;
+      left = smaller(product.weight_shift - phase, rest);
+    }
   }
 };
 
@@ -92,14 +173,14 @@ static void transpose_panel(const Product& p, const T* weight, i64 rows, T* out)
   const i64 terms = p.weight_row;  // (channel, tap) of one row, contiguous
   for (i64 row = 0; row < p.step_stride; row += lanes) {
     const i64 filled = smaller(lanes, rows - row);
-    Steps steps{p, 0, 0};
+    Steps steps(p);
     i64 q = 0;
     if (filled == lanes)
       for (; q + lanes <= terms; q += lanes) {
         V r[lanes];
 #pragma GCC unroll 16
         for (i64 i = 0; i < lanes; ++i) r[i] = load(weight + (row + i) * p.weight_row + q);
-        interleave<T, lanes>(r);
+        transpose<T>(r);
 #pragma GCC unroll 16
         for (i64 i = 0; i < lanes; ++i) store(out + steps.next() * p.step_stride + row, r[i]);
       }
@@ -111,31 +192,42 @@ static void transpose_panel(const Product& p, const T* weight, i64 rows, T* out)
   }
 }
 
-// Panels [first, last) of one group: packed[panel][(segment, u, j)][row in panel]. The rows that
-// fill up the last panel are zero and never stored.
+// A panel of T: rows are output channels and phases, and neighbouring phases are neighbouring taps.
+template <class T>
+static void gather_panel(const Product& p, const T* weight, i64 first_row, i64 rows, T* out) {
+  const Axis& axis = p.rows;
+  const Segment& segment = p.segments[0];
+  const Loop channels{segment.axis.channels, p.weight_channel, segment.shifts * p.step_stride};
+  const Loop shifts{segment.shifts, p.weight_shift, p.step_stride};
+  // Whole channels in the middle; of the first and of the last one maybe a part.
+  i64 row = 0;
+  while (row < rows) {
+    const i64 channel = (first_row + row) / axis.phases, phase = (first_row + row) % axis.phases;
+    const i64 length = smaller(axis.phases - phase, rows - row);
+    const i64 count = length == axis.phases ? (rows - row) / length : 1;
+    copy_pieces(length, weight + channel * p.weight_row + axis.first_phase + phase, out + row,
+                {channels, shifts, {count, p.weight_row, length}, 16 * p.weight_channel});
+    row += count * length;
+  }
+  for (i64 step = 0; rows < p.step_stride && step < p.steps; ++step)
+    for (i64 r = rows; r < p.step_stride; ++r) out[step * p.step_stride + r] = T(0);
+}
+
+// One panel of one group: packed[(segment, u, j)][row in panel]. The rows that fill up the last
+// panel are zero and never stored.
+template <class T>
+static void pack_panel(const Product& p, const T* weight, i64 panel, T* out) {
+  constexpr i64 width = panel_vectors * Vec<T>::lanes;
+  const i64 first = panel * width;
+  const i64 rows = smaller(width, p.rows.channels * p.rows.phases - first);
+  if (p.transposed)
+    transpose_panel(p, weight + first * p.weight_row, rows, out);
+  else
+    gather_panel(p, weight, first, rows, out);
+}
+
 template <class T>
 static void pack_panels(const Product& p, const T* weight, T* packed, i64 first, i64 last) {
-  constexpr i64 width = panel_vectors * Vec<T>::lanes;
-  const i64 rows = p.rows.channels * p.rows.phases;
-  i64 offset[width];
-  for (i64 panel = first; panel < last; ++panel) {
-    T* out = packed + p.packed_offset + panel * p.panel_stride;
-    const i64 filled = smaller(width, rows - panel * width);
-    if (p.transposed) {
-      transpose_panel(p, weight + panel * width * p.weight_row, filled, out);
-      continue;
-    }
-    for (i64 r = 0; r < filled; ++r) offset[r] = row_offset<T>(p, panel * width + r);
-    for (const Segment& segment : p.segments) {
-      const Axis& axis = segment.axis;
-      for (i64 u = 0; u < axis.channels * axis.phases; ++u) {
-        const T* from = weight + (u / axis.phases) * p.weight_channel +
-                        (axis.first_phase + u % axis.phases) * p.weight_channel_phase;
-        for (i64 j = 0; j < segment.shifts; ++j, from += p.weight_shift, out += p.step_stride) {
-          for (i64 r = 0; r < filled; ++r) out[r] = from[offset[r]];
-          for (i64 r = filled; r < p.step_stride; ++r) out[r] = T(0);
-        }
-      }
-    }
-  }
+  for (i64 panel = first; panel < last; ++panel)
+    pack_panel(p, weight, panel, packed + p.packed_offset + panel * p.panel_stride);
 }

@@ -151,7 +151,8 @@ static i64 scratch_elements(const Call<T>& call) {
     rows +=
         segment.axis.channels * segment.axis.phases * (call.separate_shifts ? segment.shifts : 1);
   constexpr i64 lanes = Vec<T>::lanes, width = panel_vectors * lanes;
-  return rows * call.window + width * round_up(call.block_frames, lanes) + width * lanes;
+  const i64 panel = call.packed ? 0 : call.product.panel_stride;
+  return panel + rows * call.window + width * round_up(call.block_frames, lanes) + width * lanes;
 }
 
 template <class T>
@@ -162,7 +163,8 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
   const i64 all_rows = p.rows.channels * p.rows.phases;
   const i64 panels = (all_rows + width - 1) / width;
   const i64 z_row = round_up(call.block_frames, lanes);
-  T* z = scratch;                 // Z[row][frame]
+  T* own_panel = scratch;         // where nothing is packed
+  T* z = own_panel + (call.packed ? 0 : p.panel_stride);  // Z[row][frame]
   T* z_rest = z + width * z_row;  // Z[frame][row] of the last few frames
   T* frames = z_rest + width * lanes;
   const i64 frame_shift = call.separate_shifts ? call.window : p.shift_frames;
@@ -176,8 +178,12 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
       packed_block = unit / panels;
       pack_block(call, block, frames);
     }
-    const T* panel = call.packed + block.group * call.packed_group + p.packed_offset +
-                     panel_index * p.panel_stride;
+    const T* panel = own_panel;
+    if (call.packed)
+      panel = call.packed + block.group * call.packed_group + p.packed_offset +
+              panel_index * p.panel_stride;
+    else
+      pack_panel(p, call.weight + block.group * call.weight_group, panel_index, own_panel);
     const i64 rows = smaller(width, all_rows - panel_index * width);
     const i64 row_vectors = (rows + lanes - 1) / lanes;
 
@@ -232,7 +238,7 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
     T* target = call.target.data + block.entry * call.target.batch_stride +
                 block.group * call.target_channels * call.target.channel_stride;
     const T* bias = call.bias ? call.bias + block.group * call.target_channels : nullptr;
-    if (call.skip_absent && !complete) {
+    if (call.skip_absent && !complete && (call.packed || !all_finite(panel, p.panel_stride))) {
       const Block<T> last{block.entry, block.group, block.first_frame + along_end, rest};
       sum_present(call, Block<T>{block.entry, block.group, block.first_frame, along_end}, panel,
                   rows, z, z_row, 1);

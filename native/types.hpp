@@ -14,8 +14,13 @@ enum Extension : int { zeros = 0, reflect = 1, replicate = 2, circular = 3 };
 // length depends on nothing but this constant and the layer, so that the order of every sum does.
 constexpr i64 run_steps = 256;
 
-// The same for the gradient of the weight, which sums over time.
-constexpr i64 grad_run_steps = 128;
+// The same for the gradient of the weight, which sums over time: runs of equal length, of at most
+// this many frames.
+constexpr i64 grad_run_steps = 96;
+constexpr i64 depthwise_run_steps = 1024;  // which sums over lanes only at the end of a run
+
+// Shifts of one unit of the weight's gradient.
+constexpr i64 most_shift_block = 16;
 
 // A position in a signal, as a function of where the product stands:
 //     position = t * frame + phase * phase_step + base + j * shift
@@ -63,8 +68,10 @@ struct Signal {
 template <class T>
 struct Call {
   Product product;
-  const T* packed;   // weights of group 0
+  const T* packed;   // weights of group 0, or null: each unit packs the panel that it needs
   i64 packed_group;  // elements from one group to the next
+  const T* weight;   // group 0 as it lies, where nothing is packed
+  i64 weight_group;
   const T* bias;     // or null
   Signal<const T> source;
   Signal<T> target;
@@ -75,7 +82,7 @@ struct Call {
   i64 block_frames, blocks;
   i64 window;            // elements of one packed row
   bool separate_shifts;  // one packed row per (u, j) instead of one per u
-  bool skip_absent;      // the weights are not all finite: 0 * w is not harmless
+  bool skip_absent;      // the weights may not all be finite: 0 * w is not harmless
   int extension;
 };
 
@@ -87,12 +94,13 @@ struct WeightGradCall {
   T* grad_weight;  // (C_in, C_out/g, k), contiguous
   Positions output_at;
   i64 batch, groups, in_channels, out_channels, kernel;  // channels per group
-  i64 first_frame, frames;
+  i64 first_frame, frames, run_frames;
   i64 row_block, column_block, shift_block;  // rows, column panels and shifts of one unit
   i64 row_blocks, column_blocks, shift_blocks;
   i64 window;            // packed frames of a run, with what its shifts reach
   bool separate_shifts;  // each shift of a run has frames of its own
   bool depthwise;        // one channel in, one out
+  bool column_is_tap;    // every tap is a phase of its own: columns are in the weight's order
   int extension;
 };
 

@@ -55,32 +55,91 @@ struct Positions_of {
   __builtin_shuffle(a, b, typename Positions_of<decltype(a + b)>::type{__VA_ARGS__})
 #endif
 
-// a0 b0 a1 b1 ...: the lower halves of two vectors, interleaved.
-template <class V>
-static inline V zip_low(V a, V b) {
-  constexpr int n = sizeof(V) / sizeof(a[0]);
-  if constexpr (n == 2)
-    return FS_SHUFFLE(a, b, 0, 2);
-  else if constexpr (n == 4)
-    return FS_SHUFFLE(a, b, 0, 4, 1, 5);
-  else if constexpr (n == 8)
-    return FS_SHUFFLE(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
-  else
-    return FS_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+// Shuffles by a rule: element i of the result is element Rule::at(i, n) of both vectors in a row,
+// where n is how many elements one vector has.
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct Counting : Counting<N - 1, N - 1, I...> {};
+template <int... I>
+struct Counting<0, I...> {
+  typedef Indices<I...> all;
+};
+
+template <class Rule, class V, int... I>
+static inline V shuffle(V a, V b, Indices<I...>) {
+  return FS_SHUFFLE(a, b, Rule::at(I, sizeof...(I))...);
 }
 
-// The upper halves, interleaved.
-template <class V>
-static inline V zip_high(V a, V b) {
-  constexpr int n = sizeof(V) / sizeof(a[0]);
-  if constexpr (n == 2)
-    return FS_SHUFFLE(a, b, 1, 3);
-  else if constexpr (n == 4)
-    return FS_SHUFFLE(a, b, 2, 6, 3, 7);
-  else if constexpr (n == 8)
-    return FS_SHUFFLE(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-  else
-    return FS_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+template <class Rule, class V>
+static inline V shuffle(V a, V b) {
+  return shuffle<Rule>(a, b, typename Counting<sizeof(V) / sizeof(a[0])>::all{});
+}
+
+// a0 b0 a1 b1 ...: the lower halves of two vectors interleaved, or the upper halves.
+template <bool upper>
+struct Zip {
+  static constexpr int at(int i, int n) { return i / 2 + i % 2 * n + (upper ? n / 2 : 0); }
+};
+
+// The same within each 16 bytes (`width` elements), by blocks of `block` elements.
+template <bool upper, int width, int block>
+struct ZipLanes {
+  static constexpr int at(int i, int n) {
+    const int w = i % width;
+    return i - w + w / (2 * block) * block + w % block + w / block % 2 * n + (upper ? width / 2 : 0);
+  }
+};
+
+// Every second 16 bytes of both vectors, from the first or from the second on.
+template <bool odd, int width>
+struct UnzipLanes {
+  static constexpr int at(int i, int) { return (2 * (i / width) + odd) * width + i % width; }
+};
+
+// A square of vectors, transposed: as many as each has elements.
+template <class T>
+static inline void transpose(typename Vec<T>::type (&r)[Vec<T>::lanes]) {
+  typedef typename Vec<T>::type V;
+  constexpr int n = Vec<T>::lanes, width = 16 / sizeof(T), squares = n / width;
+  V next[n];
+  // Squares within 16 bytes, which every instruction set can do at full speed.
+#pragma GCC unroll 16
+  for (int g = 0; g < n; g += width) {
+    if constexpr (width == 2) {
+      next[g] = shuffle<ZipLanes<false, 2, 1>>(r[g], r[g + 1]);
+      next[g + 1] = shuffle<ZipLanes<true, 2, 1>>(r[g], r[g + 1]);
+    } else {
+      const V low[2] = {shuffle<ZipLanes<false, 4, 1>>(r[g], r[g + 1]),
+                        shuffle<ZipLanes<false, 4, 1>>(r[g + 2], r[g + 3])};
+      const V high[2] = {shuffle<ZipLanes<true, 4, 1>>(r[g], r[g + 1]),
+                         shuffle<ZipLanes<true, 4, 1>>(r[g + 2], r[g + 3])};
+      next[g] = shuffle<ZipLanes<false, 4, 2>>(low[0], low[1]);
+      next[g + 1] = shuffle<ZipLanes<true, 4, 2>>(low[0], low[1]);
+      next[g + 2] = shuffle<ZipLanes<false, 4, 2>>(high[0], high[1]);
+      next[g + 3] = shuffle<ZipLanes<true, 4, 2>>(high[0], high[1]);
+    }
+  }
+  // Then the squares themselves.
+#pragma GCC unroll 4
+  for (int j = 0; j < width; ++j) {
+    const V* u = next + j;
+    if constexpr (squares == 1) {
+      r[j] = u[0];
+    } else if constexpr (squares == 2) {
+      r[j] = shuffle<UnzipLanes<false, width>>(u[0], u[width]);
+      r[j + width] = shuffle<UnzipLanes<true, width>>(u[0], u[width]);
+    } else {
+      const V even[2] = {shuffle<UnzipLanes<false, width>>(u[0], u[width]),
+                         shuffle<UnzipLanes<false, width>>(u[2 * width], u[3 * width])};
+      const V odd[2] = {shuffle<UnzipLanes<true, width>>(u[0], u[width]),
+                        shuffle<UnzipLanes<true, width>>(u[2 * width], u[3 * width])};
+      r[j] = shuffle<UnzipLanes<false, width>>(even[0], even[1]);
+      r[j + width] = shuffle<UnzipLanes<false, width>>(odd[0], odd[1]);
+      r[j + 2 * width] = shuffle<UnzipLanes<true, width>>(even[0], even[1]);
+      r[j + 3 * width] = shuffle<UnzipLanes<true, width>>(odd[0], odd[1]);
+    }
+  }
 }
 
 // P vectors as one sequence of their first elements, their second elements, ...: log2(P) rounds of
@@ -92,8 +151,8 @@ static inline void interleave(typename Vec<T>::type (&r)[P]) {
     typename Vec<T>::type next[P];
 #pragma GCC unroll 8
     for (int p = 0; p < P / 2; ++p) {
-      next[2 * p] = zip_low(r[p], r[p + P / 2]);
-      next[2 * p + 1] = zip_high(r[p], r[p + P / 2]);
+      next[2 * p] = shuffle<Zip<false>>(r[p], r[p + P / 2]);
+      next[2 * p + 1] = shuffle<Zip<true>>(r[p], r[p + P / 2]);
     }
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) r[p] = next[p];

@@ -89,61 +89,113 @@ static void pack_rows(const WeightGradCall<T>& call, const T* x, i64 count, i64 
   }
 }
 
-template <class T, int N>
-static void copy_phases(const T* from, i64 step, i64 frames, T* to) {
-  for (i64 f = 0; f < frames; ++f)
-    __builtin_memcpy(to + f * grad_width<T>(), from + f * step, N * sizeof(T));
+// Frames [low, high) of a run of which every one of `phases` phases from `phase` on is a sample.
+template <class T>
+static Shifts frames_with_samples(const WeightGradCall<T>& call, i64 start, i64 phases, i64 frames) {
+  const Positions& at = call.output_at;
+  const i64 last = call.grad_output.length - 1 - start - (phases - 1) * at.phase_step;
+  const i64 low = smaller(larger(ceil_div(-start, at.frame), 0), frames);
+  return {low, smaller(larger(floor_div(last, at.frame) + 1, low), frames)};
 }
 
-// columns[frame][column]: samples of the output's gradient, phases side by side.
+// Signals of `T`, one per column, for as many columns as a vector has elements:
+// to[f * to_step + column] = from[column * channel_step + f], whole squares of them. Returns how
+// many frames that were.
+template <class T>
+static i64 transpose_frames(const T* from, i64 channel_step, i64 frames, T* to, i64 to_step) {
+  typedef typename Vec<T>::type V;
+  constexpr i64 lanes = Vec<T>::lanes;
+  i64 f = 0;
+  for (; f + lanes <= frames; f += lanes) {
+    V r[lanes];
+#pragma GCC unroll 16
+    for (int c = 0; c < lanes; ++c) r[c] = load(from + c * channel_step + f);
+    transpose<T>(r);
+#pragma GCC unroll 16
+    for (int c = 0; c < lanes; ++c) store(to + (f + c) * to_step, r[c]);
+  }
+  return f;
+}
+
+// Two floats side by side are moved like one double.
+template <class T>
+static i64 transpose_phases(const T* from, i64 channel_step, i64 phases, i64 frames, T* to,
+                            i64 to_step) {
+  if (phases == 1) return transpose_frames(from, channel_step, frames, to, to_step);
+  if constexpr (sizeof(T) == 4)
+    if (phases == 2 && channel_step % 2 == 0 && to_step % 2 == 0)
+      return transpose_frames(reinterpret_cast<const double*>(from), channel_step / 2, frames,
+                              reinterpret_cast<double*>(to), to_step / 2);
+  return 0;
+}
+
+// columns[frame][column]: samples of the output's gradient, phases side by side, 0 where there is
+// none.
 template <class T>
 static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i64 first, i64 count,
-                         bool is_inside, T* columns) {
-  constexpr i64 width = grad_width<T>();
+                         T* columns) {
+  constexpr i64 width = grad_width<T>(), lanes = Vec<T>::lanes;
   const Axis& axis = call.product.rows;
   const Signal<const T>& gy = call.grad_output;
   const Positions& at = call.output_at;
+  const bool neighbours = at.phase_step * gy.position_stride == 1 || axis.phases == 1;
+  const bool gapless = neighbours && at.frame * gy.position_stride == axis.phases;
   for (i64 col = 0; col < count;) {
     const i64 channel = (first + col) / axis.phases, phase = (first + col) % axis.phases;
     const i64 phases = smaller(axis.phases - phase, count - col);
+    i64 channels = phases == axis.phases ? (count - col) / phases : 1;
     const T* from = run.gy + channel * gy.channel_stride;
     T* to = columns + col;
-    col += phases;
     const i64 start =
         run.first_frame * at.frame + (axis.first_phase + phase) * at.phase_step + at.base;
-    if (is_inside && at.phase_step * gy.position_stride == 1) {
-      const T* p = from + start;
-      switch (phases) {
-        case 1: copy_phases<T, 1>(p, at.frame, run.frames, to); continue;
-        case 2: copy_phases<T, 2>(p, at.frame, run.frames, to); continue;
-        case 4: copy_phases<T, 4>(p, at.frame, run.frames, to); continue;
-        case 8: copy_phases<T, 8>(p, at.frame, run.frames, to); continue;
-        case 16: copy_phases<T, 16>(p, at.frame, run.frames, to); continue;
+    const Shifts whole =
+        neighbours ? frames_with_samples(call, start, phases, run.frames) : Shifts{0, 0};
+    const T* at_low = from + (start + whole.first * at.frame) * gy.position_stride;
+    T* to_low = to + whole.first * width;
+    i64 done = whole.first;
+    if (whole.first < whole.last) {
+      const i64 frames = whole.last - whole.first;
+      if (gapless && phases * channels >= lanes && lanes % phases == 0) {
+        const i64 moved = transpose_phases(at_low, gy.channel_stride, phases, frames, to_low, width);
+        if (moved) channels = lanes / phases;
+        done += moved;
       }
+      const i64 moved = done - whole.first;
+      copy_pieces(phases, at_low + moved * at.frame * gy.position_stride, to_low + moved * width,
+                  {{1, 0, 0},
+                   {channels, gy.channel_stride, phases},
+                   {frames - moved, at.frame * gy.position_stride, width}});
+      done = whole.last;
     }
-    for (i64 f = 0; f < run.frames; ++f, to += width)
-      for (i64 q = 0; q < phases; ++q) {
-        const i64 n = start + f * at.frame + q * at.phase_step;
-        to[q] = n >= 0 && n < gy.length ? from[n * gy.position_stride] : T(0);
-      }
+    const auto one_by_one = [&](i64 low, i64 high) {
+      for (i64 f = low; f < high; ++f)
+        for (i64 c = 0; c < channels; ++c)
+          for (i64 q = 0; q < phases; ++q) {
+            const i64 n = start + f * at.frame + q * at.phase_step;
+            to[f * width + c * phases + q] =
+                n >= 0 && n < gy.length ? from[c * gy.channel_stride + n * gy.position_stride] : T(0);
+          }
+    };
+    one_by_one(0, whole.first);
+    one_by_one(done, run.frames);
+    col += channels * phases;
   }
-  if (count % Vec<T>::lanes)
+  if (count % lanes)
     for (i64 f = 0; f < run.frames; ++f)
-      for (i64 col = count; col < round_up(count, Vec<T>::lanes); ++col)
-        columns[f * width + col] = T(0);
+      for (i64 col = count; col < round_up(count, lanes); ++col) columns[f * width + col] = T(0);
 }
 
 // The runs that have frames of the signal in them for some shift of the unit; the others would add
 // zeros, which changes no bit.
 template <class T>
 static Shifts runs_onto(const WeightGradCall<T>& call, i64 first_shift, i64 shifts) {
-  const i64 runs = (call.frames + grad_run_steps - 1) / grad_run_steps;
+  const i64 runs = (call.frames + call.run_frames - 1) / call.run_frames;
   if (call.extension != zeros) return {0, runs};
   const i64 shift = -call.product.shift_frames;
   const i64 first = first_shift * shift - call.first_frame;
   const i64 last = (first_shift + shifts - 1) * shift + call.input.length - 1 - call.first_frame;
-  const i64 from = larger(floor_div(first, grad_run_steps), 0);
-  return {from, larger(from, smaller(floor_div(last, grad_run_steps) + 1, runs))};
+  const i64 from = larger(floor_div(first, call.run_frames), 0);
+  return {from, larger(from, smaller(floor_div(last, call.run_frames) + 1, runs))};
 }
 
 template <class T>
@@ -157,7 +209,7 @@ static bool reaches_signal(const WeightGradCall<T>& call, const GradRun<T>& run,
 template <class T>
 static void add_present(const WeightGradCall<T>& call, const GradRun<T>& run, const T* rows,
                         i64 row_count, i64 tile_stride, i64 shift, const T* columns,
-                        i64 first_column, i64 column_count, T* z) {
+                        i64 first_column, i64 column_count, T* z, i64 z_stride, bool is_first) {
   constexpr i64 width = grad_width<T>();
   for (i64 i = 0; i < row_count; ++i)
     for (i64 col = 0; col < column_count; ++col) {
@@ -169,7 +221,8 @@ static void add_present(const WeightGradCall<T>& call, const GradRun<T>& run, co
             frame_exists(call, t + shift * call.product.shift_frames))
           acc += x[f * tile_rows] * columns[f * width + col];
       }
-      z[i * width + col] += acc;
+      T& sum = z[i * z_stride + col];
+      sum = (is_first ? T(0) : sum) + acc;
     }
 }
 
@@ -181,7 +234,7 @@ static i64 weight_grad_scratch(const WeightGradCall<T>& call) {
     return 2 * call.window * (call.separate_shifts ? call.shift_block : 1) +
            call.product.rows.phases * call.shift_block;
   return call.shift_block * call.column_block * rows * grad_width<T>() +
-         grad_run_steps * grad_width<T>() + (rows * signals + tile_rows) * call.window;
+         call.run_frames * grad_width<T>() + (rows * signals + tile_rows) * call.window;
 }
 
 template <class T>
@@ -218,21 +271,37 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
   const i64 tile_stride = call.window * tile_rows, shift_stride = row_tiles * tile_stride;
   T* z = scratch;
   T* columns = z + call.shift_block * call.column_block * z_panel;
-  T* signals = columns + grad_run_steps * width;
+  T* signals = columns + call.run_frames * width;
   T* rows = signals + tile_rows * call.window;
 
-  for (T* p = z; p < columns; ++p) *p = T(0);
   const Signal<const T>&x = call.input, &gy = call.grad_output;
+  const i64 out_row = call.out_channels * call.kernel;
+  T* out = call.grad_weight + (u.group * call.in_channels + u.first_row) * out_row;
+  // The sums of a panel and a shift. Where a column is a tap of its own, they can be added up in
+  // the result itself.
+  struct Sums {
+    T* at;
+    i64 row;
+    bool in_place;
+  };
+  const auto sums_of = [&](i64 panel, i64 j) {
+    const i64 column = (u.first_panel + panel) * width;
+    if (call.column_is_tap && smaller(width, all_columns - column) % Vec<T>::lanes == 0)
+      return Sums{out + column, out_row, true};
+    return Sums{z + (j * call.column_block + panel) * z_panel, width, false};
+  };
+
+  bool begun[most_shift_block] = {};
   const Shifts onto = runs_onto(call, u.first_shift, u.shifts);
   for (i64 b = 0; b < call.batch; ++b)
     for (i64 index = onto.first; index < onto.last; ++index) {
-      const i64 begin = index * grad_run_steps;
+      const i64 begin = index * call.run_frames;
       const GradRun<T> run{
           x.data + b * x.batch_stride +
               (u.group * call.in_channels + u.first_row) * x.channel_stride,
           gy.data + b * gy.batch_stride + u.group * call.out_channels * gy.channel_stride,
           call.first_frame + begin,
-          smaller(grad_run_steps, call.frames - begin),
+          smaller(call.run_frames, call.frames - begin),
           u.first_shift,
           u.shifts};
       const bool is_inside = inside(call, run);
@@ -247,48 +316,58 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
         const i64 column = (u.first_panel + panel) * width;
         const i64 count = smaller(width, all_columns - column);
         const i64 vectors = (count + Vec<T>::lanes - 1) / Vec<T>::lanes;
-        pack_columns(call, run, column, count, is_inside, columns);
+        pack_columns(call, run, column, count, columns);
         bool finite = finite_rows;
-        for (i64 f = 0; f < run.frames && finite && !is_inside; ++f)
-          finite = all_finite(columns + f * width, count);
+        if (!is_inside && vectors == tile_vectors)
+          finite = finite && all_finite(columns, run.frames * width);
+        else
+          for (i64 f = 0; f < run.frames && finite && !is_inside; ++f)
+            finite = all_finite(columns + f * width, count);
         for (i64 j = 0; j < u.shifts; ++j) {
           if (!reaches_signal(call, run, u.first_shift + j)) continue;
-          T* zj = z + (j * call.column_block + panel) * z_panel;
+          const Sums sums = sums_of(panel, j);
           const T* frames =
               rows + (call.separate_shifts ? j * shift_stride
                                            : frames_of_shift(call, run, j, 0) * tile_rows);
           if (!finite) {
             add_present(call, run, frames, u.rows, tile_stride, u.first_shift + j, columns, column,
-                        count, zj);
+                        count, sums.at, sums.row, !begun[j]);
             continue;
           }
           const Strides<T> strides{width, 0, tile_rows, 0};
           for (i64 i = 0; i < row_tiles; ++i)
             tiles<T>.by_size[smaller(tile_rows, u.rows - i * tile_rows) - 1][vectors - 1](
                 columns, frames + i * tile_stride, strides, run.frames, 1,
-                zj + i * tile_rows * width, width, false);
+                sums.at + i * tile_rows * sums.row, sums.row, !begun[j]);
         }
       }
+      for (i64 j = 0; j < u.shifts; ++j)
+        begun[j] = begun[j] || reaches_signal(call, run, u.first_shift + j);
     }
 
-  T* out = call.grad_weight +
-           (u.group * call.in_channels + u.first_row) * call.out_channels * call.kernel;
-  for (i64 i = 0; i < u.rows; ++i)
-    for (i64 panel = 0; panel < u.panels; ++panel) {
-      const i64 column = (u.first_panel + panel) * width;
-      const i64 count = smaller(width, all_columns - column);
-      i64 channel = column / axis.phases, phase = column % axis.phases;
-      for (i64 col = 0; col < count; ++channel, phase = 0) {
-        const i64 phases = smaller(axis.phases - phase, count - col);
-        T* taps = out + (i * call.out_channels + channel) * call.kernel + axis.first_phase + phase +
-                  u.first_shift * call.product.weight_shift;
-        const T* from = z + panel * z_panel + i * width + col;
-        for (i64 j = 0; j < u.shifts; ++j)
-          for (i64 q = 0; q < phases; ++q)
-            taps[j * call.product.weight_shift + q] = from[j * call.column_block * z_panel + q];
-        col += phases;
-      }
+  for (i64 panel = 0; panel < u.panels; ++panel) {
+    const i64 column = (u.first_panel + panel) * width;
+    const i64 count = smaller(width, all_columns - column);
+    for (i64 j = 0; j < u.shifts; ++j) {
+      const Sums sums = sums_of(panel, j);
+      if (!begun[j])
+        for (i64 i = 0; i < u.rows; ++i)
+          for (i64 col = 0; col < count; ++col) sums.at[i * sums.row + col] = T(0);
     }
+    if (sums_of(panel, 0).in_place) continue;
+    for (i64 col = 0; col < count;) {
+      const i64 channel = (column + col) / axis.phases, phase = (column + col) % axis.phases;
+      const i64 phases = smaller(axis.phases - phase, count - col);
+      const i64 channels = phases == axis.phases ? (count - col) / phases : 1;
+      copy_pieces(phases, z + panel * z_panel + col,
+                  out + channel * call.kernel + axis.first_phase + phase +
+                      u.first_shift * call.product.weight_shift,
+                  {{u.rows, width, out_row},
+                   {u.shifts, call.column_block * z_panel, call.product.weight_shift},
+                   {channels, phases, call.kernel}});
+      col += channels * phases;
+    }
+  }
 }
 
 // One channel in, one out: no channels to put along the vector, so time goes there, and each run
@@ -306,11 +385,11 @@ static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, 
   const Shifts onto = runs_onto(call, u.first_shift, u.shifts);
   for (i64 b = 0; b < call.batch; ++b)
     for (i64 index = onto.first; index < onto.last; ++index) {
-      const i64 begin = index * grad_run_steps;
+      const i64 begin = index * call.run_frames;
       const GradRun<T> run{x.data + b * x.batch_stride + u.group * x.channel_stride,
                            gy.data + b * gy.batch_stride + u.group * gy.channel_stride,
                            call.first_frame + begin,
-                           smaller(grad_run_steps, call.frames - begin),
+                           smaller(call.run_frames, call.frames - begin),
                            u.first_shift,
                            u.shifts};
       const i64 whole = round_up(run.frames, lanes);

@@ -17,7 +17,7 @@ class PackedWeightFloat64:
 PackedWeight = PackedWeightFloat32 | PackedWeightFloat64
 
 def pack(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, /
+    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
 ) -> PackedWeight: ...
 def forward(
     weight: PackedWeight,
@@ -56,6 +56,7 @@ def pack_float32_at(
     stride: int,
     dilation: int,
     for_input_grad: bool,
+    once: bool,
     /,
 ) -> PackedWeightFloat32: ...
 def pack_float64_at(
@@ -67,6 +68,7 @@ def pack_float64_at(
     stride: int,
     dilation: int,
     for_input_grad: bool,
+    once: bool,
     /,
 ) -> PackedWeightFloat64: ...
 def forward_at(weight: PackedWeight, /, *integers: int) -> None: ...

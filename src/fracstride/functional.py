@@ -56,6 +56,7 @@ class PackedWeight:
     """A weight in the order in which the kernels read it; depends on stride and dilation too."""
 
     native: Any
+    source: Array | None  # what a weight that is packed for one call is read from
     dtype: DType
     real: DType  # what the kernels work in
     in_channels: int
@@ -64,14 +65,25 @@ class PackedWeight:
 
 
 def pack_weight(
-    weight: Array, geometry: Geometry, groups: int, for_input_grad: bool = False
+    weight: Array,
+    geometry: Geometry,
+    groups: int,
+    *,
+    for_input_grad: bool = False,
+    once: bool = False,
 ) -> PackedWeight:
-    """Pack a checked weight ``(C_in, C_out/g, k)``, which is not kept."""
+    """Pack a checked weight ``(C_in, C_out/g, k)``.
+
+    ``once``: for one call, which may read the weight itself if that costs less.
+    """
     real = compute_dtype(weight.dtype)
     split = split_weight(weight, groups, real)
-    packed = native.pack(split, groups, geometry.stride, geometry.dilation, for_input_grad)
+    packed = native.pack(split, groups, geometry.stride, geometry.dilation, for_input_grad, once)
     channels, out_per_group, _ = weight.shape
-    return PackedWeight(packed, weight.dtype, real, channels, out_per_group * groups, groups)
+    source = split if once else None
+    return PackedWeight(
+        packed, source, weight.dtype, real, channels, out_per_group * groups, groups
+    )
 
 
 def pack_bias(bias: Array, groups: int) -> Array:
@@ -140,7 +152,7 @@ def conv_transpose1d(
         _check_out(
             out, (*x.shape[:-2], w.shape[1] * groups, length), x.dtype, (input, weight, bias)
         )
-    packed = pack_weight(w, geometry, groups)
+    packed = pack_weight(w, geometry, groups, once=True)
     return _forward(x, packed, None if b is None else pack_bias(b, groups), geometry, length, out)
 
 
@@ -201,13 +213,14 @@ def conv_transpose1d_input_grad(
 
     real = compute_dtype(gy.dtype)
     # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
-    packed = pack_weight(w.conj(), geometry, groups, for_input_grad=True).native
+    once = geometry.padding_mode == "zeros"  # else edges are folded, calls of their own
+    packed = pack_weight(w.conj(), geometry, groups, for_input_grad=True, once=once)
     source = ready(split_channels(_batched(gy), groups, real))
     channels = w.shape[0] * (2 if gy.dtype.kind == "c" else 1)
 
     def frames(first: int, count: int) -> Array:
         part = np.empty((source.shape[0], channels, count), real)
-        native.input_grad(packed, source, part, geometry.padding_left, first)
+        native.input_grad(packed.native, source, part, geometry.padding_left, first)
         return part
 
     gx = frames(0, length)

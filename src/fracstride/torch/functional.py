@@ -106,7 +106,7 @@ def apply(
     if output_size is not None:
         geometry = geometry.with_output_size(input.shape[2], output_size)
     if undisturbed and not needs_derivative(input, weight, bias):
-        pack = kernels.pack if kept is None else kept.pack
+        pack = None if kept is None else kept.pack
         return kernels.forward(input, weight, bias, geometry, groups, pack)
     return transposed(input, weight, bias, geometry, groups)
 

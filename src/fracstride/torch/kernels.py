@@ -29,19 +29,29 @@ _WEIGHT_GRAD = {
 }
 _HALF = (torch.float16, torch.bfloat16)
 _COMPLEX = (torch.complex64, torch.complex128)
+_KNOWN = {*_PACK, *_HALF, *_COMPLEX}
 _EXTENSION = {mode: number for number, mode in enumerate(PADDING_MODES)}
 
 
-def pack(w: Tensor, geometry: Geometry, groups: int, for_input_grad: bool = False) -> Any:
+def pack(w: Tensor, geometry: Geometry, groups: int) -> Any:
     """A checked weight, of any dtype that the kernels take, in the order in which they read it."""
+    return _packed(_real(w, groups), geometry, groups, for_input_grad=False, once=False)
+
+
+def _real(w: Tensor, groups: int) -> Tensor:
+    """The weight as the kernels take it: contiguous, float32 or float64."""
     if w.dtype in _HALF:
         w = w.float()
     elif w.dtype in _COMPLEX:
         w = split_weight(w, groups)
-    w = w.contiguous()
+    return w.contiguous()
+
+
+def _packed(w: Tensor, geometry: Geometry, groups: int, for_input_grad: bool, once: bool) -> Any:
+    """``once``: for one call, until when the weight has to stay where it is."""
     channels, per_group, k = w.shape
     s, d = geometry.stride, geometry.dilation
-    return _PACK[w.dtype](w.data_ptr(), channels, per_group, k, groups, s, d, for_input_grad)
+    return _PACK[w.dtype](w.data_ptr(), channels, per_group, k, groups, s, d, for_input_grad, once)
 
 
 def forward(
@@ -50,25 +60,29 @@ def forward(
     b: Tensor | None,
     geometry: Geometry,
     groups: int,
-    pack: Callable[[Tensor, Geometry, int], Any] = pack,
+    pack: Callable[[Tensor, Geometry, int], Any] | None = None,
 ) -> Tensor:
     """``T``: ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
 
-    ``pack`` is where the packed weight comes from.
+    ``pack`` is where the packed weight comes from, if it is kept.
     """
     length = check_forward(x, w, b, geometry, groups)
     dtype, channels = x.dtype, w.shape[1] * groups
+    if dtype not in _KNOWN:
+        return fallback.forward(x, w, b, geometry, groups)
+    if pack is not None:
+        packed = pack(w, geometry, groups)
+    else:
+        real = _real(w, groups)
+        packed = _packed(real, geometry, groups, for_input_grad=False, once=True)
     if dtype in _PACK:
-        return _forward(x, pack(w, geometry, groups), b, geometry, channels, length)
+        return _forward(x, packed, b, geometry, channels, length)
     if dtype in _HALF:
         b = None if b is None else b.float()
-        packed = pack(w, geometry, groups)
         return _forward(x.float(), packed, b, geometry, channels, length).to(dtype)
-    if dtype in _COMPLEX:
-        b = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
-        packed, parts = pack(w, geometry, groups), split_signal(x, groups)
-        return join_signal(_forward(parts, packed, b, geometry, 2 * channels, length), groups)
-    return fallback.forward(x, w, b, geometry, groups)
+    b = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
+    parts = _forward(split_signal(x, groups), packed, b, geometry, 2 * channels, length)
+    return join_signal(parts, groups)
 
 
 def _forward(
@@ -112,7 +126,9 @@ def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: i
 
 
 def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
-    packed = pack(w, geometry, groups, for_input_grad=True)
+    once = geometry.padding_mode == "zeros"  # else edges are folded, calls of their own
+    real = _real(w, groups)
+    packed = _packed(real, geometry, groups, for_input_grad=True, once=once)
     batch, channels = gy.shape[0], w.shape[0] * (2 if w.is_complex() else 1)
 
     def frames(first: int, count: int) -> Tensor:
