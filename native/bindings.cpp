@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <vector>
@@ -107,7 +108,8 @@ Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride
 }
 
 template <class T>
-void bind_addresses(nb::module_& m, const char* pack_name, const char* weight_grad_name) {
+void bind_addresses(nb::module_& m, const char* pack_name, const char* weight_grad_name,
+                    const char* bias_grad_name) {
   m.def(
       pack_name,
       [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
@@ -148,6 +150,13 @@ void bind_addresses(nb::module_& m, const char* pack_name, const char* weight_gr
                        signal_at<const T>(gy, gyb, gyc, gyl, output_length),
                        reinterpret_cast<T*>(gw), padding_left, extension);
       });
+
+  m.def(bias_grad_name, [](i64 batch, i64 channels, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
+                           i64 output_length, std::uintptr_t gb) {
+    nb::gil_scoped_release release;
+    bias_grad<T>(batch, channels, signal_at<const T>(gy, gyb, gyc, gyl, output_length),
+                 reinterpret_cast<T*>(gb));
+  });
 }
 
 std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
@@ -164,8 +173,13 @@ NB_MODULE(_native, m) {
   watch_forks();
   bind_type<float>(m, "PackedWeightFloat32");
   bind_type<double>(m, "PackedWeightFloat64");
-  bind_addresses<float>(m, "pack_float32_at", "weight_grad_float32_at");
-  bind_addresses<double>(m, "pack_float64_at", "weight_grad_float64_at");
+  bind_addresses<float>(m, "pack_float32_at", "weight_grad_float32_at", "bias_grad_float32_at");
+  bind_addresses<double>(m, "pack_float64_at", "weight_grad_float64_at", "bias_grad_float64_at");
+  m.def("same_bytes_at", [](std::uintptr_t a, std::uintptr_t b, std::size_t count) {
+    nb::gil_scoped_release release;
+    return std::memcmp(reinterpret_cast<const void*>(a), reinterpret_cast<const void*>(b), count) ==
+           0;
+  });
   m.def("built_instruction_sets", [] { return names(built_instruction_sets()); });
   m.def("available_instruction_sets", [] { return names(available_instruction_sets()); });
   m.def("instruction_set", [] { return instruction_set().name; });

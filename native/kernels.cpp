@@ -17,6 +17,7 @@ namespace {
 #include "store.hpp"
 #include "product.hpp"
 #include "weight_grad.hpp"
+#include "bias_grad.hpp"
 
 template <class T>
 constexpr Kernels<T> kernels{
@@ -31,6 +32,7 @@ constexpr Kernels<T> kernels{
     run_units<T>,
     weight_grad_scratch<T>,
     weight_grad_units<T>,
+    bias_grad<T>,
     fill<T>,
 };
 

@@ -335,6 +335,17 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
   });
 }
 
+template <class T>
+void bias_grad(i64 batch, i64 channels, const Signal<const T>& grad_output, T* grad_bias) {
+  const Kernels<T>& kernels = kernels_of<T>(instruction_set());
+  const double samples = static_cast<double>(batch) * channels * grad_output.length;
+  const int threads = static_cast<int>(std::min<i64>(threads_for(samples), channels));
+  parallel(threads, [&](int index, int count) {
+    kernels.bias_grad(grad_output, batch, grad_bias, share(channels, index, count),
+                      share(channels, index + 1, count));
+  });
+}
+
 #define FS_MAPS(T)                                                                                \
   template class Scratch<T>;                                                                      \
   template class PackedWeight<T>;                                                                 \
@@ -343,7 +354,8 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
   template void input_grad<T>(const PackedWeight<T>&, i64, const Signal<const T>&,                \
                               const Signal<T>&, i64, i64);                                        \
   template void weight_grad<T>(const Layer&, i64, const Signal<const T>&, const Signal<const T>&, \
-                               T*, i64, int);
+                               T*, i64, int);                                                     \
+  template void bias_grad<T>(i64, i64, const Signal<const T>&, T*);
 FS_MAPS(float)
 FS_MAPS(double)
 

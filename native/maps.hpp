@@ -70,4 +70,8 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
                  const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
                  int extension);
 
+// The sum over batch and time of each channel.
+template <class T>
+void bias_grad(i64 batch, i64 channels, const Signal<const T>& grad_output, T* grad_bias);
+
 }  // namespace fracstride

@@ -192,11 +192,38 @@ static void transpose_panel(const Product& p, const T* weight, i64 rows, T* out)
   }
 }
 
+// Rows whose phases have two taps each and nothing between them: the two alternate in memory.
+template <class T, int phases>
+static void unzip_panel(const Product& p, const T* weight, i64 rows, T* out) {
+  constexpr i64 lanes = Vec<T>::lanes;
+  if constexpr (2 * phases <= lanes)
+    for (i64 u = 0; u < p.segments[0].axis.channels; ++u, out += 2 * p.step_stride)
+      for (i64 r = 0; r < rows; r += lanes) {
+        const T* from = weight + u * p.weight_channel + 2 * r;
+        const auto low = load(from), high = load(from + lanes);
+        __builtin_prefetch(from + 16 * p.weight_channel);
+        __builtin_prefetch(from + 16 * p.weight_channel + lanes);
+        store(out + r, shuffle<Unzip<false, phases>>(low, high));
+        store(out + p.step_stride + r, shuffle<Unzip<true, phases>>(low, high));
+      }
+}
+
 // A panel of T: rows are output channels and phases, and neighbouring phases are neighbouring taps.
 template <class T>
 static void gather_panel(const Product& p, const T* weight, i64 first_row, i64 rows, T* out) {
   const Axis& axis = p.rows;
   const Segment& segment = p.segments[0];
+  constexpr i64 lanes = Vec<T>::lanes;
+  if (segment.shifts == 2 && 2 * axis.phases == p.weight_row && p.weight_shift == axis.phases &&
+      2 * axis.phases <= lanes && rows % lanes == 0) {
+    const T* from = weight + first_row * 2;
+    switch (axis.phases) {
+      case 1: return unzip_panel<T, 1>(p, from, rows, out);
+      case 2: return unzip_panel<T, 2>(p, from, rows, out);
+      case 4: return unzip_panel<T, 4>(p, from, rows, out);
+      case 8: return unzip_panel<T, 8>(p, from, rows, out);
+    }
+  }
   const Loop channels{segment.axis.channels, p.weight_channel, segment.shifts * p.step_stride};
   const Loop shifts{segment.shifts, p.weight_shift, p.step_stride};
   // Whole channels in the middle; of the first and of the last one maybe a part.

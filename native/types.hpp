@@ -19,6 +19,9 @@ constexpr i64 run_steps = 256;
 constexpr i64 grad_run_steps = 96;
 constexpr i64 depthwise_run_steps = 1024;  // which sums over lanes only at the end of a run
 
+// And for the gradient of the bias.
+constexpr i64 bias_run_steps = 1024;
+
 // Shifts of one unit of the weight's gradient.
 constexpr i64 most_shift_block = 16;
 
@@ -119,6 +122,7 @@ struct Kernels {
   void (*run)(const Call<T>&, i64 first_unit, i64 last_unit, T* scratch);
   i64 (*weight_grad_scratch)(const WeightGradCall<T>&);
   void (*weight_grad)(const WeightGradCall<T>&, i64 first_unit, i64 last_unit, T* scratch);
+  void (*bias_grad)(const Signal<const T>&, i64 batch, T* sums, i64 first, i64 last);
   void (*fill)(const Signal<T>& target, const T* bias, i64 channels, i64 first_row, i64 last_row);
 };
 

@@ -91,9 +91,9 @@ struct ZipLanes {
   }
 };
 
-// Every second 16 bytes of both vectors, from the first or from the second on.
+// Every second block of both vectors, from the first or from the second on.
 template <bool odd, int width>
-struct UnzipLanes {
+struct Unzip {
   static constexpr int at(int i, int) { return (2 * (i / width) + odd) * width + i % width; }
 };
 
@@ -127,17 +127,17 @@ static inline void transpose(typename Vec<T>::type (&r)[Vec<T>::lanes]) {
     if constexpr (squares == 1) {
       r[j] = u[0];
     } else if constexpr (squares == 2) {
-      r[j] = shuffle<UnzipLanes<false, width>>(u[0], u[width]);
-      r[j + width] = shuffle<UnzipLanes<true, width>>(u[0], u[width]);
+      r[j] = shuffle<Unzip<false, width>>(u[0], u[width]);
+      r[j + width] = shuffle<Unzip<true, width>>(u[0], u[width]);
     } else {
-      const V even[2] = {shuffle<UnzipLanes<false, width>>(u[0], u[width]),
-                         shuffle<UnzipLanes<false, width>>(u[2 * width], u[3 * width])};
-      const V odd[2] = {shuffle<UnzipLanes<true, width>>(u[0], u[width]),
-                        shuffle<UnzipLanes<true, width>>(u[2 * width], u[3 * width])};
-      r[j] = shuffle<UnzipLanes<false, width>>(even[0], even[1]);
-      r[j + width] = shuffle<UnzipLanes<false, width>>(odd[0], odd[1]);
-      r[j + 2 * width] = shuffle<UnzipLanes<true, width>>(even[0], even[1]);
-      r[j + 3 * width] = shuffle<UnzipLanes<true, width>>(odd[0], odd[1]);
+      const V even[2] = {shuffle<Unzip<false, width>>(u[0], u[width]),
+                         shuffle<Unzip<false, width>>(u[2 * width], u[3 * width])};
+      const V odd[2] = {shuffle<Unzip<true, width>>(u[0], u[width]),
+                        shuffle<Unzip<true, width>>(u[2 * width], u[3 * width])};
+      r[j] = shuffle<Unzip<false, width>>(even[0], even[1]);
+      r[j + width] = shuffle<Unzip<false, width>>(odd[0], odd[1]);
+      r[j + 2 * width] = shuffle<Unzip<true, width>>(even[0], even[1]);
+      r[j + 3 * width] = shuffle<Unzip<true, width>>(odd[0], odd[1]);
     }
   }
 }

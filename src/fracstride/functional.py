@@ -10,7 +10,7 @@ of threads, any position in the batch and any memory layout.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -502,10 +502,17 @@ def _kernel_can_write(out: Array) -> bool:
     return True
 
 
-def fold(target: Array, extended: Array, first_frame: int, padding_mode: str) -> None:
+def fold(
+    target: Any,
+    extended: Any,
+    first_frame: int,
+    padding_mode: str,
+    flip: Callable[[Any, int], Any] = np.flip,
+) -> None:
     """Add frames ``first_frame ...`` of an extended signal to the frames that they copy.
 
-    In rising order for each frame of the target, whatever is added together.
+    In rising order for each frame of the target, whatever is added together. Of arrays, or of
+    tensors with a ``flip`` of theirs.
     """
     length, count = target.shape[-1], extended.shape[-1]
     with np.errstate(invalid="ignore", over="ignore"):
@@ -521,7 +528,7 @@ def fold(target: Array, extended: Array, first_frame: int, padding_mode: str) ->
                 target[..., start : start + run.shape[-1]] += run
             elif after == start - 1:
                 run = extended[..., done : done + start + 1]
-                target[..., start - run.shape[-1] + 1 : start + 1] += run[..., ::-1]
+                target[..., start - run.shape[-1] + 1 : start + 1] += flip(run, -1)
             else:
                 run = extended[..., done : done + 1]
                 target[..., start] += run[..., 0]

@@ -178,6 +178,8 @@ class Geometry:
     total_output_padding: int = field(init=False, repr=False, compare=False)
     #: Samples that one kernel covers, ``d*(k - 1) + 1``.
     span: int = field(init=False, repr=False, compare=False)
+    #: ``L_out - L*s``, the same for every ``L``; negative where more is cropped.
+    overhang: int = field(init=False, repr=False, compare=False)
     #: Frames before 0 and after ``L - 1`` that can land on a sample: the most an extension needs.
     extension_left: int = field(init=False, repr=False, compare=False)
     extension_right: int = field(init=False, repr=False, compare=False)
@@ -220,6 +222,7 @@ class Geometry:
             padding_right=right,
             total_output_padding=a,
             span=span,
+            overhang=span - s + a - left - right,
             # From t*s + m*d == n + p_l: the earliest t has the last tap on sample 0, the latest has
             # tap 0 on sample L_out - 1 == (L - 1)*s - p_l - p_r + d*(k - 1) + a.
             extension_left=max(0, (span - 1 - left) // s),
@@ -238,7 +241,11 @@ class Geometry:
         if output_size is not None:
             self.output_padding_for(L, output_size)
             return _last(output_size)
-        return self._output_length(L, self.total_output_padding)
+        if type(L) is int and L > 0:
+            length = L * self.stride + self.overhang
+            if 0 < length <= MAX_SIZE - self.padding_left - self.padding_right:
+                return length
+        return self._output_length(L, self.total_output_padding)  # or its message
 
     def _output_length(self, L: int, a: int) -> int:
         L = as_size("input length L", L, 1)
@@ -246,7 +253,7 @@ class Geometry:
             "(L - 1)*stride + dilation*(kernel_size - 1) + 1 + output_padding",
             (L - 1) * self.stride + self.span + a,
         )
-        length = uncropped - self.padding_left - self.padding_right
+        length = L * self.stride + self.overhang + a - self.total_output_padding
         if length <= 0:
             raise ValueError(
                 f"input length L must be at least {L - (length - 1) // self.stride}, got {L}: "

@@ -27,8 +27,10 @@ __all__ = [
     "InputGrad",
     "WeightGrad",
     "apply_here",
+    "bias_adjoint",
     "input_adjoint",
     "transposed",
+    "transposed_here",
     "weight_adjoint",
 ]
 
@@ -39,11 +41,19 @@ def transposed(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, group
     """``T``: ``(B, C_out, L_out)`` of ``x (B, C_in, L)``."""
     if plain(x, w, b):
         if needs_derivative(x, w, b):
-            return apply_here(Forward, x, w, b, geometry, groups)
+            return transposed_here(x, w, b, geometry, groups)
         return kernels.forward(x, w, b, geometry, groups)
     if transforming():
         return _apply(Forward, x, w, b, geometry, groups)
     return operators.forward(x, w, b, geometry, groups)
+
+
+def transposed_here(
+    x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: int
+) -> Tensor:
+    """:func:`transposed` of plain tensors, somebody of whom needs a derivative."""
+    kind = Forward if forward_mode_possible() else PlainForward
+    return apply_here(kind, x, w, b, geometry, groups)
 
 
 def input_adjoint(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
@@ -68,6 +78,15 @@ def weight_adjoint(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Te
     return operators.weight_grad(x, gy, geometry, groups)
 
 
+def bias_adjoint(gy: Tensor) -> Tensor:
+    """The sum ``(C_out,)`` of ``gy`` over batch and time."""
+    if not plain(gy, gy, None):
+        return gy.sum((0, 2))
+    if needs_derivative(gy, gy, None):
+        return apply_here(BiasGrad, gy)
+    return kernels.bias_grad(gy)
+
+
 class Forward(Function):
     """``T`` with its derivatives."""
 
@@ -88,13 +107,7 @@ class Forward(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         """``C(g, w)``, ``R(x, g)``, and the sum over batch and time."""
-        x, w = ctx.saved_tensors
-        need_x, need_w, need_b = ctx.needs_input_grad[:3]
-        of = ctx.geometry, ctx.groups
-        gx = input_adjoint(g, _conj(w), x.shape[2], *of) if need_x else None
-        gw = weight_adjoint(_conj(x), g, *of) if need_w else None
-        gb = g.sum((0, 2)) if need_b else None
-        return gx, gw, gb, None, None
+        return _backward(ctx, g)
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor | None, dw: Tensor | None, db: Tensor | None, *_: Any) -> Any:
@@ -112,6 +125,60 @@ class Forward(Function):
     def vmap(info: Any, in_dims: tuple[Any, ...], *operands: Any) -> tuple[Tensor, int]:
         """As :func:`batching.forward` says."""
         return batching.forward(transposed, info.batch_size, in_dims, *operands)
+
+
+class PlainForward(Function):
+    """:class:`Forward` of plain tensors without tangents, at a lower cost per call."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: int
+    ) -> Tensor:
+        """Keep ``x`` and ``w``."""
+        ctx.save_for_backward(x, w)
+        ctx.geometry, ctx.groups = geometry, groups
+        return kernels.forward(x, w, b, geometry, groups)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+        """As of :class:`Forward`."""
+        return _backward(ctx, g)
+
+
+def _backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
+    x, w = ctx.saved_tensors
+    geometry, groups = ctx.geometry, ctx.groups
+    needs = ctx.needs_input_grad
+    if plain(x, w, g) and not needs_derivative(x, w, g) and not x.is_complex():
+        return *kernels.backward(x, w, g, geometry, groups, needs), None, None
+    gx = input_adjoint(g, _conj(w), x.shape[2], geometry, groups) if needs[0] else None
+    gw = weight_adjoint(_conj(x), g, geometry, groups) if needs[1] else None
+    gb = bias_adjoint(g) if needs[2] else None
+    return gx, gw, gb, None, None
+
+
+class BiasGrad(Function):
+    """The sum over batch and time, of plain tensors."""
+
+    @staticmethod
+    def forward(gy: Tensor) -> Tensor:
+        """Below autograd."""
+        return kernels.bias_grad(gy)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep the shape."""
+        ctx.shape = inputs[0].shape
+
+    @staticmethod
+    def backward(ctx: Any, h: Tensor) -> Tensor:
+        """The same number for every sample."""
+        return h[None, :, None].expand(ctx.shape)
+
+    @staticmethod
+    def jvp(ctx: Any, dgy: Tensor) -> Tensor:
+        """The sum of the tangent."""
+        return bias_adjoint(dgy)
 
 
 class InputGrad(Function):

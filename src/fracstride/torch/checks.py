@@ -61,9 +61,7 @@ def output_length(geometry: Geometry, L: int) -> int:
             return geometry.output_length(L)
         except ValueError as error:
             raise RuntimeError(str(error)) from None
-    # A symbol: every frame more is a stride more, from any length that leaves a sample.
-    known = 1 + geometry.padding_left + geometry.padding_right
-    length = geometry.output_length(known) + (L - known) * geometry.stride
+    length = L * geometry.stride + geometry.overhang  # a symbol
     torch._check(length > 0, lambda: f"input length L leaves no sample with {geometry}")
     return length
 
@@ -74,27 +72,28 @@ def check_forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, gr
     ``w`` has three dimensions.
     """
     (channels, per_group, k), given = w.shape, x.shape
+    dtype, device = x.dtype, x.device
     if not (  # the usual case in one go
         len(given) == 3
         and given[1] == channels
         and per_group > 0
         and k == geometry.kernel_size
         and channels % groups == 0
-        and x.dtype == w.dtype
-        and x.device == w.device
+        and dtype == w.dtype
+        and device == w.device
     ):
         _check_weight(w, geometry, groups)
         _check_signal("input", x, channels)
         _check_alike("input", x, "weight", w)
     if b is not None:
-        channels = per_group * groups
-        if b.dim() != 1 or b.shape[0] != channels:
+        if b.shape != (per_group * groups,):
             raise RuntimeError(
-                f"bias must have the shape ({channels},) for a weight of shape {_shape(w)} in "
-                f"{groups} groups, got shape {_shape(b)}"
+                f"bias must have the shape ({per_group * groups},) for a weight of shape "
+                f"{_shape(w)} in {groups} groups, got shape {_shape(b)}"
             )
-        _check_alike("input", x, "bias", b)
-    return output_length(geometry, x.shape[2])
+        if dtype != b.dtype or device != b.device:
+            _check_alike("input", x, "bias", b)
+    return output_length(geometry, given[2])
 
 
 def check_input_grad(gy: Tensor, w: Tensor, L: int, geometry: Geometry, groups: int) -> None:

@@ -12,7 +12,7 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch import fallback, kernels
 from fracstride.torch import ops as _ops  # noqa: F401 - registers the operators
-from fracstride.torch.autograd import transposed
+from fracstride.torch.autograd import transposed, transposed_here
 from fracstride.torch.checks import geometry_of_call, groups_of_call
 from fracstride.torch.packed import PackedWeights
 from fracstride.torch.state import exporting, needs_derivative, plain
@@ -105,7 +105,9 @@ def apply(
     groups = groups_of_call(groups, shape[0])
     if output_size is not None:
         geometry = geometry.with_output_size(input.shape[2], output_size)
-    if undisturbed and not needs_derivative(input, weight, bias):
+    if undisturbed:
+        if needs_derivative(input, weight, bias):
+            return transposed_here(input, weight, bias, geometry, groups)
         pack = None if kept is None else kept.pack
         return kernels.forward(input, weight, bias, geometry, groups, pack)
     return transposed(input, weight, bias, geometry, groups)
@@ -148,7 +150,6 @@ def _constant(size: Any) -> Any:
 def _numbers(k: int, *sizes: Any) -> tuple[int, int, int, int, int, str, int]:
     """Sizes in one form, and ``L_out - L*stride``, as constants of the graph."""
     g = geometry_of_call(k, *sizes)
-    known = 1 + g.padding_left + g.padding_right  # a length that leaves samples
     return (
         g.stride,
         g.padding_left,
@@ -156,7 +157,7 @@ def _numbers(k: int, *sizes: Any) -> tuple[int, int, int, int, int, str, int]:
         g.total_output_padding,
         g.dilation,
         g.padding_mode,
-        g.output_length(known) - known * g.stride,
+        g.overhang,
     )
 
 

@@ -7,7 +7,7 @@ float32; dtypes that the kernels do not know go through torch's own operators.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from fracstride.torch import fallback
 from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
 from fracstride.torch.parts import join_signal, join_weight_grad, split_signal, split_weight
 
-__all__ = ["forward", "input_grad", "pack", "weight_grad"]
+__all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "weight_grad"]
 
 _PACK = {torch.float32: native.pack_float32_at, torch.float64: native.pack_float64_at}
 _WEIGHT_GRAD = {
@@ -30,6 +30,10 @@ _WEIGHT_GRAD = {
 _HALF = (torch.float16, torch.bfloat16)
 _COMPLEX = (torch.complex64, torch.complex128)
 _KNOWN = {*_PACK, *_HALF, *_COMPLEX}
+_BIAS_GRAD = {
+    torch.float32: native.bias_grad_float32_at,
+    torch.float64: native.bias_grad_float64_at,
+}
 _EXTENSION = {mode: number for number, mode in enumerate(PADDING_MODES)}
 
 
@@ -89,7 +93,7 @@ def _forward(
     x: Tensor, packed: Any, b: Tensor | None, geometry: Geometry, out_channels: int, length: int
 ) -> Tensor:
     batch = x.shape[0]
-    y = torch.empty((batch, out_channels, length), dtype=x.dtype)
+    y = torch.empty(batch, out_channels, length, dtype=x.dtype)
     if batch:
         bias = None if b is None else b.contiguous()
         native.forward_at(
@@ -126,38 +130,48 @@ def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: i
 
 
 def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
-    once = geometry.padding_mode == "zeros"  # else edges are folded, calls of their own
+    mode = geometry.padding_mode
     real = _real(w, groups)
-    packed = _packed(real, geometry, groups, for_input_grad=True, once=once)
-    batch, channels = gy.shape[0], w.shape[0] * (2 if w.is_complex() else 1)
-
-    def frames(first: int, count: int) -> Tensor:
-        part = torch.empty((batch, channels, count), dtype=gy.dtype)
-        if batch:
-            native.input_grad_at(
-                packed,
-                batch,
-                gy.data_ptr(),
-                *gy.stride(),
-                gy.shape[2],
-                part.data_ptr(),
-                *part.stride(),
-                count,
-                geometry.padding_left,
-                first,
-            )
-        return part
-
-    gx, mode = frames(0, length), geometry.padding_mode
+    # Where edges are folded, they are calls of their own.
+    packed = _packed(real, geometry, groups, for_input_grad=True, once=mode == "zeros")
+    channels, p = real.shape[0], geometry.padding_left
+    gx = _frames(gy, packed, channels, 0, length, p)
     if mode != "zeros":
         for start, stop in geometry.frames_reached(length, gy.shape[2]):
             if start < 0:
-                left = min(stop, 0)
-                fold(gx.numpy(), frames(start, left - start).numpy(), start, mode)
+                left = _frames(gy, packed, channels, start, min(stop, 0) - start, p)
+                fold(gx, left, start, mode, _flip)
             if stop > length:
-                right = max(start, length)
-                fold(gx.numpy(), frames(right, stop - right).numpy(), right, mode)
+                first = max(start, length)
+                right = _frames(gy, packed, channels, first, stop - first, p)
+                fold(gx, right, first, mode, _flip)
     return gx
+
+
+def _frames(
+    gy: Tensor, packed: Any, channels: int, first: int, count: int, padding_left: int
+) -> Tensor:
+    """Frames ``first ...`` of ``C``, those outside the input as they are."""
+    batch = gy.shape[0]
+    part = torch.empty(batch, channels, count, dtype=gy.dtype)
+    if batch:
+        native.input_grad_at(
+            packed,
+            batch,
+            gy.data_ptr(),
+            *gy.stride(),
+            gy.shape[2],
+            part.data_ptr(),
+            *part.stride(),
+            count,
+            padding_left,
+            first,
+        )
+    return part
+
+
+def _flip(tensor: Tensor, dim: int) -> Tensor:
+    return tensor.flip(dim)
 
 
 def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
@@ -178,7 +192,7 @@ def _weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tens
     shape = (x.shape[1], gy.shape[1] // groups, geometry.kernel_size)
     if not x.shape[0]:
         return torch.zeros(shape, dtype=x.dtype)
-    gw = torch.empty(shape, dtype=x.dtype)
+    gw = torch.empty(*shape, dtype=x.dtype)
     _WEIGHT_GRAD[x.dtype](
         x.shape[0],
         x.data_ptr(),
@@ -196,3 +210,46 @@ def _weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tens
         _EXTENSION[geometry.padding_mode],
     )
     return gw
+
+
+def bias_grad(gy: Tensor) -> Tensor:
+    """The sum ``(C_out,)`` over batch and time, in an order that depends on the shape alone.
+
+    (torch's own sum depends on the number of threads where there are few channels.)
+    """
+    dtype = gy.dtype
+    if dtype in _PACK:
+        return _bias_grad(gy)
+    if dtype in _HALF:
+        return _bias_grad(gy.float()).to(dtype)
+    if dtype in _COMPLEX:
+        return join_signal(_bias_grad(split_signal(gy, 1))[None, :, None], 1).reshape(-1)
+    return gy.sum((0, 2))
+
+
+def _bias_grad(gy: Tensor) -> Tensor:
+    batch, channels, length = gy.shape
+    gb = torch.empty(channels, dtype=gy.dtype)
+    _BIAS_GRAD[gy.dtype](batch, channels, gy.data_ptr(), *gy.stride(), length, gb.data_ptr())
+    return gb
+
+
+def backward(
+    x: Tensor,
+    w: Tensor,
+    gy: Tensor,
+    geometry: Geometry,
+    groups: int,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Those of the gradients of input, weight and bias that are needed.
+
+    Of operands that went through :func:`forward`, which has checked them.
+    """
+    known = x.dtype in _PACK
+    of_input, of_weight = (_input_grad, _weight_grad) if known else (input_grad, weight_grad)
+    return (
+        of_input(gy, w, x.shape[2], geometry, groups) if needs[0] else None,
+        of_weight(x, gy, geometry, groups) if needs[1] else None,
+        bias_grad(gy) if needs[2] else None,
+    )

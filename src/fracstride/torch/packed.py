@@ -8,20 +8,16 @@ what packing costs, and of what computing costs.
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 from torch import Tensor
 
+from fracstride._load import native
 from fracstride.geometry import Geometry
 from fracstride.torch import kernels
 from fracstride.torch.checks import geometry_of_call
 
 __all__ = ["PackedWeights"]
-
-_memcmp = ctypes.CDLL(None).memcmp
-_memcmp.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_memcmp.restype = ctypes.c_int
 
 
 class PackedWeights:
@@ -53,7 +49,7 @@ class PackedWeights:
         kept = self._kept  # read once: another thread may replace it
         if kept is not None and kept[0] == key:
             _, copy, packed = kept
-            if not _memcmp(weight.data_ptr(), copy.data_ptr(), weight.nbytes):
+            if native.same_bytes_at(weight.data_ptr(), copy.data_ptr(), weight.nbytes):
                 return packed
         copy = weight.detach().clone()
         packed = kernels.pack(copy, geometry, groups)  # of the copy: nobody else writes to it

@@ -34,10 +34,10 @@ def _all_but(*keys: DispatchKey) -> int:
 
 
 _TRANSFORMS = DispatchKey.FuncTorchDynamicLayerFrontMode
-# Of a thread while nothing happens; any other key is a mode, a tracer or a transform.
-_NOT_EVERYDAY = _all_but(DispatchKey.BackendSelect, DispatchKey.ADInplaceOrView)
-# Of a tensor in this machine's memory; any other key says that its numbers are not simply there.
-_NOT_IN_MEMORY = _all_but(
+# Of a thread while nothing happens, where any other key is a mode, a tracer or a transform; and of a
+# tensor in this machine's memory, where any other key says that its numbers are not simply there.
+_NOT_PLAIN = _all_but(
+    DispatchKey.BackendSelect,
     DispatchKey.CPU,
     DispatchKey.ADInplaceOrView,
     DispatchKey.AutogradCPU,
@@ -51,13 +51,10 @@ def plain(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
     No subclass with a dispatch of its own, no fake tensor, no dispatch mode, no tracer, no
     ``torch.func`` transform, no autocast, nothing that stands for conjugated or negated numbers.
     """
-    return not (
-        _included().raw_repr() & _NOT_EVERYDAY
-        or _keys_of(x).raw_repr() & _NOT_IN_MEMORY
-        or _keys_of(w).raw_repr() & _NOT_IN_MEMORY
-        or (b is not None and _keys_of(b).raw_repr() & _NOT_IN_MEMORY)
-        or torch.is_autocast_enabled("cpu")
-    )
+    keys = _included().raw_repr() | _keys_of(x).raw_repr() | _keys_of(w).raw_repr()
+    if b is not None:
+        keys |= _keys_of(b).raw_repr()
+    return not keys & _NOT_PLAIN and not torch.is_autocast_enabled("cpu")
 
 
 def needs_derivative(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
