@@ -289,10 +289,12 @@ void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>&
 }
 
 template <class T>
-void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
+void weight_grad(const Layer& whole, i64 batch, const Signal<const T>& input,
                  const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
                  int extension) {
   const Kernels<T>& kernels = kernels_of<T>(instruction_set());
+  const bool one_frame = input.length == 1 && extension == zeros;
+  const Layer layer = one_frame ? for_one_frame(whole, padding_left, grad_output.length) : whole;
   const i64 weights = layer.groups * layer.in_channels * layer.out_channels * layer.kernel;
   const int wanted = threads_for(static_cast<double>(batch) * input.length * weights);
   // The classes of T are those of R; its panels do not matter here.

@@ -39,6 +39,13 @@ Taps taps_of(const Layer& layer) {
   return taps;
 }
 
+Layer for_one_frame(const Layer& layer, i64 padding_left, i64 output_length) {
+  Layer alone = layer;
+  const i64 beyond = (padding_left + output_length) / layer.dilation + 1;
+  alone.stride = layer.dilation * std::max(layer.kernel, beyond);
+  return alone;
+}
+
 Plan plan_forward(const Layer& layer, i64 panel_rows, i64 lanes) {
   const Taps taps = taps_of(layer);
   Plan plan{};

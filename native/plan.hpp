@@ -25,6 +25,10 @@ struct Taps {
 
 Taps taps_of(const Layer& layer);
 
+// The layer for a single frame that nothing extends, of which no two taps meet: with a stride beyond
+// every sample, each tap is a phase of its own.
+Layer for_one_frame(const Layer& layer, i64 padding_left, i64 output_length);
+
 struct Plan {
   std::vector<Product> products;
   i64 packed_group;  // elements of one group's packed weights
