@@ -11,6 +11,7 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -21,7 +22,7 @@ import layers
 import numpy as np
 import timing
 from layers import Layer, Problem
-from peers import CANDIDATES
+from peers import CANDIDATES, MODULES, Candidate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -31,6 +32,7 @@ import fracstride as fs
 
 BUSY = 0.05  # share of the cores' time that goes elsewhere from which a warning is due
 OURS, *PEERS = (candidate.name for candidate in CANDIDATES)
+OUR_MODULE, TORCHS_MODULE = (candidate.name for candidate in MODULES)
 
 
 @dataclass
@@ -61,10 +63,15 @@ class Result:
         return {**asdict(self), "errors": errors, "wrong": self.wrong, "gflops": self.gflops}
 
 
-def run(layer: Layer, threads: int, seconds: float | None) -> Result:
-    """Check all candidates on a layer; time the right ones unless ``seconds`` is None."""
+def run(
+    layer: Layer,
+    threads: int,
+    seconds: float | None,
+    kinds: Sequence[type[Candidate]] = CANDIDATES,
+) -> Result:
+    """Check the candidates on a layer; time the right ones unless ``seconds`` is None."""
     problem, result = Problem(layer), Result(layer)
-    candidates = {c.name: c(problem, threads) for c in CANDIDATES}
+    candidates = {c.name: c(problem, threads) for c in kinds}
     for name, candidate in candidates.items():
         result.errors[name] = problem.error(candidate.output())
     right = {name: c for name, c in candidates.items() if name not in result.wrong}
@@ -75,7 +82,7 @@ def run(layer: Layer, threads: int, seconds: float | None) -> Result:
     result.rounds = len(times)
     result.seconds = {name: Spread.of(column[name]) for name in right}
     if OURS in right:
-        ratios = {name: column[name] / column[OURS] for name in PEERS if name in right}
+        ratios = {name: column[name] / column[OURS] for name in right if name != OURS}
         result.ratios = {name: Spread.of(ratio) for name, ratio in ratios.items()}
     return result
 
@@ -109,9 +116,21 @@ def tiny_table(result: Result) -> Table:
     table.add_column("")
     table.add_column("microseconds", justify="right")
     table.add_column("/ ours", justify="right")
-    for name in (OURS, *PEERS):
+    for name in result.errors:
         table.add_row(name, _time(result, name, 1e6), _ratio(result, name))
     return table
+
+
+def module_overhead(result: Result) -> str:
+    """Say what the torch module adds to the layer on arrays."""
+    times = {name: spread.median * 1e6 for name, spread in result.seconds.items()}
+    if not {OURS, OUR_MODULE, TORCHS_MODULE} <= times.keys():
+        return ""
+    return (
+        f"in inference mode our torch module takes {times[OUR_MODULE] - times[OURS]:.1f} us more "
+        f"than our layer on arrays, and {times[OUR_MODULE] / times[TORCHS_MODULE]:.2f} of torch's "
+        "module"
+    )
 
 
 def check_table(results: list[Result]) -> Table:
@@ -125,8 +144,8 @@ def check_table(results: list[Result]) -> Table:
         table.add_column(name, justify="right")
     for r in results:
         errors = [
-            f"[bold red]{error:.3g} wrong" if name in r.wrong else f"{error:.2f}"
-            for name, error in r.errors.items()
+            f"[bold red]{r.errors[name]:.3g} wrong" if name in r.wrong else f"{r.errors[name]:.2f}"
+            for name in (OURS, *PEERS)
         ]
         table.add_row(r.layer.name, *errors)
     return table
@@ -207,7 +226,8 @@ def main() -> int:
             progress.update(task, description=layer.name, completed=i, refresh=True)
             left = start + arguments.seconds - time.perf_counter()
             seconds = None if arguments.check_only else left / (len(todo) - i)
-            results.append(run(layer, arguments.threads, seconds))
+            kinds = (*CANDIDATES, *MODULES) if layer is layers.TINY else CANDIDATES
+            results.append(run(layer, arguments.threads, seconds, kinds))
     wall = (time.perf_counter() - start) * arguments.threads
     about["others"] = (timing.used_by_others(arguments.cores) - elsewhere) / wall
     *large, tiny = results
@@ -215,6 +235,7 @@ def main() -> int:
         console.print(check_table(results))
     else:
         console.print(speed_table(large), tiny_table(tiny))
+        console.print(module_overhead(tiny), highlight=False, soft_wrap=True)
         for peer in PEERS:
             console.print(slower(large, peer), highlight=False, soft_wrap=True)
         if about["others"] > BUSY:

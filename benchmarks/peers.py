@@ -19,6 +19,7 @@ from layers import Array, Problem, torch_sizes
 from onnx import TensorProto, helper, numpy_helper
 
 import fracstride as fs
+import fracstride.torch
 
 
 class Candidate:
@@ -137,4 +138,39 @@ def _one_node(problem: Problem) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
+class Module(Candidate):
+    """A torch module, in inference mode."""
+
+    package = "torch"
+    kind: ClassVar[type[torch.nn.ConvTranspose1d]]
+
+    def __init__(self, problem: Problem, threads: int) -> None:
+        torch.set_num_threads(threads)
+        fs.set_num_threads(threads)
+        n = problem.layer
+        module = type(self).kind(
+            n.C_in, n.C_out, n.k, n.s, n.p, n.output_padding, n.groups, True, n.dilation
+        )
+        state = {"weight": torch.from_numpy(problem.weight), "bias": torch.from_numpy(problem.bias)}
+        module.load_state_dict(state)
+        self.call = partial(module, torch.from_numpy(problem.x))
+
+    def running(self) -> AbstractContextManager[Any]:
+        """Inference mode, entered once and not on every call."""
+        return torch.inference_mode()
+
+
+class FracstrideModule(Module):
+    """Ours."""
+
+    name, kind = "fracstride.torch module", fracstride.torch.ConvTranspose1d
+
+
+class TorchModule(Module):
+    """torch's own."""
+
+    name, kind = "torch module", torch.nn.ConvTranspose1d
+
+
 CANDIDATES: tuple[type[Candidate], ...] = (Fracstride, Torch, OnnxRuntime)  # ours comes first
+MODULES: tuple[type[Candidate], ...] = (FracstrideModule, TorchModule)

@@ -1,12 +1,15 @@
-"""AOTInductor: a package that runs on torch's own operators."""
+"""AOTInductor: a package that runs on torch's own operators, from Python and without it."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.utils import cpp_extension
 
 import fracstride.torch as ft
 
@@ -14,17 +17,53 @@ pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None, reason="Inductor needs a C++ compiler to make a package"
 )
 
+SOURCE = Path(__file__).with_name("run_package.cpp")
+LENGTHS = (20, 55)
 
-def test_package(tmp_path: Path) -> None:
+
+@pytest.fixture(scope="module")
+def layer() -> ft.ConvTranspose1d:
     torch.manual_seed(0)
-    layer = ft.ConvTranspose1d(4, 6, 5, 2, "same", groups=2, padding_mode="reflect").eval()
+    return ft.ConvTranspose1d(4, 6, 5, 2, "same", groups=2, padding_mode="reflect").eval()
+
+
+@pytest.fixture(scope="module")
+def package(layer: ft.ConvTranspose1d, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The layer for any length from 8 to 1000."""
     lengths = {"input": {2: torch.export.Dim("L", min=8, max=1000)}, "output_size": None}
-    x = torch.randn(2, 4, 20)
-    program = torch.export.export(layer, (x, None), dynamic_shapes=lengths)
-    package = torch._inductor.aoti_compile_and_package(
-        program, package_path=str(tmp_path / "layer.pt2")
-    )
+    program = torch.export.export(layer, (torch.randn(2, 4, 20), None), dynamic_shapes=lengths)
+    path = tmp_path_factory.mktemp("package") / "layer.pt2"
+    return torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+
+
+def test_from_python(layer: ft.ConvTranspose1d, package: str) -> None:
     run = torch._inductor.aoti_load_package(package)
-    for length in (20, 55):
+    for length in LENGTHS:
         x = torch.randn(2, 4, length)
         torch.testing.assert_close(run(x, None), layer(x))
+
+
+def test_without_python(layer: ft.ConvTranspose1d, package: str, tmp_path: Path) -> None:
+    program = tmp_path / "run_package"
+    (library,) = cpp_extension.library_paths()
+    subprocess.run(
+        ["g++", "-std=c++20", str(SOURCE), "-o", str(program)]
+        + [f"-I{path}" for path in cpp_extension.include_paths()]
+        + [f"-L{library}", f"-Wl,-rpath,{library}", "-ltorch", "-ltorch_cpu", "-lc10"],
+        check=True,
+        timeout=300,
+    )
+    linked = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True)
+    assert "libtorch_cpu" in linked.stdout
+    assert "python" not in linked.stdout.replace(library, "")
+    for length in LENGTHS:
+        x = torch.randn(2, 4, length)
+        done = subprocess.run(
+            [str(program), package, *map(str, x.shape)],
+            input=x.numpy().tobytes(),
+            capture_output=True,
+            check=True,
+            timeout=120,
+        )
+        y = torch.from_numpy(np.frombuffer(done.stdout, np.float32).reshape(2, 6, -1).copy())
+        torch.testing.assert_close(y, layer(x))

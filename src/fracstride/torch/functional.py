@@ -86,7 +86,8 @@ def apply(
     """
     if has_torch_function_variadic(input, weight, bias):
         return _overridden(input, weight, bias, sizes, groups, output_size)
-    _check_tensors(input, weight, bias)
+    if kept is None or type(input) is not Tensor:  # a module's own are parameters
+        _check_tensors(input, weight, bias)
     if torch.compiler.is_compiling():
         return _in_a_graph(input, weight, bias, sizes, groups, output_size)
     undisturbed = plain(input, weight, bias)
