@@ -52,6 +52,7 @@ def test_random_layers(case: Case) -> None:
 
 # What each special path of the kernels is there for, by name.
 @pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("batch", [1, 2])  # a weight that serves one block is packed panel by panel
 @pytest.mark.parametrize("mode", PADDING_MODES)
 @pytest.mark.parametrize(
     ("geometry", "length", "more"),
@@ -71,6 +72,30 @@ def test_random_layers(case: Case) -> None:
         pytest.param({"kernel_size": 3}, 900, {"channels": (4, 40)}, id="several blocks"),
         pytest.param(
             {"kernel_size": 16, "stride": 8}, 1, {"channels": (64, 64)}, id="a single frame"
+        ),
+        pytest.param(
+            {"kernel_size": 5, "stride": 2, "output_padding": 1},
+            1,
+            {"channels": (9, 80)},
+            id="a single frame, columns that fill no panel",
+        ),
+        pytest.param(
+            {"kernel_size": 4, "stride": 6, "padding": 1},
+            30,
+            {"channels": (70, 24)},
+            id="taps that never meet",
+        ),
+        pytest.param(
+            {"kernel_size": 4, "stride": 2, "padding": 1},
+            60,
+            {"channels": (20, 64)},
+            id="two taps to a phase",
+        ),
+        pytest.param(
+            {"kernel_size": 10, "stride": 5, "padding": 2},
+            60,
+            {"channels": (20, 33)},
+            id="channels across panels",
         ),
         pytest.param(
             {"kernel_size": 12, "stride": 2, "padding": 5},
@@ -99,15 +124,17 @@ def test_random_layers(case: Case) -> None:
         ),
     ],
 )
-def test_special_paths(mode: str, geometry: dict, length: int, more: dict) -> None:
-    check_maps(case(Geometry(**geometry, padding_mode=mode), length, **more), fs)
+def test_special_paths(mode: str, geometry: dict, length: int, more: dict, batch: int) -> None:
+    check_maps(case(Geometry(**geometry, padding_mode=mode), length, **more, batch=batch), fs)
 
 
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 11, 12, 13, 15, 16, 17, 31, 47, 48, 49, 97])
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 8, 16])
-def test_lengths_around_the_tile(length: int, stride: int) -> None:
-    check_maps(case(Geometry(2 * stride, stride, stride // 2), length, (5, 7)), fs)
+@pytest.mark.parametrize("channels", [(5, 7), (17, 32)])
+def test_lengths_around_the_tile(length: int, stride: int, channels: tuple[int, int]) -> None:
+    g = Geometry(2 * stride, stride, stride // 2)
+    check_maps(case(g, length, channels, batch=1 + channels[0] % 2), fs)
 
 
 def test_sizes_that_only_integers_can_hold() -> None:
@@ -166,6 +193,9 @@ def same_places(got: np.ndarray, exact: np.ndarray) -> None:
     st.integers(0, 2**31),
 )
 @example(case(Geometry(4, 2, 1), 50), np.nan, "w", 3)
+@example(case(Geometry(4, 2, 1), 50, batch=1), np.nan, "w", 3)
+@example(case(Geometry(4, 2, 1), 1, batch=1), np.nan, "w", 3)
+@example(case(Geometry(4, 2, 1), 1, (40, 40), batch=1), np.nan, "gy", 3)
 @example(case(Geometry(4, 2, 1), 40), np.nan, "x", 40)  # a frame whose first tap is cropped
 @example(case(Geometry(4, 2, 0), 40), np.inf, "gy", 0)  # a sample that no earlier frame reaches
 def test_nan_and_inf_go_where_the_definition_says(

@@ -9,22 +9,29 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def test_speak(tmp_path: Path) -> None:
-    wav = tmp_path / "demo.wav"
-    run = subprocess.run(
-        [sys.executable, EXAMPLES / "speak.py", "--output", wav, "--runs", "1"],
+def run(*arguments: str | Path) -> str:
+    """What an example prints."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / arguments[0], *arguments[1:]],
         capture_output=True,
         text=True,
         check=False,
         timeout=300,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
-    agreement = re.search(r"([\d.]+) dB", run.stdout)
-    assert agreement is not None, run.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_speak(tmp_path: Path) -> None:
+    wav = tmp_path / "demo.wav"
+    printed = run("speak.py", "--output", wav, "--runs", "1")
+    agreement = re.search(r"([\d.]+) dB", printed)
+    assert agreement is not None, printed
     assert float(agreement[1]) >= 80
     with wave.open(str(wav)) as file:
         rate = file.getframerate()
@@ -37,3 +44,11 @@ def test_speak(tmp_path: Path) -> None:
     frames = audio[: len(audio) // 512 * 512].reshape(-1, 512)
     loudness = np.sqrt((frames**2).mean(1))
     assert np.quantile(loudness, 0.9) > 10 * np.quantile(loudness, 0.05)
+
+
+def test_accelerate_vocoders() -> None:
+    pytest.importorskip("transformers")
+    printed = run("accelerate_vocoders.py", "--frames", "10", "--rounds", "1")
+    # Each compares the waves, and that every layer was replaced, itself.
+    assert printed.count("these layers together") == 2
+    assert printed.count("the waves differ by") == 2

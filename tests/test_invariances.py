@@ -108,6 +108,22 @@ def test_prefix(name: str, mode: str) -> None:
 
 
 @pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("length", [1, 2, 9, None])
+def test_weight_packed_for_one_call(name: str, length: int | None) -> None:
+    # The function packs for one call, maybe panel by panel; the layer for all calls; a batch as a
+    # whole.
+    x, w, b, _, _, options = operands(name, "zeros", batch=1)
+    x = x[..., :length]
+    y = fs.conv_transpose1d(x, w, b, **options)
+    same_bits(fs.ConvTranspose1d.from_weights(w, b, **options)(x), y)
+    same_bits(fs.conv_transpose1d(np.concatenate([x] * 4), w, b, **options)[3:], y)
+    gx = fs.conv_transpose1d_input_grad(y, w, x.shape[-1], **options)
+    four = np.concatenate([y] * 4)
+    same_bits(fs.conv_transpose1d_input_grad(four, w, x.shape[-1], **options)[3:], gx)
+
+
+@pytest.mark.usefixtures("isa")
 @random_layers
 @given(cases(), st.sampled_from(LAYOUTS))
 def test_layout(case: Case, layout: str) -> None:

@@ -91,7 +91,8 @@ def test_function_with_output_size_and_other_forms() -> None:
     assert torch.equal(torch.compile(forms, fullgraph=True, backend="eager")(x), forms(x))
 
 
-def test_transforms_inside() -> None:
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
+def test_transforms_inside(backend: str) -> None:
     w, x = torch.randn(4, 3, 5), torch.randn(3, 2, 4, 9)
 
     def one(x: torch.Tensor) -> torch.Tensor:
@@ -104,7 +105,7 @@ def test_transforms_inside() -> None:
         torch.func.vmap(torch.func.grad(lambda x: one(x).sum())),
         lambda x: torch.func.hessian(lambda x: one(x).pow(2).sum())(x[0, :1]),
     ):
-        compiled = torch.compile(function, fullgraph=True, backend="eager")
+        compiled = torch.compile(function, fullgraph=True, backend=backend)
         torch.testing.assert_close(compiled(x), function(x))
         torch._dynamo.reset()
 

@@ -11,6 +11,7 @@ import torch
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from torch.nn import functional as tf
 
+import fracstride as fs
 import fracstride.torch as ft
 from fracstride.geometry import PADDING_MODES
 
@@ -184,6 +185,40 @@ def test_hessian_in_every_mode(mode: str) -> None:
 
     reverse = torch.func.jacrev(torch.func.jacrev(loss, (0, 1, 2)), (0, 1, 2))(*given)
     torch.testing.assert_close(torch.func.hessian(loss, (0, 1, 2))(*given), reverse)
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64], ids=str
+)
+def test_bits_of_gradients(dtype: torch.dtype) -> None:
+    """The same for any number of threads, any layout, and with a graph of the gradients or none."""
+    torch.manual_seed(0)
+    length = 40_000  # enough for torch's own sum of a bias to be cut up by threads
+    x, w, b = torch.randn(2, 3, length), torch.randn(3, 1, 4), torch.randn(1)
+    gy = torch.randn(2, 1, 2 * length)
+    given = [t.to(dtype).requires_grad_() for t in (x, w, b)]
+    gy = gy.to(dtype)
+    strided = torch.stack([gy, gy * 3], -1)[..., 0]
+    before = fs.get_num_threads(), torch.get_num_threads()
+    wanted = None
+    try:
+        for threads in (1, 2, 3):
+            fs.set_num_threads(threads)
+            torch.set_num_threads(threads)
+            for g in (gy, strided):
+                for graph in (False, True):
+                    y = ft.conv_transpose1d(*given, 2, 1)
+                    got = torch.autograd.grad(y, given, g, create_graph=graph)
+                    wanted = wanted or got
+                    for one, want in zip(got, wanted, strict=True):
+                        assert torch.equal(one, want)
+    finally:
+        fs.set_num_threads(before[0])
+        torch.set_num_threads(before[1])
+    exact = gy.to(torch.complex128 if dtype.is_complex else torch.float64).sum((0, 2))
+    assert wanted is not None
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(wanted[2].to(exact.dtype), exact, rtol=8 * eps, atol=2000 * eps)
 
 
 def test_backward_saves_input_and_weight_only() -> None:
