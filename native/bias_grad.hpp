@@ -1,8 +1,8 @@
 // The gradient of the bias: the sum of each channel over batch and time. Included inside the
 // namespace of one instruction set.
 //
-// Sample n of a run is added to lane n mod (2 * lanes), whatever the stride in memory; the lanes are
-// added up at the end of a run, the runs one after another.
+// Sample n of a run is added to lane n mod (2 * lanes), whatever the stride in memory; the lanes
+// are added up at the end of a run, the runs one after another.
 
 template <class T>
 static T sum_of_run(const T* p, i64 step, i64 count) {

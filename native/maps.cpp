@@ -22,7 +22,7 @@ constexpr std::size_t huge_block = 32 * 1024 * 1024;  // malloc gives such a one
 constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a share of the L2 cache
 constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
 constexpr i64 most_tiles = 8;                 // of frames in one block
-constexpr i64 few_uses = 1;  // of a panel, up to which each packs it for itself
+constexpr i64 few_uses = 1;                   // of a panel, up to which each packs it for itself
 constexpr i64 products_per_thread = 256 * 1024;  // multiply-adds below which a thread costs more
 
 i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
@@ -137,7 +137,8 @@ void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int 
   const i64 panels = call.depthwise ? 1 : divide_up(row_count(p), kernels.grad_columns);
   const i64 most = grad_block_bytes / static_cast<i64>(sizeof(T)) / kernels.grad_columns;
   call.row_block = std::min<i64>(128, round_up(call.in_channels, kernels.grad_rows));
-  call.shift_block = std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, most_shift_block));
+  call.shift_block =
+      std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, most_shift_block));
   call.column_block = std::clamp<i64>(most / (call.row_block * call.shift_block), 1, panels);
   const auto cut = [&] {
     call.row_blocks = divide_up(call.in_channels, call.row_block);
@@ -260,8 +261,8 @@ void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& in
     const int threads = static_cast<int>(
         std::min<i64>(threads_for(static_cast<double>(rows) * output.length), rows));
     parallel(threads, [&](int index, int count) {
-      kernels_of<T>(weight.isa).fill(output, bias, channels, share(rows, index, count),
-                   share(rows, index + 1, count));
+      kernels_of<T>(weight.isa)
+          .fill(output, bias, channels, share(rows, index, count), share(rows, index + 1, count));
     });
   });
 }
@@ -294,7 +295,7 @@ void weight_grad(const Layer& whole, i64 batch, const Signal<const T>& input,
                  int extension) {
   const Kernels<T>& kernels = kernels_of<T>(instruction_set());
   const bool one_frame = input.length == 1 && extension == zeros;
-  const Layer layer = one_frame ? for_one_frame(whole, padding_left, grad_output.length) : whole;
+  const Layer layer = one_frame ? for_one_frame(whole) : whole;
   const i64 weights = layer.groups * layer.in_channels * layer.out_channels * layer.kernel;
   const int wanted = threads_for(static_cast<double>(batch) * input.length * weights);
   // The classes of T are those of R; its panels do not matter here.

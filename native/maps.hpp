@@ -29,7 +29,8 @@ class Scratch {
 enum class Direction { forward, input_grad };
 
 // For how long a weight is packed: for many calls, or for the one that it is made for. That one
-// may find that packing it whole does not pay; the weight itself has to stay where it is until then.
+// may find that packing it whole does not pay; the weight itself has to stay where it is until
+// then.
 enum class Packing { kept, once };
 
 // A weight (C_in, C_out/g, k), packed for one direction and one instruction set. Immutable.

@@ -90,8 +90,7 @@ static inline void each_piece(const T* from, T* to, const Loops& loops, const Co
 // With N constant a copy is a load and a store.
 template <class T, int N>
 static void copy_pieces_of(const T* from, T* to, const Loops& loops) {
-  each_piece(from, to, loops,
-             [](const T* f, T* t) { __builtin_memcpy(t, f, N * sizeof(T)); });
+  each_piece(from, to, loops, [](const T* f, T* t) { __builtin_memcpy(t, f, N * sizeof(T)); });
 }
 
 template <class T>

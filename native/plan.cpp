@@ -39,10 +39,9 @@ Taps taps_of(const Layer& layer) {
   return taps;
 }
 
-Layer for_one_frame(const Layer& layer, i64 padding_left, i64 output_length) {
+Layer for_one_frame(const Layer& layer) {
   Layer alone = layer;
-  const i64 beyond = (padding_left + output_length) / layer.dilation + 1;
-  alone.stride = layer.dilation * std::max(layer.kernel, beyond);
+  alone.stride = layer.dilation * layer.kernel;
   return alone;
 }
 

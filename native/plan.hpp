@@ -25,9 +25,9 @@ struct Taps {
 
 Taps taps_of(const Layer& layer);
 
-// The layer for a single frame that nothing extends, of which no two taps meet: with a stride beyond
-// every sample, each tap is a phase of its own.
-Layer for_one_frame(const Layer& layer, i64 padding_left, i64 output_length);
+// The layer for a single frame that nothing extends, of which no two taps meet: with a stride
+// beyond its last tap, each is a phase of its own.
+Layer for_one_frame(const Layer& layer);
 
 struct Plan {
   std::vector<Product> products;

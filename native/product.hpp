@@ -163,9 +163,9 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
   const i64 all_rows = p.rows.channels * p.rows.phases;
   const i64 panels = (all_rows + width - 1) / width;
   const i64 z_row = round_up(call.block_frames, lanes);
-  T* own_panel = scratch;         // where nothing is packed
+  T* own_panel = scratch;                                 // where nothing is packed
   T* z = own_panel + (call.packed ? 0 : p.panel_stride);  // Z[row][frame]
-  T* z_rest = z + width * z_row;  // Z[frame][row] of the last few frames
+  T* z_rest = z + width * z_row;                          // Z[frame][row] of the last few frames
   T* frames = z_rest + width * lanes;
   const i64 frame_shift = call.separate_shifts ? call.window : p.shift_frames;
   const T* frames_at_shift_0 = frames + (call.separate_shifts ? 0 : window_back(p));

@@ -75,7 +75,7 @@ struct Call {
   i64 packed_group;  // elements from one group to the next
   const T* weight;   // group 0 as it lies, where nothing is packed
   i64 weight_group;
-  const T* bias;     // or null
+  const T* bias;  // or null
   Signal<const T> source;
   Signal<T> target;
   Positions source_at, target_at;

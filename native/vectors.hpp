@@ -87,7 +87,8 @@ template <bool upper, int width, int block>
 struct ZipLanes {
   static constexpr int at(int i, int n) {
     const int w = i % width;
-    return i - w + w / (2 * block) * block + w % block + w / block % 2 * n + (upper ? width / 2 : 0);
+    return i - w + w / (2 * block) * block + w % block + w / block % 2 * n +
+           (upper ? width / 2 : 0);
   }
 };
 

@@ -91,7 +91,8 @@ static void pack_rows(const WeightGradCall<T>& call, const T* x, i64 count, i64 
 
 // Frames [low, high) of a run of which every one of `phases` phases from `phase` on is a sample.
 template <class T>
-static Shifts frames_with_samples(const WeightGradCall<T>& call, i64 start, i64 phases, i64 frames) {
+static Shifts frames_with_samples(const WeightGradCall<T>& call, i64 start, i64 phases,
+                                  i64 frames) {
   const Positions& at = call.output_at;
   const i64 last = call.grad_output.length - 1 - start - (phases - 1) * at.phase_step;
   const i64 low = smaller(larger(ceil_div(-start, at.frame), 0), frames);
@@ -156,7 +157,8 @@ static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i
     if (whole.first < whole.last) {
       const i64 frames = whole.last - whole.first;
       if (gapless && phases * channels >= lanes && lanes % phases == 0) {
-        const i64 moved = transpose_phases(at_low, gy.channel_stride, phases, frames, to_low, width);
+        const i64 moved =
+            transpose_phases(at_low, gy.channel_stride, phases, frames, to_low, width);
         if (moved) channels = lanes / phases;
         done += moved;
       }
@@ -173,7 +175,8 @@ static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i
           for (i64 q = 0; q < phases; ++q) {
             const i64 n = start + f * at.frame + q * at.phase_step;
             to[f * width + c * phases + q] =
-                n >= 0 && n < gy.length ? from[c * gy.channel_stride + n * gy.position_stride] : T(0);
+                n >= 0 && n < gy.length ? from[c * gy.channel_stride + n * gy.position_stride]
+                                        : T(0);
           }
     };
     one_by_one(0, whole.first);

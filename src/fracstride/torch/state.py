@@ -34,8 +34,8 @@ def _all_but(*keys: DispatchKey) -> int:
 
 
 _TRANSFORMS = DispatchKey.FuncTorchDynamicLayerFrontMode
-# Of a thread while nothing happens, where any other key is a mode, a tracer or a transform; and of a
-# tensor in this machine's memory, where any other key says that its numbers are not simply there.
+# Of a thread while nothing happens (any other key is a mode, a tracer or a transform), and of a
+# tensor in this machine's memory (any other key says that its numbers are not simply there).
 _NOT_PLAIN = _all_but(
     DispatchKey.BackendSelect,
     DispatchKey.CPU,
