@@ -55,7 +55,6 @@ Plan plan_forward(const Layer& layer, i64 panel_rows, i64 lanes) {
     p.segments[0] = {{layer.in_channels, 1, 0}, shifts};
     p.shift_frames = shifts > 1 ? -taps.frames : 0;
     p.weight_row = layer.kernel;
-    p.weight_row_phase = 1;
     p.weight_channel = layer.out_channels * layer.kernel;
     p.weight_shift = taps.step;
     if (plan.packed) {
@@ -94,9 +93,7 @@ Plan plan_input_grad(const Layer& layer, i64 panel_rows, i64 lanes) {
   p.segments[1] = {{fewer ? layer.out_channels : 0, fewer, taps.most_phases}, taps.most - 1};
   p.shift_frames = taps.most > 1 ? taps.frames : 0;
   p.weight_row = layer.out_channels * layer.kernel;
-  p.weight_row_phase = 0;
   p.weight_channel = layer.kernel;
-  p.weight_channel_phase = 1;
   p.weight_shift = taps.step;
   lay_out(plan, p, panel_rows, lanes);
   plan.products.push_back(p);

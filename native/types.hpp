@@ -47,17 +47,16 @@ struct Segment {
 //     Z[row, t] = sum over (segment, u, j) of W[row, (u, j)] * X[u, t + j * shift_frames]
 // The forward map T and its input adjoint C are both of this form.
 struct Product {
-  Axis rows;                                 // per group
-  Segment segments[2];                       // the second one may be empty
-  i64 steps;                                 // terms of one sum
-  i64 shift_frames;                          // signed: -dilation' for T, +dilation' for C
-  i64 packed_offset;                         // first element in the packed weights of one group
-  i64 panel_stride;                          // elements from one panel of rows to the next
-  i64 step_stride;                           // elements from one term (u, j) of the sum to the next
-  i64 weight_row, weight_row_phase;          // strides in the weight, per row channel and phase
-  i64 weight_channel, weight_channel_phase;  // per summed channel and phase
-  i64 weight_shift;                          // per j
-  bool transposed;                           // rows are the weight's own: C
+  Axis rows;                       // per group
+  Segment segments[2];             // the second one may be empty
+  i64 steps;                       // terms of one sum
+  i64 shift_frames;                // signed: -dilation' for T, +dilation' for C
+  i64 packed_offset;               // first element in the packed weights of one group
+  i64 panel_stride;                // elements from one panel of rows to the next
+  i64 step_stride;                 // elements from one term (u, j) of the sum to the next
+  i64 weight_row, weight_channel;  // strides in the weight, per row and summed channel;
+  i64 weight_shift;                // per j; neighbouring phases are neighbours
+  bool transposed;                 // rows are the weight's own: C
 };
 
 // A three-dimensional array (batch, channel, position); strides in elements, of any sign.

@@ -5,10 +5,10 @@
 template <class T>
 struct Vec {
   static constexpr int lanes = FS_VECTOR_BYTES / sizeof(T);
-  // Values, and what they are in memory: aligned like one element, so that loads and stores may
-  // stand anywhere.
+  // Values, and what they are in memory: aligned like a float, so that loads and stores may stand
+  // anywhere, also where two floats are moved like one double.
   typedef T type __attribute__((vector_size(FS_VECTOR_BYTES)));
-  typedef T memory __attribute__((vector_size(FS_VECTOR_BYTES), aligned(sizeof(T)), may_alias));
+  typedef T memory __attribute__((vector_size(FS_VECTOR_BYTES), aligned(4), may_alias));
 };
 
 template <class T>
