@@ -14,7 +14,7 @@ CXX := g++
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate test lint format fuzz bench bench-train sanitize wheel clean
+.PHONY: help demo train accelerate test lint format fuzz bench bench-full bench-train sanitize wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -51,6 +51,10 @@ fuzz: $(VENV)/.check ## CASES=5000 random layers against the definition
 bench: $(VENV)/.bench ## float32 forward against torch and ONNX Runtime, a table of ratios
 	$(BIN)/python benchmarks/bench.py
 
+bench-full: $(VENV)/.bench-full ## the same against all peers and the machine's limit: JSON, picture
+	mkdir -p build
+	$(BIN)/python benchmarks/bench.py --full --seconds 240 --json build/bench.json --plot build/bench.svg
+
 bench-train: $(VENV)/.bench ## forward and backward in torch against torch eager
 	$(BIN)/python benchmarks/train.py
 
@@ -73,7 +77,7 @@ clean: ## remove what the commands above made
 	$(PYTHON) -m venv $*
 	touch $@
 
-$(VENV)/.demo $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(SOURCES)
+$(VENV)/.demo $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(SOURCES)
 	$(PIP) install -q -c constraints.txt '.[$*]'
 	touch $@
 

@@ -47,9 +47,20 @@ class Layer:
         return self.B, self.C_out, geometry.output_length(self.L)
 
     @property
-    def flops(self) -> int:
-        """Multiplications and additions, those that padding crops away among them."""
-        return 2 * self.B * self.L * self.C_in * (self.C_out // self.groups) * self.k
+    def products(self) -> int:
+        """Multiply-adds, without those that padding crops away."""
+        taps = np.arange(self.k) * self.dilation - self.p  # tap m of frame t is at t*s + taps[m]
+        first = np.maximum(-(taps // self.s), 0)
+        last = np.minimum((self.output_shape[2] - 1 - taps) // self.s, self.L - 1)
+        frames = int(np.maximum(last - first + 1, 0).sum())
+        return self.B * self.C_in * (self.C_out // self.groups) * frames
+
+    @property
+    def bytes(self) -> int:
+        """Of input, weight and output in float32, each touched once."""
+        filters = 1 if self.shared_filter else self.C_in
+        weight = filters * (self.C_out // self.groups) * self.k
+        return 4 * (self.B * self.C_in * self.L + weight + int(np.prod(self.output_shape)))
 
 
 TINY = Layer("tiny call", C_in=1, C_out=1, k=2, s=2, L=4)
@@ -65,6 +76,46 @@ def load(names: Sequence[str] = ()) -> list[Layer]:
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"no layer {', '.join(unknown)}; there are {', '.join(known)}")
     return [layer for layer in layers if not names or layer.name in names]
+
+
+def draw(count: int, seed: int) -> list[Layer]:
+    """Layers that nobody listed: sizes as decoders have them, drawn at random.
+
+    Of 1 to 1000 million multiply-adds. The same for the same seed.
+    """
+    rng = np.random.default_rng(seed)
+
+    def one_of(*values: Any) -> Any:
+        return values[int(rng.integers(len(values)))]
+
+    drawn: list[Layer] = []
+    while len(drawn) < count:
+        s = one_of(1, 2, 2, 3, 4, 4, 5, 6, 8, 8, 10, 16)
+        k = s * one_of(1, 2, 2, 2, 3) + one_of(0, 0, 0, 1) if s > 1 else one_of(3, 5, 7, 11)
+        channels = [2 ** int(rng.integers(4, 11)) + one_of(0, 0, 0, 5) for _ in range(2)]
+        kind = one_of("dense", "dense", "dense", "dense", "grouped", "depthwise")
+        groups = 1
+        if kind != "dense":
+            channels = [2 ** int(rng.integers(4, 10))] * 2
+            groups = channels[0] if kind == "depthwise" else one_of(2, 4, 8)
+        dilation = one_of(1, 1, 1, 1, 2, 3)
+        span = dilation * (k - 1) + 1
+        layer = Layer(
+            name=f"random {len(drawn)}",
+            C_in=channels[0],
+            C_out=channels[1],
+            k=k,
+            s=s,
+            p=min(max(0, (span - s) // 2), (span - 1) // 2),
+            groups=groups,
+            dilation=dilation,
+            L=int(np.exp(rng.uniform(np.log(2), np.log(20_000)))),
+            B=one_of(1, 1, 1, 4),
+            source=f"{kind}, seed {seed}",
+        )
+        if 1e6 <= layer.products <= 1e9:
+            drawn.append(layer)
+    return drawn
 
 
 class Problem:

@@ -180,6 +180,13 @@ NB_MODULE(_native, m) {
     return std::memcmp(reinterpret_cast<const void*>(a), reinterpret_cast<const void*>(b), count) ==
            0;
   });
+  m.def("multiply_adds", &multiply_adds, nb::call_guard<nb::gil_scoped_release>());
+  m.def(
+      "copy_bytes_at",
+      [](std::uintptr_t from, std::uintptr_t to, i64 bytes, i64 times) {
+        copy_bytes(reinterpret_cast<const void*>(from), reinterpret_cast<void*>(to), bytes, times);
+      },
+      nb::call_guard<nb::gil_scoped_release>());
   m.def("built_instruction_sets", [] { return names(built_instruction_sets()); });
   m.def("available_instruction_sets", [] { return names(available_instruction_sets()); });
   m.def("instruction_set", [] { return instruction_set().name; });

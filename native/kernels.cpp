@@ -16,8 +16,10 @@ namespace {
 #include "pack.hpp"
 #include "store.hpp"
 #include "product.hpp"
+#include "depthwise.hpp"
 #include "weight_grad.hpp"
 #include "bias_grad.hpp"
+#include "roofline.hpp"
 
 template <class T>
 constexpr Kernels<T> kernels{
@@ -30,9 +32,11 @@ constexpr Kernels<T> kernels{
     pack_panels<T>,
     scratch_elements<T>,
     run_units<T>,
+    depthwise<T>,
     weight_grad_scratch<T>,
     weight_grad_units<T>,
     bias_grad<T>,
+    multiply_adds<T>,
     fill<T>,
 };
 

@@ -1,8 +1,10 @@
 #include "maps.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <optional>
@@ -230,9 +232,62 @@ void PackedWeight<T>::pack(const T* from) {
   });
 }
 
+namespace {
+
+// T of a depthwise layer by the kernel that is made for it; false where that does not know how, or
+// where too little lies between the ends of the signal to be worth it.
+template <class T>
+bool forward_depthwise(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input,
+                       const T* bias, const Signal<T>& output, i64 padding_left, int extension) {
+  const Layer& layer = weight.layer;
+  const Kernels<T>& kernels = kernels_of<T>(weight.isa);
+  const i64 s = layer.stride;
+  const bool interleaved = s == 1 || s == 2 || s == 4 || s == 8;
+  if (weight.plan.packed || !interleaved || s > kernels.lanes || layer.kernel < s ||
+      (s > 1 && layer.dilation > 1) || input.position_stride != 1 || output.position_stride != 1)
+    return false;
+  const Taps taps = taps_of(layer);
+  DepthwiseCall<T> c{};
+  c.source = input;
+  c.target = output;
+  c.weight = weight.data();
+  c.bias = bias;
+  c.channels = layer.groups;
+  c.kernel = layer.kernel;
+  c.phases = s;
+  c.padding_left = padding_left;
+  c.most = taps.most;
+  c.most_phases = taps.most_phases;
+  c.fewer = taps.most_phases < s ? taps.most - 1 : taps.most;
+  c.shift_frames = taps.frames;
+  c.extension = extension;
+  const i64 reach = (taps.most - 1) * taps.frames;
+  c.first_frame = padding_left / s;
+  c.last_frame = (output.length - 1 + padding_left) / s + 1;
+  c.first_whole = std::max(divide_up(padding_left, s), reach);
+  c.last_whole = std::min((output.length + padding_left) / s, input.length);
+  if (taps.most > run_steps || c.last_whole - c.first_whole < std::max(kernels.lanes, 2 * reach))
+    return false;
+  const i64 rows = batch * layer.groups, frames = c.last_frame - c.first_frame;
+  const int threads = threads_for(static_cast<double>(rows) * frames * layer.kernel);
+  // A piece has a few vectors at the least; one thread takes rows as they are.
+  const i64 wanted = threads > 1 ? divide_up(4 * threads, std::max<i64>(rows, 1)) : 1;
+  c.piece_frames = std::max(divide_up(frames, wanted), 16 * kernels.lanes);
+  c.pieces = divide_up(frames, c.piece_frames);
+  const i64 units = rows * c.pieces;
+  parallel(static_cast<int>(std::clamp<i64>(threads, 1, std::max<i64>(units, 1))),
+           [&](int index, int count) {
+             kernels.depthwise(c, share(units, index, count), share(units, index + 1, count));
+           });
+  return true;
+}
+
+}  // namespace
+
 template <class T>
 void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
              const Signal<T>& output, i64 padding_left, int extension) {
+  if (forward_depthwise(weight, batch, input, bias, output, padding_left, extension)) return;
   const Layer& layer = weight.layer;
   std::vector<Call<T>> calls;
   for (const Product& p : weight.plan.products) {
@@ -346,6 +401,25 @@ void bias_grad(i64 batch, i64 channels, const Signal<const T>& grad_output, T* g
   parallel(threads, [&](int index, int count) {
     kernels.bias_grad(grad_output, batch, grad_bias, share(channels, index, count),
                       share(channels, index + 1, count));
+  });
+}
+
+i64 multiply_adds(i64 rounds) {
+  std::atomic<i64> done{0};
+  parallel(get_threads(), [&](int, int) {
+    float value = 0.5f;
+    done += rounds * kernels_of<float>(instruction_set()).multiply_adds(rounds, value);
+    if (value == 0) done = 0;  // it never is; but then it has to be computed
+  });
+  return done;
+}
+
+void copy_bytes(const void* from, void* to, i64 bytes, i64 times) {
+  parallel(get_threads(), [&](int index, int count) {
+    const i64 first = share(bytes, index, count), last = share(bytes, index + 1, count);
+    for (i64 i = 0; i < times; ++i)
+      std::memcpy(static_cast<char*>(to) + first, static_cast<const char*>(from) + first,
+                  static_cast<std::size_t>(last - first));
   });
 }
 

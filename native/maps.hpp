@@ -71,6 +71,11 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
                  const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
                  int extension);
 
+// For benchmarks: multiply-adds on registers by all threads, `rounds` times each; their number.
+i64 multiply_adds(i64 rounds);
+// For benchmarks: a copy by all threads, so many times.
+void copy_bytes(const void* from, void* to, i64 bytes, i64 times);
+
 // The sum over batch and time of each channel.
 template <class T>
 void bias_grad(i64 batch, i64 channels, const Signal<const T>& grad_output, T* grad_bias);

@@ -106,6 +106,23 @@ struct WeightGradCall {
   int extension;
 };
 
+// The map T with one channel in and one out per group, for the strides that are interleaved in
+// registers. Frames [first_frame, last_frame) reach the output; of those in [first_whole,
+// last_whole) every term and every sample exists.
+template <class T>
+struct DepthwiseCall {
+  Signal<const T> source;
+  Signal<T> target;
+  const T* weight;  // (channels, kernel)
+  const T* bias;    // or null
+  i64 channels, kernel, phases, padding_left;
+  i64 most, most_phases, fewer;  // taps of the phases, as in plan.hpp; of the other phases
+  i64 shift_frames;
+  i64 first_frame, last_frame, first_whole, last_whole;
+  i64 piece_frames, pieces;  // of one row, for the threads to share
+  int extension;
+};
+
 // What one instruction set offers for one type. Units of work are numbered; any split of the
 // numbers over threads gives the same bits.
 template <class T>
@@ -119,9 +136,11 @@ struct Kernels {
   void (*pack_panels)(const Product&, const T* weight, T* packed, i64 first, i64 last);
   i64 (*scratch)(const Call<T>&);
   void (*run)(const Call<T>&, i64 first_unit, i64 last_unit, T* scratch);
+  void (*depthwise)(const DepthwiseCall<T>&, i64 first_unit, i64 last_unit);
   i64 (*weight_grad_scratch)(const WeightGradCall<T>&);
   void (*weight_grad)(const WeightGradCall<T>&, i64 first_unit, i64 last_unit, T* scratch);
   void (*bias_grad)(const Signal<const T>&, i64 batch, T* sums, i64 first, i64 last);
+  i64 (*multiply_adds)(i64 rounds, T& value);
   void (*fill)(const Signal<T>& target, const T* bias, i64 channels, i64 first_row, i64 last_row);
 };
 

@@ -104,6 +104,30 @@ def test_random_layers(case: Case) -> None:
             id="depthwise",
         ),
         pytest.param(
+            {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+            150,
+            {"channels": (4, 4), "groups": 4},
+            id="depthwise, unequal tap counts",
+        ),
+        pytest.param(
+            {"kernel_size": 5, "dilation": 3, "padding": (7, 4)},
+            150,
+            {"channels": (4, 4), "groups": 4},
+            id="depthwise, stride 1",
+        ),
+        pytest.param(
+            {"kernel_size": 11, "stride": 4, "padding": (0, 9)},
+            150,
+            {"channels": (4, 4), "groups": 4},
+            id="depthwise, stride 4",
+        ),
+        pytest.param(
+            {"kernel_size": 16, "stride": 8, "padding": 4},
+            150,
+            {"channels": (4, 4), "groups": 4, "dtype": np.dtype(np.float64)},
+            id="depthwise, stride 8",
+        ),
+        pytest.param(
             {"kernel_size": 127, "stride": 4},
             300,
             {"channels": (1, 1)},
@@ -194,6 +218,8 @@ def same_places(got: np.ndarray, exact: np.ndarray) -> None:
 )
 @example(case(Geometry(4, 2, 1), 50), np.nan, "w", 3)
 @example(case(Geometry(4, 2, 1), 50, batch=1), np.nan, "w", 3)
+@example(case(Geometry(3, 2, 1, 1), 90, (4, 4), groups=4), np.nan, "w", 4)
+@example(case(Geometry(3, 2, 1, 1), 90, (4, 4), groups=4), np.inf, "x", 89)
 @example(case(Geometry(4, 2, 1), 1, batch=1), np.nan, "w", 3)
 @example(case(Geometry(4, 2, 1), 1, (40, 40), batch=1), np.nan, "gy", 3)
 @example(case(Geometry(4, 2, 1), 40), np.nan, "x", 40)  # a frame whose first tap is cropped

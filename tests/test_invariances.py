@@ -108,6 +108,31 @@ def test_prefix(name: str, mode: str) -> None:
 
 
 @pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize(
+    "sizes",
+    [(1, 1, 1), (7, 1, 3), (2, 2, 1), (3, 2, 1), (12, 2, 1), (13, 4, 1), (24, 8, 1)],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_depthwise_kernel_and_the_general_one(
+    sizes: tuple[int, int, int], mode: str, dtype: Any
+) -> None:
+    # Strides in memory are what the depthwise kernel does not take.
+    k, s, d = sizes
+    rng = np.random.default_rng(0)
+    w, b = rng.standard_normal((6, 1, k)).astype(dtype), rng.standard_normal(6).astype(dtype)
+    for length in (1, 15, 16, 40, 63, 200, 700):
+        x = rng.standard_normal((2, 6, length)).astype(dtype)
+        for bias in (None, b):
+            for padding in ("same", (min(3, s * length - 1), 0)):
+                options = dict(stride=s, padding=padding, groups=6, dilation=d, padding_mode=mode)
+                y = fs.conv_transpose1d(x, w, bias, **options)
+                strided = laid_out(x, "strided")
+                same_bits(fs.conv_transpose1d(strided, w, bias, **options), y)
+
+
+@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("length", [1, 2, 9, None])
 def test_weight_packed_for_one_call(name: str, length: int | None) -> None:
