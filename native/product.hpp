@@ -220,13 +220,13 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
             const i64 from = larger(j0, onto.first), to = smaller(j1, onto.last);
             if (from >= to && !first) continue;
             for (i64 r = 0; r < rows; r += tile_rows)
-              tiles<T>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
+              tiles<T, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
                   x + from * frame_shift + f, wu + from * p.step_stride + r, along_strides,
                   channels, larger(to - from, 0), z + r * z_row + f, z_row, first);
           }
           const i64 from = larger(j0, of_rest.first), to = smaller(j1, of_rest.last);
           for (i64 f = 0; f < rest; f += lane_frames)
-            tiles<T>.by_size[smaller(lane_frames, rest - f) - 1][row_vectors - 1](
+            tiles<T, false>.by_size[smaller(lane_frames, rest - f) - 1][row_vectors - 1](
                 wu + from * p.step_stride, x + from * frame_shift + along + f, rest_strides,
                 channels, larger(to - from, 0), z_rest + f * width, width, first);
           first = false;

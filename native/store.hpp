@@ -29,6 +29,11 @@ static void store_interleaved(const T* z, i64 z_row, T bias, T* out, i64 frame_s
   }
 }
 
+// Frames [first, last) of a part of a block.
+struct FrameRange {
+  i64 first, last;
+};
+
 // One row, any strides.
 template <class T>
 static void store_row(const T* z, i64 z_frame, T bias, bool has_bias, T* out, i64 out_step,
@@ -58,43 +63,56 @@ static void store_rows(const T* z, i64 z_row, i64 z_frame, const Axis& rows, i64
     while (together < lanes && rows.phases % (2 * together) == 0) together *= 2;
   while (together > 1 && (first_row % together || count % together)) together /= 2;
 
-  for (i64 r = 0; r < count; r += together) {
-    const i64 channel = (first_row + r) / rows.phases;
-    const i64 phase = rows.first_phase + (first_row + r) % rows.phases;
+  // Where every row of every frame is a sample, which it mostly is, no row asks.
+  const i64 origin = first_frame * at.frame + rows.first_phase * at.phase_step + at.base;
+  const bool inside =
+      origin >= 0 &&
+      origin + (frames - 1) * at.frame + (rows.phases - 1) * at.phase_step < target.length;
+  const auto range = [&](i64 offset, i64 last_offset) {
+    if (inside) return FrameRange{0, frames};
+    const i64 low = smaller(larger(ceil_div(-offset, at.frame), 0), frames);
+    const i64 high = floor_div(target.length - 1 - last_offset, at.frame) + 1;
+    return FrameRange{low, smaller(larger(high, low), frames)};
+  };
+  i64 channel = first_row / rows.phases, row_phase = first_row % rows.phases;
+  for (i64 r = 0; r < count; r += together, row_phase += together) {
+    if (row_phase >= rows.phases) {
+      row_phase = 0;
+      ++channel;
+    }
     const T b = bias ? bias[channel] : T(0);
     T* out = group + channel * target.channel_stride;
     const T* from = z + r * z_row;
     // Frames of which every phase in this set of rows is a sample of the output.
-    const i64 offset = first_frame * at.frame + phase * at.phase_step + at.base;
-    const i64 last_offset = offset + (together - 1) * at.phase_step;
-    const i64 low = smaller(larger(ceil_div(-offset, at.frame), 0), frames);
-    const i64 high =
-        smaller(larger(floor_div(target.length - 1 - last_offset, at.frame) + 1, low), frames);
-    i64 done = low;
-    if (together > 1 && high - low >= lanes) {
-      const i64 whole = (high - low) / lanes * lanes;
-      T* to = out + offset + low * at.frame;
-      const T* z_low = from + low;
+    const i64 offset = origin + row_phase * at.phase_step;
+    const FrameRange whole = range(offset, offset + (together - 1) * at.phase_step);
+    i64 done = whole.first;
+    if (together > 1 && whole.last - whole.first >= lanes) {
+      const i64 count_whole = (whole.last - whole.first) / lanes * lanes;
+      T* to = out + offset + whole.first * at.frame;
+      const T* z_low = from + whole.first;
       switch (together) {
-        case 2: store_interleaved<T, 2>(z_low, z_row, b, to, at.frame, whole); break;
+        case 2: store_interleaved<T, 2>(z_low, z_row, b, to, at.frame, count_whole); break;
         case 4:
-          if constexpr (lanes >= 4) store_interleaved<T, 4>(z_low, z_row, b, to, at.frame, whole);
+          if constexpr (lanes >= 4)
+            store_interleaved<T, 4>(z_low, z_row, b, to, at.frame, count_whole);
           break;
         case 8:
-          if constexpr (lanes >= 8) store_interleaved<T, 8>(z_low, z_row, b, to, at.frame, whole);
+          if constexpr (lanes >= 8)
+            store_interleaved<T, 8>(z_low, z_row, b, to, at.frame, count_whole);
           break;
         case 16:
-          if constexpr (lanes >= 16) store_interleaved<T, 16>(z_low, z_row, b, to, at.frame, whole);
+          if constexpr (lanes >= 16)
+            store_interleaved<T, 16>(z_low, z_row, b, to, at.frame, count_whole);
           break;
       }
-      done += whole;
+      done += count_whole;
     }
+    if (done == frames && whole.first == 0) continue;
     // What the interleaving left: frames at the ends, each row with the range of its own.
     for (i64 p = 0; p < together; ++p) {
       const i64 start = offset + p * at.phase_step;
-      const i64 begin = smaller(larger(ceil_div(-start, at.frame), 0), frames);
-      const i64 end =
-          smaller(larger(floor_div(target.length - 1 - start, at.frame) + 1, begin), frames);
+      const FrameRange own = range(start, start);
       const i64 step = at.frame * target.position_stride;
       const T* row = from + p * z_row;
       const auto part = [&](i64 first, i64 last) {
@@ -102,8 +120,8 @@ static void store_rows(const T* z, i64 z_row, i64 z_frame, const Axis& rows, i64
           store_row(row + first * z_frame, z_frame, b, bias != nullptr,
                     out + (start + first * at.frame) * target.position_stride, step, last - first);
       };
-      part(begin, smaller(low, end));
-      part(larger(done, begin), end);
+      part(own.first, smaller(whole.first, own.last));
+      part(larger(done, own.first), own.last);
     }
   }
 }

@@ -23,7 +23,7 @@ struct Strides {
   i64 vector_channel, vector_shift, bcast_channel, bcast_shift;
 };
 
-template <class T, int NB, int NV>
+template <class T, int NB, int NV, bool weights_are_bcast>
 static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 channels, i64 shifts,
                  T* z, i64 z_stride, bool first) {
   typedef typename Vec<T>::type V;
@@ -33,9 +33,9 @@ static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 chan
   const i64 bcast_back = by.bcast_channel - shifts * by.bcast_shift;
   for (i64 u = 0; u < channels; ++u) {
     for (i64 j = 0; j < shifts; ++j) {
-      // Long signals read each panel once per tile of frames, often from beyond the second-level
-      // cache; this many terms are a memory access ahead.
-      if constexpr (NV == tile_vectors) __builtin_prefetch(bcast + 16 * by.bcast_shift);
+      // Each panel is read once per tile of frames, often from beyond the second-level cache; this
+      // many terms are a memory access ahead.
+      if constexpr (weights_are_bcast) __builtin_prefetch(bcast + 16 * by.bcast_shift);
       V x[NV];
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) x[v] = load(vector + v * lanes);
@@ -66,27 +66,28 @@ static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 chan
 template <class T>
 using TileFunction = void (*)(const T*, const T*, const Strides<T>&, i64, i64, T*, i64, bool);
 
-// tile_table<T>::by_size[NB - 1][NV - 1]
+// by_size[NB - 1][NV - 1]
 template <class T>
 struct TileTable {
   static constexpr int max_bcast = lane_frames > tile_rows ? lane_frames : tile_rows;
   TileFunction<T> by_size[max_bcast][tile_vectors];
 };
 
-template <class T, int NB>
+template <class T, bool weights_are_bcast, int NB>
 static constexpr void fill_tiles(TileTable<T>& table) {
-  table.by_size[NB - 1][0] = tile<T, NB, 1>;
-  table.by_size[NB - 1][1] = tile<T, NB, 2>;
-  if constexpr (NB <= tile_rows) table.by_size[NB - 1][2] = tile<T, NB, 3>;
-  if constexpr (NB > 1) fill_tiles<T, NB - 1>(table);
+  table.by_size[NB - 1][0] = tile<T, NB, 1, weights_are_bcast>;
+  table.by_size[NB - 1][1] = tile<T, NB, 2, weights_are_bcast>;
+  if constexpr (NB <= tile_rows) table.by_size[NB - 1][2] = tile<T, NB, 3, weights_are_bcast>;
+  if constexpr (NB > 1) fill_tiles<T, weights_are_bcast, NB - 1>(table);
 }
 
-template <class T>
+template <class T, bool weights_are_bcast>
 static constexpr TileTable<T> make_tiles() {
   TileTable<T> table{};
-  fill_tiles<T, TileTable<T>::max_bcast>(table);
+  fill_tiles<T, weights_are_bcast, TileTable<T>::max_bcast>(table);
   return table;
 }
 
-template <class T>
-static constexpr TileTable<T> tiles = make_tiles<T>();
+// Weights are what is broadcast, or they are not: then they lie along the vector, or are none.
+template <class T, bool weights_are_bcast>
+static constexpr TileTable<T> tiles = make_tiles<T, weights_are_bcast>();

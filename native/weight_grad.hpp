@@ -339,7 +339,7 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
           }
           const Strides<T> strides{width, 0, tile_rows, 0};
           for (i64 i = 0; i < row_tiles; ++i)
-            tiles<T>.by_size[smaller(tile_rows, u.rows - i * tile_rows) - 1][vectors - 1](
+            tiles<T, false>.by_size[smaller(tile_rows, u.rows - i * tile_rows) - 1][vectors - 1](
                 columns, frames + i * tile_stride, strides, run.frames, 1,
                 sums.at + i * tile_rows * sums.row, sums.row, !begun[j]);
         }
