@@ -71,6 +71,9 @@ void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
   // An odd number of cache lines, so that the rows of a block do not share a few cache sets.
   const i64 line = cache_line / static_cast<i64>(sizeof(T));
   call.window = (divide_up(call.window, line) | 1) * line;
+  call.in_place = row_count(p) <= kernels.grad_rows && !call.separate_shifts &&
+                  call.source.position_stride == 1 && call.source_at.frame == 1 &&
+                  call.source_at.phase_step == 0;
 }
 
 // The first unit of a thread's share. Shares are equal in frames, not in units: the last block of a

@@ -174,10 +174,19 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
   for (i64 unit = first_unit; unit < last_unit; ++unit) {
     const i64 panel_index = unit % panels;
     const Block<T> block = block_of(call, unit / panels);
-    if (unit / panels != packed_block) {
+    const bool complete = all_present(call, block.first_frame, block.frames);
+    const bool in_place = call.in_place && complete;
+    if (!in_place && unit / panels != packed_block) {
       packed_block = unit / panels;
       pack_block(call, block, frames);
     }
+    const Signal<const T>& source = call.source;
+    const T* at_shift_0 = in_place
+                              ? source.data + block.entry * source.batch_stride +
+                                    block.group * call.source_channels * source.channel_stride +
+                                    block.first_frame
+                              : frames_at_shift_0;
+    const i64 window = in_place ? source.channel_stride : call.window;
     const T* panel = own_panel;
     if (call.packed)
       panel = call.packed + block.group * call.packed_group + p.packed_offset +
@@ -189,11 +198,11 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
 
     // Frames along the vector for whole vectors of frames; for the rest whichever costs less.
     i64 along = block.frames / lanes * lanes;
-    if ((block.frames - along) * row_vectors > rows) along = round_up(block.frames, lanes);
+    if ((block.frames - along) * row_vectors > rows && !in_place)
+      along = round_up(block.frames, lanes);
     const i64 along_end = smaller(along, block.frames);
     const i64 rest = block.frames - along_end;
 
-    const bool complete = all_present(call, block.first_frame, block.frames);
     const Shifts all{0, p.segments[0].shifts};
     const Shifts of_rest =
         complete ? all : shifts_onto(call, block.first_frame + along_end, larger(rest, 1));
@@ -202,7 +211,7 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
     i64 frame_base = 0;
     for (const Segment& segment : p.segments) {
       const Runs runs(segment);
-      const i64 frame_channel = call.separate_shifts ? segment.shifts * call.window : call.window;
+      const i64 frame_channel = call.separate_shifts ? segment.shifts * window : window;
       const i64 w_channel = segment.shifts * p.step_stride;
       const Strides<T> along_strides{frame_channel, frame_shift, w_channel, p.step_stride};
       const Strides<T> rest_strides{w_channel, p.step_stride, frame_channel, frame_shift};
@@ -210,7 +219,7 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
         for (i64 j0 = 0; j0 < segment.shifts; j0 += runs.shifts) {
           const i64 channels = smaller(runs.channels, runs.all_channels - u);
           const i64 j1 = smaller(j0 + runs.shifts, segment.shifts);
-          const T* x = frames_at_shift_0 + frame_base + u * frame_channel;
+          const T* x = at_shift_0 + frame_base + u * frame_channel;
           const T* wu = w + u * w_channel;
           for (i64 f = 0; f < along; f += tile_vectors * lanes) {
             const i64 vectors = smaller(tile_vectors, (along - f) / lanes);

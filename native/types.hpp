@@ -84,7 +84,8 @@ struct Call {
   i64 block_frames, blocks;
   i64 window;            // elements of one packed row
   bool separate_shifts;  // one packed row per (u, j) instead of one per u
-  bool skip_absent;      // the weights may not all be finite: 0 * w is not harmless
+  bool in_place;     // a block whose terms all exist is read where it lies: too few rows to pack
+  bool skip_absent;  // the weights may not all be finite: 0 * w is not harmless
   int extension;
 };
 
