@@ -8,7 +8,9 @@ decoder is a fracstride.ConvTranspose1d, and NumPy does the little that is left.
 import argparse
 import json
 import wave
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from timeit import timeit
 
@@ -28,7 +30,53 @@ PHONEMES = (
     "ˈɛvɹi sˈaʊnd juː hˈɪɹ wʌz mˌeɪd baɪ ɐ tɹænspˈoʊzd kɑːnvəlˈuːʃən."
 )
 FRAMES, SAMPLES = "/Mul_7_output_0", "/dec/Tanh_output_0"  # where the decoder begins and ends
+CONVOLUTIONS = ("Conv", "ConvTranspose")
 ENOUGH_DB = 80  # float32 sums in another order agree better than this; one wrong tap does not
+
+
+@dataclass
+class Step:
+    """One or several nodes of the graph that are computed at once."""
+
+    node: onnx.NodeProto  # the one that tells what is computed
+    inputs: list[str]
+    output: str
+    slope: float | None = None  # of a leaky ReLU of the input
+    residual: str | None = None  # what the output is added to
+
+
+def join(nodes: Iterable[onnx.NodeProto]) -> list[Step]:
+    """Let convolutions do the leaky ReLU before and the sum after them, where nobody else looks."""
+    readers = Counter(name for node in nodes for name in node.input)
+    bent: dict[str, onnx.NodeProto] = {}  # by what a leaky ReLU makes
+    made: dict[str, Step] = {}  # by what a convolution makes
+    steps: list[Step] = []
+    for node in nodes:  # ONNX stores them in topological order
+        step = Step(node, list(node.input), node.output[0])
+        if node.op_type == "LeakyRelu":
+            bent[step.output] = node
+        elif node.op_type in CONVOLUTIONS:
+            made[step.output] = step
+            if (relu := bent.get(step.inputs[0])) is not None:
+                step.inputs[0], step.slope = relu.input[0], attributes(relu).get("alpha", 0.01)
+                readers[relu.output[0]] -= 1
+        elif node.op_type == "Add":
+            # A convolution just before it, of which there is no other reader, takes the sum over.
+            for mine, other in (step.inputs[::-1], step.inputs):
+                last = steps[-1]
+                if last is made.get(mine) and last.residual is None and readers[mine] == 1:
+                    last.residual, last.output = other, step.output
+                    break
+            else:
+                steps.append(step)
+            continue
+        steps.append(step)
+    return [s for s in steps if s.output not in bent or readers[s.output]]
+
+
+def attributes(node: onnx.NodeProto) -> dict:
+    """What the node says of itself, by name."""
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
 class Decoder:
@@ -38,12 +86,16 @@ class Decoder:
         self.source, self.result = graph.input[0].name, graph.output[0].name
         self.constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
         keep = {self.source, self.result, *self.constants}
-        last_reader = {name: i for i, node in enumerate(graph.node) for name in node.input}
+        steps = join(graph.node)
+        last_reader = {
+            name: i for i, s in enumerate(steps) for name in (*s.inputs, s.residual) if name
+        }
         self.steps = []
-        for i, node in enumerate(graph.node):  # ONNX stores them in topological order
-            finished = {name for name in node.input if last_reader[name] == i} - keep
-            operation = self.prepare(node, finished)
-            self.steps.append((operation, node.input, node.output[0], finished))
+        for i, step in enumerate(steps):
+            read = [*step.inputs, *([step.residual] if step.residual else [])]
+            finished = {name for name in read if last_reader[name] == i} - keep
+            operation = self.prepare(step, finished)
+            self.steps.append((operation, read, step.output, finished))
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Evaluate the graph."""
@@ -54,13 +106,16 @@ class Decoder:
                 del values[name]
         return values[self.result]
 
-    def prepare(self, node: onnx.NodeProto, finished: set[str]) -> Callable[..., np.ndarray]:
-        """Return the function that a node stands for; it may overwrite what is finished."""
-        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    def prepare(self, step: Step, finished: set[str]) -> Callable[..., np.ndarray]:
+        """Return the function that a step stands for; it may overwrite what is finished."""
+        node = step.node
+        given = attributes(node)
         match node.op_type:
             case "Conv" | "ConvTranspose":
                 layer = make_layer(node, given, [self.constants[n] for n in node.input[1:]])
-                return lambda x, *_: layer(x)
+                if step.residual is None:
+                    return lambda x, *_: layer(x, negative_slope=step.slope)
+                return lambda x, *y: layer(x, negative_slope=step.slope, residual=y[-1])
             case "LeakyRelu" if 0 <= (alpha := given.get("alpha", 0.01)) <= 1:
                 return lambda x: np.maximum(x, bent := x * alpha, out=bent)
             case "Add" | "Div" | "Tanh" as name:

@@ -62,14 +62,17 @@ void bind_type(nb::module_& m, const char* name) {
       "forward",
       [](const PackedWeight<T>& weight, const Array<const T>& input,
          const std::optional<Bias<T>>& bias, const Array<T>& output, i64 padding_left,
-         int extension) {
+         int extension, const std::optional<Array<const T>>& residual, double negative_slope) {
         const i64 batch = static_cast<i64>(input.shape(0));
+        Around<T> around;
+        if (residual) around.residual = signal(*residual);
+        around.negative_slope = static_cast<T>(negative_slope);
         nb::gil_scoped_release release;
         forward<T>(weight, batch, signal(input), bias ? bias->data() : nullptr, signal(output),
-                   padding_left, extension);
+                   padding_left, extension, around);
       },
       nb::arg(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert(),
-      nb::arg(), nb::arg());
+      nb::arg(), nb::arg(), nb::arg().noconvert().none(), nb::arg());
 
   m.def(
       "input_grad",

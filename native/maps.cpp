@@ -73,7 +73,7 @@ void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
   call.window = (divide_up(call.window, line) | 1) * line;
   call.in_place = row_count(p) <= kernels.grad_rows && !call.separate_shifts &&
                   call.source.position_stride == 1 && call.source_at.frame == 1 &&
-                  call.source_at.phase_step == 0;
+                  call.source_at.phase_step == 0 && call.around.negative_slope == 1;
 }
 
 // The first unit of a thread's share. Shares are equal in frames, not in units: the last block of a
@@ -289,8 +289,10 @@ bool forward_depthwise(const PackedWeight<T>& weight, i64 batch, const Signal<co
 
 template <class T>
 void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
-             const Signal<T>& output, i64 padding_left, int extension) {
-  if (forward_depthwise(weight, batch, input, bias, output, padding_left, extension)) return;
+             const Signal<T>& output, i64 padding_left, int extension, const Around<T>& around) {
+  if (around.nothing() &&
+      forward_depthwise(weight, batch, input, bias, output, padding_left, extension))
+    return;
   const Layer& layer = weight.layer;
   std::vector<Call<T>> calls;
   for (const Product& p : weight.plan.products) {
@@ -301,6 +303,7 @@ void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& in
     c.bias = bias;
     c.source = input;
     c.target = output;
+    c.around = around;
     c.source_at = {1, 0, 0, p.shift_frames};
     c.target_at = {layer.stride, layer.dilation, -padding_left, 0};
     c.batch = batch;
@@ -320,7 +323,8 @@ void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& in
         std::min<i64>(threads_for(static_cast<double>(rows) * output.length), rows));
     parallel(threads, [&](int index, int count) {
       kernels_of<T>(weight.isa)
-          .fill(output, bias, channels, share(rows, index, count), share(rows, index + 1, count));
+          .fill(output, bias, around.residual, channels, share(rows, index, count),
+                share(rows, index + 1, count));
     });
   });
 }
@@ -430,7 +434,7 @@ void copy_bytes(const void* from, void* to, i64 bytes, i64 times) {
   template class Scratch<T>;                                                                      \
   template class PackedWeight<T>;                                                                 \
   template void forward<T>(const PackedWeight<T>&, i64, const Signal<const T>&, const T*,         \
-                           const Signal<T>&, i64, int);                                           \
+                           const Signal<T>&, i64, int, const Around<T>&);                         \
   template void input_grad<T>(const PackedWeight<T>&, i64, const Signal<const T>&,                \
                               const Signal<T>&, i64, i64);                                        \
   template void weight_grad<T>(const Layer&, i64, const Signal<const T>&, const Signal<const T>&, \

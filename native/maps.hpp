@@ -58,7 +58,8 @@ class PackedWeight {
 // y = T(x, w) + bias, x extended past its ends.
 template <class T>
 void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
-             const Signal<T>& output, i64 padding_left, int extension);
+             const Signal<T>& output, i64 padding_left, int extension,
+             const Around<T>& around = {});
 
 // Frames [first_frame, first_frame + grad_input.length) of C(gy, w); extended ones are not folded.
 template <class T>

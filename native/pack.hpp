@@ -43,6 +43,17 @@ static void copy_row(const T* signal, i64 position_stride, i64 length, i64 start
     for (i64 i = 0; i < high - low; ++i) destination[low + i] = from[i * by];
 }
 
+// Leaky ReLU.
+template <class T>
+static inline T bent(T x, T negative_slope) {
+  return x > 0 ? x : x * negative_slope;
+}
+
+template <class T>
+static void bend(T* values, i64 count, T negative_slope) {
+  for (i64 i = 0; i < count; ++i) values[i] = bent(values[i], negative_slope);
+}
+
 template <class T>
 static bool all_finite(const T* values, i64 count) {
   // x - x is 0 for every finite x and NaN for the others.

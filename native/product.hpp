@@ -39,10 +39,13 @@ static void pack_block(const Call<T>& call, const Block<T>& block, T* packed) {
     for (i64 u = 0; u < axis.channels * axis.phases; ++u) {
       const T* channel = group + (u / axis.phases) * source.channel_stride;
       const i64 base = (axis.first_phase + u % axis.phases) * at.phase_step + at.base;
-      for (i64 j = 0; j < rows; ++j, packed += call.window)
+      for (i64 j = 0; j < rows; ++j, packed += call.window) {
         copy_row(channel, source.position_stride, source.length,
                  (block.first_frame - back) * at.frame + base + j * at.shift, at.frame,
                  block.frames + reach, call.window, call.extension, packed);
+        if (call.around.negative_slope != 1)
+          bend(packed, block.frames + reach, call.around.negative_slope);
+      }
     }
   }
 }
@@ -132,7 +135,7 @@ static void sum_present(const Call<T>& call, const Block<T>& block, const T* pan
                 const i64 n = position + j * at.shift;
                 if (n >= 0 && n < source.length)
                   acc += w[(u * segment.shifts + j) * p.step_stride] *
-                         channel[n * source.position_stride];
+                         bent(channel[n * source.position_stride], call.around.negative_slope);
               }
             }
             total = total + acc;
@@ -247,6 +250,10 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
     T* target = call.target.data + block.entry * call.target.batch_stride +
                 block.group * call.target_channels * call.target.channel_stride;
     const T* bias = call.bias ? call.bias + block.group * call.target_channels : nullptr;
+    Signal<const T> residual = call.around.residual;
+    if (residual.data)
+      residual.data += block.entry * residual.batch_stride +
+                       block.group * call.target_channels * residual.channel_stride;
     if (call.skip_absent && !complete && (call.packed || !all_finite(panel, p.panel_stride))) {
       const Block<T> last{block.entry, block.group, block.first_frame + along_end, rest};
       sum_present(call, Block<T>{block.entry, block.group, block.first_frame, along_end}, panel,
@@ -254,9 +261,9 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
       sum_present(call, last, panel, rows, z_rest, 1, width);
     }
     store_rows(z, z_row, 1, p.rows, panel_index * width, rows, call.target_at, call.target, target,
-               bias, block.first_frame, along_end);
+               bias, residual, block.first_frame, along_end);
     if (rest)
       store_rows(z_rest, 1, width, p.rows, panel_index * width, rows, call.target_at, call.target,
-                 target, bias, block.first_frame + along, rest);
+                 target, bias, residual, block.first_frame + along, rest);
   }
 }

@@ -66,6 +66,16 @@ struct Signal {
   i64 batch_stride, channel_stride, position_stride, length;
 };
 
+// What surrounds the map T in a decoder, done on the way: a leaky ReLU of the input, where it is
+// packed, and a sum with another signal of the output's shape, where the output is stored.
+template <class T>
+struct Around {
+  Signal<const T> residual{};  // data is null where there is none
+  T negative_slope = 1;        // 1: none
+
+  bool nothing() const { return !residual.data && negative_slope == 1; }
+};
+
 // A product, and everything that it runs on.
 template <class T>
 struct Call {
@@ -77,6 +87,7 @@ struct Call {
   const T* bias;  // or null
   Signal<const T> source;
   Signal<T> target;
+  Around<T> around;
   Positions source_at, target_at;
   i64 batch, groups;
   i64 source_channels, target_channels;  // per group
@@ -142,7 +153,8 @@ struct Kernels {
   void (*weight_grad)(const WeightGradCall<T>&, i64 first_unit, i64 last_unit, T* scratch);
   void (*bias_grad)(const Signal<const T>&, i64 batch, T* sums, i64 first, i64 last);
   i64 (*multiply_adds)(i64 rounds, T& value);
-  void (*fill)(const Signal<T>& target, const T* bias, i64 channels, i64 first_row, i64 last_row);
+  void (*fill)(const Signal<T>& target, const T* bias, const Signal<const T>& residual,
+               i64 channels, i64 first_row, i64 last_row);
 };
 
 struct InstructionSet {

@@ -199,3 +199,51 @@ def test_underflow_leaves_the_same_zero_everywhere() -> None:
     for padding in range(4):
         y = fs.conv_transpose1d(x, w, stride=2, padding=padding)
         assert not np.signbit(y).any()
+
+
+@pytest.mark.usefixtures("isa")
+@random_layers
+@given(
+    cases(),
+    st.sampled_from(LAYOUTS),
+    st.sampled_from([None, 0.1, 0.0, -0.5, 3]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_surrounds_a_layer(
+    case: Case, layout: str, slope: float | None, add: bool, special: bool
+) -> None:
+    # A leaky ReLU before and a sum after it, on the way or as operations of their own.
+    if case.dtype.kind == "c":
+        slope = None
+    x, w = np.array(case.x), np.array(case.w)
+    if special and x.size:
+        if case.seed % 2:
+            x.reshape(-1)[:: 7 + case.seed % 5] = [np.nan, np.inf, -0.0, -np.inf][
+                case.seed // 2 % 4
+            ]
+        else:
+            w.reshape(-1)[case.seed % w.size] = np.nan
+    layer = fs.ConvTranspose1d.from_weights(w, case.b, **case.options)
+    with np.errstate(all="ignore"):
+        bent = x if slope is None else np.where(x > 0, x, x * x.dtype.type(slope))
+        y = layer(bent.astype(x.dtype))
+        residual = np.cos(np.arange(y.size)).reshape(y.shape).astype(y.dtype) if add else None
+        want = y if residual is None else (residual + y).astype(y.dtype)
+    more = None if residual is None else laid_out(residual, layout)
+    got = layer(laid_out(x, layout), negative_slope=slope, residual=more)
+    nan = np.isnan(want.astype(np.complex128))
+    np.testing.assert_array_equal(np.isnan(got.astype(np.complex128)), nan)
+    same_bits(np.where(nan, 0, got).astype(y.dtype), np.where(nan, 0, want).astype(y.dtype))
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+def test_what_surrounds_a_large_layer(name: str, mode: str) -> None:
+    x, w, b, gy, _, options = operands(name, mode, batch=2)
+    layer = fs.ConvTranspose1d.from_weights(w, b, **options)
+    want = gy + layer(np.where(x > 0, x, x * np.float32(0.1)))
+    for threads in (1, 2, 3):
+        fs.set_num_threads(threads)
+        same_bits(layer(x, negative_slope=0.1, residual=gy), want)

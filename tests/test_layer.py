@@ -818,3 +818,24 @@ def test_repr_without_dtype_is_an_expression() -> None:
     twin = eval(repr(layer), {"ConvTranspose1d": fs.ConvTranspose1d})
     assert (twin.geometry, twin.groups) == (layer.geometry, layer.groups)
     assert repr(twin) == repr(layer)
+
+
+# --- what surrounds the layer -------------------------------------------------------------------
+
+
+def test_surroundings_have_to_fit() -> None:
+    layer, x = make(), np.ones((2, 4, 7), np.float32)
+    y = layer(x)
+    for wrong in (y[:1], y[..., 1:], y[0], 1.0):
+        with pytest.raises(ValueError, match="residual"):
+            layer(x, residual=np.asarray(wrong, np.float32))
+    with pytest.raises(TypeError, match="residual"):
+        layer(x, residual=y + 0j)
+    for slope in ("0.1", True, [0.1], 1j, np.complex64(1)):
+        with pytest.raises(TypeError, match="negative_slope"):
+            layer(x, negative_slope=slope)  # type: ignore[arg-type]
+    complex_layer = fs.ConvTranspose1d(4, 6, 5, dtype=np.complex64)
+    with pytest.raises(TypeError, match="negative_slope"):
+        complex_layer(x.astype(np.complex64), negative_slope=0.1)
+    assert layer(x[:0], negative_slope=0.1, residual=y[:0]).shape == (0, *y.shape[1:])
+    np.testing.assert_array_equal(layer(x, residual=y.tolist()), y + y)

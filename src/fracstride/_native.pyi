@@ -26,6 +26,8 @@ def forward(
     output: Array,
     padding_left: int,
     extension: int,
+    residual: Array | None,
+    negative_slope: float,
     /,
 ) -> None: ...
 def input_grad(

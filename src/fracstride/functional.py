@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,8 @@ def conv_transpose1d(
             out, (*x.shape[:-2], w.shape[1] * groups, length), x.dtype, (input, weight, bias)
         )
     packed = pack_weight(w, geometry, groups, once=True)
-    return _forward(x, packed, None if b is None else pack_bias(b, groups), geometry, length, out)
+    packed_bias = None if b is None else pack_bias(b, groups)
+    return _forward(x, packed, packed_bias, geometry, length, out, None, 1.0)
 
 
 def apply_packed(
@@ -162,14 +164,35 @@ def apply_packed(
     bias: Array | None,
     geometry: Geometry,
     output_size: int | Sequence[int] | None,
+    negative_slope: float | None = None,
+    residual: ArrayLike | None = None,
 ) -> Array:
-    """:func:`conv_transpose1d` for a weight and a bias that are packed."""
+    """:func:`conv_transpose1d` for a weight and a bias that are packed.
+
+    ``residual + conv_transpose1d(leaky_relu(input))``, as far as these are given.
+    """
     if type(input) is np.ndarray and input.dtype == packed.dtype:
         x = input
     else:
         (x,) = as_operands(packed.dtype, input=input)
     length = _check_call(x, packed.in_channels, geometry, output_size)
-    return _forward(x, packed, bias, geometry, length, None)
+    if negative_slope is None and residual is None:
+        return _forward(x, packed, bias, geometry, length, None, None, 1.0)
+    slope = 1.0 if negative_slope is None else _check_slope(negative_slope, packed.dtype)
+    more = None
+    if residual is not None:
+        (more,) = as_operands(packed.dtype, residual=residual)
+        shape = (*x.shape[:-2], packed.out_channels, length)
+        if more.shape != shape:
+            raise ValueError(f"residual must have the output's shape {shape}, got {more.shape}")
+    if packed.dtype == packed.real:
+        return _forward(x, packed, bias, geometry, length, None, more, slope)
+    # Dtypes that are computed in another one are rounded in between, as one by one.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if slope != 1:
+            x = np.where(x > 0, x, x * x.dtype.type(slope))
+        y = _forward(x, packed, bias, geometry, length, None, None, 1.0)
+        return y if more is None else np.asarray(more + y)
 
 
 def conv_transpose1d_input_grad(
@@ -417,6 +440,14 @@ def _check_length(name: str, array: Array, length: int) -> None:
         raise ValueError(f"{name} must have length {length}, got shape {array.shape}")
 
 
+def _check_slope(slope: object, dtype: DType) -> float:
+    if dtype.kind == "c":
+        raise TypeError(f"negative_slope must be None for a layer of {dtype}, got {slope!r}")
+    if isinstance(slope, (bool, np.bool_)) or not isinstance(slope, Real):
+        raise TypeError(f"negative_slope must be a number or None, got {slope!r}")
+    return float(slope)
+
+
 def _check_out(
     out: object, shape: tuple[int, ...], dtype: DType, operands: tuple[ArrayLike | None, ...]
 ) -> None:
@@ -458,6 +489,8 @@ def _forward(
     geometry: Geometry,
     length: int,
     out: Array | None,
+    residual: Array | None,
+    negative_slope: float,
 ) -> Array:
     """Everything is checked; the bias is packed."""
     real, groups, is_complex = packed.real, packed.groups, packed.dtype.kind == "c"
@@ -475,6 +508,8 @@ def _forward(
         target,
         geometry.padding_left,
         _EXTENSION[geometry.padding_mode],
+        None if residual is None else ready(_batched(residual)),
+        negative_slope,
     )
     if out is not None and in_place:
         return out

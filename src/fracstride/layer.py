@@ -231,10 +231,32 @@ class ConvTranspose1d:
         self._bias = None if bias is None else _frozen(bias)
         self._packed_bias = None if self._bias is None else pack_bias(self._bias, self.groups)
 
-    def __call__(self, input: ArrayLike, output_size: int | Sequence[int] | None = None) -> Array:
+    def __call__(
+        self,
+        input: ArrayLike,
+        output_size: int | Sequence[int] | None = None,
+        *,
+        negative_slope: float | None = None,
+        residual: ArrayLike | None = None,
+    ) -> Array:
         """The output ``(B, C_out, L_out)`` of an input ``(B, C_in, L)``, or both without ``B``.
 
-        ``output_size`` is the wanted ``L_out``, in place of the layer's output padding.
+        Args:
+            input: of the layer's dtype.
+            output_size: the wanted ``L_out``, in place of the layer's output padding.
+            negative_slope: a leaky ReLU of the input comes first: what is not above 0 is multiplied
+                by this.
+            residual: an array of the output's shape and dtype, to which the output is added.
+
+        The last two save passes over memory in decoders, and give the bits of the separate
+        operations: of ``residual + layer(np.where(input > 0, input, input * negative_slope))``.
+
+        Raises:
+            ValueError, TypeError: for an argument that does not fit, with its name.
+
+        >>> layer = ConvTranspose1d.from_weights([[[1.0, 1.0]]], stride=2)
+        >>> layer([[-1.0, 2.0]], negative_slope=0.1, residual=[[10.0, 20.0, 30.0, 40.0]])
+        array([[ 9.9, 19.9, 32. , 42. ]])
         """
         weight, packed = self._weight, self._packed
         # Packed together with what it was packed from: a weight that another thread assigns
@@ -242,7 +264,15 @@ class ConvTranspose1d:
         if packed is None or packed[0] is not weight:
             packed = weight, pack_weight(weight, self._geometry, self._groups)
             self._packed = packed
-        return apply_packed(packed[1], input, self._packed_bias, self._geometry, output_size)
+        return apply_packed(
+            packed[1],
+            input,
+            self._packed_bias,
+            self._geometry,
+            output_size,
+            negative_slope,
+            residual,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # The packed form belongs to one machine, and is made again.
