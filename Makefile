@@ -14,7 +14,7 @@ CXX := g++
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate test lint format fuzz bench bench-full bench-train sanitize wheel clean
+.PHONY: help demo train accelerate test lint format fuzz bench bench-full bench-scaling bench-train sanitize wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +54,9 @@ bench: $(VENV)/.bench ## float32 forward against torch and ONNX Runtime, a table
 bench-full: $(VENV)/.bench-full ## the same against all peers and the machine's limit: JSON, picture
 	mkdir -p build
 	$(BIN)/python benchmarks/bench.py --full --seconds 240 --json build/bench.json --plot build/bench.svg
+
+bench-scaling: $(VENV)/.bench ## threads, lengths never seen, long signals
+	$(BIN)/python benchmarks/scaling.py
 
 bench-train: $(VENV)/.bench ## forward and backward in torch against torch eager
 	$(BIN)/python benchmarks/train.py
