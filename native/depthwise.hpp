@@ -13,18 +13,28 @@ static inline void depthwise_frames(const DepthwiseCall<T>& call, const T* x, co
   constexpr i64 lanes = Vec<T>::lanes;
   V sums[P][U] = {};
   const T* from = x + t;
+  // Loads mostly straddle two cache lines: each is made once for all phases.
+  V frames[U];
+  const auto read = [&] {
+#pragma GCC unroll 8
+    for (int v = 0; v < U; ++v) frames[v] = in_register(load(from + v * lanes));
+  };
   const auto add = [&](int p) {
     const V tap = w[p] - V{};
 #pragma GCC unroll 8
-    for (int v = 0; v < U; ++v) sums[p][v] += tap * load(from + v * lanes);
+    for (int v = 0; v < U; ++v) sums[p][v] += tap * frames[v];
   };
-  for (i64 j = 0; j < call.fewer; ++j, from -= call.shift_frames, w += P)
+  for (i64 j = 0; j < call.fewer; ++j, from -= call.shift_frames, w += P) {
+    read();
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) add(p);
-  if (call.fewer < call.most)
+  }
+  if (call.fewer < call.most) {
+    read();
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p)
       if (p < call.most_phases) add(p);
+  }
   T* to = y + t * P - call.padding_left;
 #pragma GCC unroll 8
   for (int v = 0; v < U; ++v) {

@@ -21,6 +21,18 @@ static inline void store(T* p, typename Vec<T>::type v) {
   *reinterpret_cast<typename Vec<T>::memory*>(p) = v;
 }
 
+// The value, but no longer known to be what memory holds: a compiler may rather load a value again
+// for each use than keep it, which costs where loads are dear.
+template <class V>
+static inline V in_register(V value) {
+#if defined(__x86_64__)
+  asm("" : "+v"(value));
+#elif defined(__aarch64__)
+  asm("" : "+w"(value));
+#endif
+  return value;
+}
+
 static inline i64 smaller(i64 a, i64 b) { return a < b ? a : b; }
 static inline i64 larger(i64 a, i64 b) { return a > b ? a : b; }
 static inline i64 floor_div(i64 a, i64 b) {
