@@ -16,6 +16,27 @@ static inline i64 source_frame(i64 t, i64 length, int extension) {
   return ((t % length) + length) % length;
 }
 
+// Every `by`-th element from p on, a power of two; up to by - 1 elements past the last are read.
+template <class T, int by>
+static inline typename Vec<T>::type load_strided(const T* p) {
+  if constexpr (by == 1)
+    return load(p);
+  else
+    return shuffle<Unzip<false, 1>>(load_strided<T, by / 2>(p),
+                                    load_strided<T, by / 2>(p + Vec<T>::lanes * by / 2));
+}
+
+// to[i] = from[i * by] for whole vectors of i that lie within `count` and read no more than
+// `readable` elements; returns how many.
+template <class T, int by>
+static i64 copy_strided(const T* from, i64 count, i64 readable, T* to) {
+  constexpr i64 lanes = Vec<T>::lanes;
+  i64 i = 0;
+  for (; i + lanes <= count && (i + lanes) * by <= readable; i += lanes)
+    store(to + i, load_strided<T, by>(from + i * by));
+  return i;
+}
+
 // destination[i] = signal[start + i * step] for i in [0, count), extended at both ends, then zeros
 // up to `padded`.
 template <class T>
@@ -37,10 +58,20 @@ static void copy_row(const T* signal, i64 position_stride, i64 length, i64 start
   if (low == high) return;  // its position may be beyond all integers
   const T* from = signal + (start + low * step) * position_stride;
   const i64 by = step * position_stride;
-  if (by == 1)
+  if (by == 1) {
     __builtin_memcpy(destination + low, from, static_cast<size_t>(high - low) * sizeof(T));
-  else
-    for (i64 i = 0; i < high - low; ++i) destination[low + i] = from[i * by];
+    return;
+  }
+  i64 i = 0;
+  if (position_stride == 1) {
+    const i64 readable = length - (start + low * step);
+    switch (by) {
+      case 2: i = copy_strided<T, 2>(from, high - low, readable, destination + low); break;
+      case 4: i = copy_strided<T, 4>(from, high - low, readable, destination + low); break;
+      case 8: i = copy_strided<T, 8>(from, high - low, readable, destination + low); break;
+    }
+  }
+  for (; i < high - low; ++i) destination[low + i] = from[i * by];
 }
 
 // Leaky ReLU.
