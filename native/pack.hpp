@@ -255,6 +255,8 @@ static void gather_panel(const Product& p, const T* weight, i64 first_row, i64 r
   const Axis& axis = p.rows;
   const Segment& segment = p.segments[0];
   constexpr i64 lanes = Vec<T>::lanes;
+  for (i64 step = 0; rows < p.step_stride && step < p.steps; ++step)
+    for (i64 r = rows; r < p.step_stride; ++r) out[step * p.step_stride + r] = T(0);
   if (segment.shifts == 2 && 2 * axis.phases == p.weight_row && p.weight_shift == axis.phases &&
       2 * axis.phases <= lanes && rows % lanes == 0) {
     const T* from = weight + first_row * 2;
@@ -277,8 +279,6 @@ static void gather_panel(const Product& p, const T* weight, i64 first_row, i64 r
                 {channels, shifts, {count, p.weight_row, length}, 16 * p.weight_channel});
     row += count * length;
   }
-  for (i64 step = 0; rows < p.step_stride && step < p.steps; ++step)
-    for (i64 r = rows; r < p.step_stride; ++r) out[step * p.step_stride + r] = T(0);
 }
 
 // One panel of one group: packed[(segment, u, j)][row in panel]. The rows that fill up the last
