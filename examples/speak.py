@@ -90,6 +90,7 @@ class Decoder:
         last_reader = {
             name: i for i, s in enumerate(steps) for name in (*s.inputs, s.residual) if name
         }
+        self.spare: dict[tuple[int, ...], list[np.ndarray]] = {}  # arrays to use again, by shape
         self.steps = []
         for i, step in enumerate(steps):
             read = [*step.inputs, *([step.residual] if step.residual else [])]
@@ -103,8 +104,14 @@ class Decoder:
         for operation, inputs, output, finished in self.steps:
             values[output] = operation(*(values[name] for name in inputs))
             for name in finished:  # nobody reads it again, so its memory can be used again
-                del values[name]
+                array = values.pop(name)
+                if array is not values[output]:
+                    self.spare.setdefault(array.shape, []).append(array)
         return values[self.result]
+
+    def array(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Memory for a result: new, or of one that nobody reads any more."""
+        return self.spare[shape].pop() if self.spare.get(shape) else np.empty(shape, np.float32)
 
     def prepare(self, step: Step, finished: set[str]) -> Callable[..., np.ndarray]:
         """Return the function that a step stands for; it may overwrite what is finished."""
@@ -113,9 +120,14 @@ class Decoder:
         match node.op_type:
             case "Conv" | "ConvTranspose":
                 layer = make_layer(node, given, [self.constants[n] for n in node.input[1:]])
-                if step.residual is None:
-                    return lambda x, *_: layer(x, negative_slope=step.slope)
-                return lambda x, *y: layer(x, negative_slope=step.slope, residual=y[-1])
+
+                def convolve(x: np.ndarray, *more: np.ndarray) -> np.ndarray:
+                    residual = more[-1] if step.residual else None
+                    length = layer.geometry.output_length(x.shape[2])
+                    out = self.array((x.shape[0], layer.out_channels, length))
+                    return layer(x, negative_slope=step.slope, residual=residual, out=out)
+
+                return convolve
             case "LeakyRelu" if 0 <= (alpha := given.get("alpha", 0.01)) <= 1:
                 return lambda x: np.maximum(x, bent := x * alpha, out=bent)
             case "Add" | "Div" | "Tanh" as name:

@@ -105,7 +105,7 @@ void run(const PackedWeight<T>& weight, std::vector<Call<T>>& calls, const Prepa
   }
   std::optional<PackedWeight<T>> whole;
   if (!weight.packed() && most_uses > few_uses)
-    whole.emplace(weight.weight, weight.layer, weight.direction, Packing::kept);
+    whole.emplace(weight.weight, weight.layer, weight.direction, Packing::kept, weight.isa);
   const PackedWeight<T>& used = whole ? *whole : weight;
   i64 scratch = 0;
   for (Call<T>& c : calls) {
@@ -192,10 +192,10 @@ void Scratch<T>::Free::operator()(T* p) const {
 
 template <class T>
 PackedWeight<T>::PackedWeight(const T* weight_, const Layer& layer_, Direction direction_,
-                              Packing packing)
+                              Packing packing, const InstructionSet& isa_)
     : layer(layer_),
       direction(direction_),
-      isa(instruction_set()),
+      isa(isa_),
       plan((direction == Direction::forward ? plan_forward : plan_input_grad)(
           layer, kernels_of<T>(isa).panel_rows, kernels_of<T>(isa).lanes)),
       // Copying a filter that is used as it lies costs next to nothing.

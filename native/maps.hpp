@@ -37,7 +37,8 @@ enum class Packing { kept, once };
 template <class T>
 class PackedWeight {
  public:
-  PackedWeight(const T* weight, const Layer& layer, Direction direction, Packing packing);
+  PackedWeight(const T* weight, const Layer& layer, Direction direction, Packing packing,
+               const InstructionSet& isa = instruction_set());
 
   const Layer layer;
   const Direction direction;

@@ -896,9 +896,15 @@ def overlaps(x: Any, w: Any, b: Any, out: Any) -> None:
     while isinstance(base.base, np.ndarray):
         base = base.base
     before = base.tobytes()
-    with pytest.raises(ValueError, match=r"^out must not overlap input, weight or bias"):
+    with pytest.raises(ValueError, match=r"^out must not overlap an operand"):
         fs.conv_transpose1d(x, w, b, out=out)
     assert base.tobytes() == before
+
+
+def test_out_that_overlaps_what_is_no_array() -> None:
+    memory = np.arange(12.0)
+    out = memory.reshape(1, 2, 6)
+    overlaps(np.ones((1, 2, 4)), memoryview(memory.reshape(2, 2, 3)), None, out)
 
 
 @pytest.mark.parametrize("layout", [contiguous, strided, swapped, unaligned])

@@ -834,8 +834,27 @@ def test_surroundings_have_to_fit() -> None:
     for slope in ("0.1", True, [0.1], 1j, np.complex64(1)):
         with pytest.raises(TypeError, match="negative_slope"):
             layer(x, negative_slope=slope)  # type: ignore[arg-type]
+    for slope in (np.inf, -np.inf, np.nan, 1e39, 10**400):
+        with pytest.raises(ValueError, match="negative_slope"):
+            layer(x, negative_slope=slope)
     complex_layer = fs.ConvTranspose1d(4, 6, 5, dtype=np.complex64)
     with pytest.raises(TypeError, match="negative_slope"):
         complex_layer(x.astype(np.complex64), negative_slope=0.1)
+    out = np.zeros_like(y)
+    assert layer(x, negative_slope=0.1, residual=y, out=out) is out
+    np.testing.assert_array_equal(out, layer(x, negative_slope=0.1, residual=y))
+    assert layer(x, out=out[::-1]) is not out  # a view, reversed
+    np.testing.assert_array_equal(out[::-1], y)
+    for wrong in (out[0], out.astype(np.float64)):
+        with pytest.raises((ValueError, TypeError), match="out"):
+            layer(x, out=wrong)
+    with pytest.raises(ValueError, match="out must not overlap"):
+        layer(x, residual=out, out=out)
+    half = fs.ConvTranspose1d(4, 6, 5, 3, dtype=np.float16, rng=0)
+    xh = x.astype(np.float16)
+    yh = half(xh)
+    into = np.zeros_like(yh)
+    assert half(xh, residual=yh, out=into) is into
+    np.testing.assert_array_equal(into, yh + yh)
     assert layer(x[:0], negative_slope=0.1, residual=y[:0]).shape == (0, *y.shape[1:])
     np.testing.assert_array_equal(layer(x, residual=y.tolist()), y + y)

@@ -151,7 +151,10 @@ def conv_transpose1d(
     length = _check_call(x, w.shape[0], geometry, output_size)
     if out is not None:
         _check_out(
-            out, (*x.shape[:-2], w.shape[1] * groups, length), x.dtype, (input, weight, bias)
+            out,
+            (*x.shape[:-2], w.shape[1] * groups, length),
+            x.dtype,
+            (input, weight, bias, x, w, b),  # as given, and what it was that was given
         )
     packed = pack_weight(w, geometry, groups, once=True)
     packed_bias = None if b is None else pack_bias(b, groups)
@@ -166,6 +169,7 @@ def apply_packed(
     output_size: int | Sequence[int] | None,
     negative_slope: float | None = None,
     residual: ArrayLike | None = None,
+    out: Array | None = None,
 ) -> Array:
     """:func:`conv_transpose1d` for a weight and a bias that are packed.
 
@@ -176,23 +180,28 @@ def apply_packed(
     else:
         (x,) = as_operands(packed.dtype, input=input)
     length = _check_call(x, packed.in_channels, geometry, output_size)
-    if negative_slope is None and residual is None:
+    if negative_slope is None and residual is None and out is None:
         return _forward(x, packed, bias, geometry, length, None, None, 1.0)
     slope = 1.0 if negative_slope is None else _check_slope(negative_slope, packed.dtype)
-    more = None
+    more, shape = None, (*x.shape[:-2], packed.out_channels, length)
     if residual is not None:
         (more,) = as_operands(packed.dtype, residual=residual)
-        shape = (*x.shape[:-2], packed.out_channels, length)
         if more.shape != shape:
             raise ValueError(f"residual must have the output's shape {shape}, got {more.shape}")
+    if out is not None:
+        _check_out(out, shape, packed.dtype, (input, residual, x, more))
     if packed.dtype == packed.real:
-        return _forward(x, packed, bias, geometry, length, None, more, slope)
+        return _forward(x, packed, bias, geometry, length, out, more, slope)
     # Dtypes that are computed in another one are rounded in between, as one by one.
     with np.errstate(invalid="ignore", over="ignore"):
         if slope != 1:
             x = np.where(x > 0, x, x * x.dtype.type(slope))
         y = _forward(x, packed, bias, geometry, length, None, None, 1.0)
-        return y if more is None else np.asarray(more + y)
+        y = y if more is None else np.asarray(more + y)
+    if out is None:
+        return y
+    out[...] = y
+    return out
 
 
 def conv_transpose1d_input_grad(
@@ -445,6 +454,13 @@ def _check_slope(slope: object, dtype: DType) -> float:
         raise TypeError(f"negative_slope must be None for a layer of {dtype}, got {slope!r}")
     if isinstance(slope, (bool, np.bool_)) or not isinstance(slope, Real):
         raise TypeError(f"negative_slope must be a number or None, got {slope!r}")
+    try:
+        with np.errstate(over="ignore"):
+            value = float(dtype.type(float(slope)))
+    except OverflowError:
+        value = np.inf
+    if not np.isfinite(value):
+        raise ValueError(f"negative_slope must be finite as {dtype}, got {slope!r}")
     return float(slope)
 
 
@@ -461,7 +477,7 @@ def _check_out(
         raise ValueError("out must be writable, got a read-only array")
     for operand in operands:
         if isinstance(operand, np.ndarray) and _overlap(out, operand):
-            raise ValueError("out must not overlap input, weight or bias in memory")
+            raise ValueError("out must not overlap an operand in memory")
 
 
 def _overlap(a: Array, b: Array) -> bool:

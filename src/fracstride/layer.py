@@ -238,6 +238,7 @@ class ConvTranspose1d:
         *,
         negative_slope: float | None = None,
         residual: ArrayLike | None = None,
+        out: Array | None = None,
     ) -> Array:
         """The output ``(B, C_out, L_out)`` of an input ``(B, C_in, L)``, or both without ``B``.
 
@@ -247,9 +248,12 @@ class ConvTranspose1d:
             negative_slope: a leaky ReLU of the input comes first: what is not above 0 is multiplied
                 by this.
             residual: an array of the output's shape and dtype, to which the output is added.
+            out: a writable array for the result, of its shape and dtype, with any strides. It may
+                not overlap input or residual.
 
-        The last two save passes over memory in decoders, and give the bits of the separate
-        operations: of ``residual + layer(np.where(input > 0, input, input * negative_slope))``.
+        ``negative_slope`` and ``residual`` save passes over memory in decoders, and give the bits
+        of the separate operations: of
+        ``residual + layer(np.where(input > 0, input, input * negative_slope))``.
 
         Raises:
             ValueError, TypeError: for an argument that does not fit, with its name.
@@ -272,6 +276,7 @@ class ConvTranspose1d:
             output_size,
             negative_slope,
             residual,
+            out,
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -314,3 +314,12 @@ def test_operators_check_what_they_are_given() -> None:
     ):
         with pytest.raises(RuntimeError):
             call()
+
+
+def test_operator_refuses_what_the_kernels_cannot_read() -> None:
+    sizes = (1, 0, 0, 0, 1, 1, "zeros")
+    operator = torch.ops.fracstride.conv_transpose1d
+    with pytest.raises(RuntimeError, match="size 0"):
+        operator(torch.empty(1, 0, 64), torch.empty(0, 2, 3), None, *sizes)
+    with pytest.raises(RuntimeError, match="groups"):
+        operator(torch.empty(1, 2, 64), torch.empty(2, 2, 3), None, 1, 0, 0, 0, 0, 1, "zeros")

@@ -75,8 +75,9 @@ def check_forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, gr
     dtype, device = x.dtype, x.device
     if not (  # the usual case in one go
         len(given) == 3
-        and given[1] == channels
+        and given[1] == channels > 0
         and per_group > 0
+        and groups > 0
         and k == geometry.kernel_size
         and channels % groups == 0
         and dtype == w.dtype
