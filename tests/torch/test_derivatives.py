@@ -235,6 +235,28 @@ def test_backward_saves_input_and_weight_only() -> None:
     y.sum().backward()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda t: t[:1], lambda t: t[..., :1], lambda t: t.double(), lambda t: t.bfloat16()],
+    ids=["fewer", "shorter", "double", "half"],
+)
+@pytest.mark.parametrize("which", [0, 1])
+def test_hooks_that_give_back_other_tensors(
+    which: int, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    x, w, b = operands(torch.float32)
+    seen: list[int] = []
+
+    def unpack(tensor: torch.Tensor) -> torch.Tensor:
+        seen.append(1)
+        return change(tensor) if len(seen) == which + 1 else tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, unpack):
+        y = layer("zeros")(x, w, b)
+    with pytest.raises(RuntimeError, match=r"^(groups|weight|input|grad_output) must "):
+        y.sum().backward()
+
+
 def test_saved_tensors_are_guarded_against_edits() -> None:
     x, w, b = operands()
     y = layer("zeros")(x, w, b)

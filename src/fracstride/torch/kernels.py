@@ -256,8 +256,15 @@ def backward(
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Those of the gradients of input, weight and bias that are needed.
 
-    Of operands that went through :func:`forward`, which has checked them.
+    Operands that went through :func:`forward` are checked again: hooks on saved tensors may have
+    put others in their place.
     """
+    shape = x.shape[0], w.shape[1] * groups, check_forward(x, w, None, geometry, groups)
+    if gy.shape != shape or gy.dtype != x.dtype:
+        raise RuntimeError(
+            f"grad_output must have the shape {shape} and the dtype {x.dtype}, got "
+            f"{tuple(gy.shape)} and {gy.dtype}"
+        )
     known = x.dtype in _PACK
     of_input, of_weight = (_input_grad, _weight_grad) if known else (input_grad, weight_grad)
     return (
