@@ -27,6 +27,7 @@ PUBLIC = [
     "get_num_threads",
     "set_num_threads",
     "show_config",
+    "streaming",
 ]
 
 

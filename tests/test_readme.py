@@ -28,5 +28,5 @@ def test_examples(capsys: pytest.CaptureFixture[str]) -> None:
             got = eval((target if assigns else code).strip(), names)
             assert (got.shape if assigns else got) == ast.literal_eval(literal[1]), line
             compared += 1
-    assert compared == 6
+    assert compared == 8
     assert "instruction set" in capsys.readouterr().out

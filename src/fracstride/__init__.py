@@ -7,6 +7,7 @@
 """
 
 from fracstride import _load as _load  # first: says plainly where there is no compiled module
+from fracstride import streaming
 from fracstride.config import config, get_num_threads, set_num_threads, show_config
 from fracstride.functional import (
     conv1d_adjoint,
@@ -28,4 +29,5 @@ __all__ = [
     "get_num_threads",
     "set_num_threads",
     "show_config",
+    "streaming",
 ]

@@ -150,7 +150,7 @@ def conv_transpose1d(
         check_bias(b, w.shape[1] * groups)
     length = _check_call(x, w.shape[0], geometry, output_size)
     if out is not None:
-        _check_out(
+        check_out(
             out,
             (*x.shape[:-2], w.shape[1] * groups, length),
             x.dtype,
@@ -182,20 +182,20 @@ def apply_packed(
     length = _check_call(x, packed.in_channels, geometry, output_size)
     if negative_slope is None and residual is None and out is None:
         return _forward(x, packed, bias, geometry, length, None, None, 1.0)
-    slope = 1.0 if negative_slope is None else _check_slope(negative_slope, packed.dtype)
+    slope = 1.0 if negative_slope is None else check_slope(negative_slope, packed.dtype)
     more, shape = None, (*x.shape[:-2], packed.out_channels, length)
     if residual is not None:
         (more,) = as_operands(packed.dtype, residual=residual)
         if more.shape != shape:
             raise ValueError(f"residual must have the output's shape {shape}, got {more.shape}")
     if out is not None:
-        _check_out(out, shape, packed.dtype, (input, residual, x, more))
+        check_out(out, shape, packed.dtype, (input, residual, x, more))
     if packed.dtype == packed.real:
         return _forward(x, packed, bias, geometry, length, out, more, slope)
     # Dtypes that are computed in another one are rounded in between, as one by one.
     with np.errstate(invalid="ignore", over="ignore"):
         if slope != 1:
-            x = np.where(x > 0, x, x * x.dtype.type(slope))
+            x = leaky_relu(x, slope)
         y = _forward(x, packed, bias, geometry, length, None, None, 1.0)
         y = y if more is None else np.asarray(more + y)
     if out is None:
@@ -449,7 +449,7 @@ def _check_length(name: str, array: Array, length: int) -> None:
         raise ValueError(f"{name} must have length {length}, got shape {array.shape}")
 
 
-def _check_slope(slope: object, dtype: DType) -> float:
+def check_slope(slope: object, dtype: DType) -> float:
     if dtype.kind == "c":
         raise TypeError(f"negative_slope must be None for a layer of {dtype}, got {slope!r}")
     if isinstance(slope, (bool, np.bool_)) or not isinstance(slope, Real):
@@ -464,7 +464,13 @@ def _check_slope(slope: object, dtype: DType) -> float:
     return float(slope)
 
 
-def _check_out(
+def leaky_relu(x: Array, negative_slope: float) -> Array:
+    """``x`` where it is above 0, elsewhere that times the slope, in the dtype of ``x``."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(x > 0, x, x * x.dtype.type(negative_slope))
+
+
+def check_out(
     out: object, shape: tuple[int, ...], dtype: DType, operands: tuple[ArrayLike | None, ...]
 ) -> None:
     if not isinstance(out, np.ndarray):
@@ -509,27 +515,54 @@ def _forward(
     negative_slope: float,
 ) -> Array:
     """Everything is checked; the bias is packed."""
-    real, groups, is_complex = packed.real, packed.groups, packed.dtype.kind == "c"
-    source = ready(split_channels(_batched(x), groups, real))
-    in_place = out is not None and x.dtype == real and _kernel_can_write(out)
-    if out is not None and in_place:
-        target = _batched(out)
+    y = forward_part(
+        ready(split_channels(_batched(x), packed.groups, packed.real)),
+        packed,
+        bias,
+        geometry.padding_left,
+        geometry.padding_mode,
+        length,
+        None if out is None else _batched(out),
+        None if residual is None else _batched(residual),
+        negative_slope,
+    )
+    return _like(x, y) if out is None else out
+
+
+def forward_part(
+    source: Array,
+    packed: PackedWeight,
+    bias: Array | None,
+    padding_left: int,
+    padding_mode: str,
+    length: int,
+    out: Array | None,
+    residual: Array | None,
+    negative_slope: float,
+) -> Array:
+    """Samples ``[0, length)``, with a batch, of what the kernels can read as it is.
+
+    ``source`` is :func:`ready`, in real parts; ``out`` may have any strides.
+    """
+    as_stored = packed.dtype == packed.real
+    if out is not None and as_stored and _kernel_can_write(out):
+        target = out
     else:
-        channels = packed.out_channels * (2 if is_complex else 1)
-        target = np.empty((source.shape[0], channels, length), real)
+        channels = packed.out_channels * (2 if packed.dtype.kind == "c" else 1)
+        target = np.empty((source.shape[0], channels, length), packed.real)
     native.forward(
         packed.native,
         source,
         bias,
         target,
-        geometry.padding_left,
-        _EXTENSION[geometry.padding_mode],
-        None if residual is None else ready(_batched(residual)),
+        padding_left,
+        _EXTENSION[padding_mode],
+        None if residual is None else ready(residual),
         negative_slope,
     )
-    if out is not None and in_place:
+    if target is out:
         return out
-    result = _like(x, join_channels(target, groups, packed.dtype))
+    result = target if as_stored else join_channels(target, packed.groups, packed.dtype)
     if out is None:
         return result
     out[...] = result

@@ -183,6 +183,8 @@ class Geometry:
     #: Frames before 0 and after ``L - 1`` that can land on a sample: the most an extension needs.
     extension_left: int = field(init=False, repr=False, compare=False)
     extension_right: int = field(init=False, repr=False, compare=False)
+    #: Samples by which the output of a stream trails ``stride*frames``.
+    latency: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         k = _one("kernel_size", self.kernel_size, 1)
@@ -211,6 +213,7 @@ class Geometry:
             right = max(0, excess) - left
         else:
             raise ValueError(f"padding must be {_PADDING_FORMS}, got {self.padding!r}")
+        overhang = span - s + a - left - right
         vars(self).update(  # the class is frozen to everyone else
             kernel_size=k,
             stride=s,
@@ -222,11 +225,13 @@ class Geometry:
             padding_right=right,
             total_output_padding=a,
             span=span,
-            overhang=span - s + a - left - right,
+            overhang=overhang,
             # From t*s + m*d == n + p_l: the earliest t has the last tap on sample 0, the latest has
             # tap 0 on sample L_out - 1 == (L - 1)*s - p_l - p_r + d*(k - 1) + a.
             extension_left=max(0, (span - 1 - left) // s),
             extension_right=max(0, (span - 1 - right + a) // s),
+            # A later frame reaches down to T*s - p_l; an input ending now has T*s + overhang.
+            latency=max(left, -overhang),
         )
 
     def output_length(self, L: int, output_size: int | Sequence[int] | None = None) -> int:
@@ -310,6 +315,37 @@ class Geometry:
         L_out = as_size("output length L_out", L_out, 1)
         pads = (self.padding_left, self.padding_right)
         return conv1d_output_length(L_out, self.kernel_size, self.stride, pads, self.dilation)
+
+    def final_length(self, frames: int) -> int:
+        """The samples that are final after so many frames of an input that may go on, or end.
+
+        No later frame can change them, and an input that ends now has them too:
+        ``min(T*s - p_l, L_out(T))``, which is ``T*s - latency``, or 0 while that is negative. With
+        ``reflect`` it is 0 for as long as the frames that the left edge mirrors are not there.
+        Not for ``circular``, where the last frame reaches the first sample. ``frames`` is trusted.
+
+        >>> same = Geometry(4, stride=2, padding="same")
+        >>> same.latency, [same.final_length(T) for T in range(4)]
+        (1, [0, 1, 3, 5])
+        """
+        if self.padding_mode == "reflect" and frames <= self.extension_left:
+            return 0
+        return max(0, frames * self.stride - self.latency)
+
+    def first_kept(self, frames: int) -> int:
+        """The first of so many frames that some sample beyond :meth:`final_length` still needs.
+
+        That is what the left end of a stream's memory is; ``frames`` itself if none is needed.
+
+        >>> Geometry(7, padding=3).first_kept(100), Geometry(8, stride=8).first_kept(100)
+        (94, 100)
+        """
+        next_sample = self.final_length(frames) + self.padding_left
+        first = -((self.span - 1 - next_sample) // self.stride)  # whose last tap lands there
+        if self.overhang + self.latency > 0:  # samples are left at the end: the edge is needed
+            mirrored = self.extension_right if self.padding_mode == "reflect" else 0
+            first = min(first, frames - 1 - mirrored)
+        return max(0, min(first, frames))
 
     def source(self, t: int, L: int) -> int | None:
         """The frame in ``[0, L)`` that frame ``t``, any integer, is a copy of; ``None`` for 0.

@@ -19,6 +19,7 @@ from fracstride.functional import (
     pack_weight,
 )
 from fracstride.geometry import Geometry, as_size, conv1d_geometry, geometry_of
+from fracstride.streaming.layer import LayerStream
 
 __all__ = ["ConvTranspose1d"]
 
@@ -262,22 +263,49 @@ class ConvTranspose1d:
         >>> layer([[-1.0, 2.0]], negative_slope=0.1, residual=[[10.0, 20.0, 30.0, 40.0]])
         array([[ 9.9, 19.9, 32. , 42. ]])
         """
-        weight, packed = self._weight, self._packed
-        # Packed together with what it was packed from: a weight that another thread assigns
-        # meanwhile is noticed by the next call.
-        if packed is None or packed[0] is not weight:
-            packed = weight, pack_weight(weight, self._geometry, self._groups)
-            self._packed = packed
+        weight, packed_bias = self._packed_parameters()
         return apply_packed(
-            packed[1],
+            weight,
             input,
-            self._packed_bias,
+            packed_bias,
             self._geometry,
             output_size,
             negative_slope,
             residual,
             out,
         )
+
+    def _packed_parameters(self) -> tuple[PackedWeight, Array | None]:
+        weight, packed = self._weight, self._packed
+        # Packed together with what it was packed from: a weight that another thread assigns
+        # meanwhile is noticed by the next call.
+        if packed is None or packed[0] is not weight:
+            packed = weight, pack_weight(weight, self._geometry, self._groups)
+            self._packed = packed
+        return packed[1], self._packed_bias
+
+    def stream(
+        self, batch_size: int | None = 1, *, negative_slope: float | None = None
+    ) -> LayerStream:
+        """This layer fed chunk by chunk: what comes out is the layer's output, bit for bit.
+
+        Args:
+            batch_size: rows ``B`` of a chunk ``(B, C_in, T)``, or None for chunks ``(C_in, T)``.
+            negative_slope: of a leaky ReLU of the input, as in a call of the layer.
+
+        Returns:
+            A :class:`fracstride.streaming.LayerStream`, with ``push``, ``flush``, ``latency``; any
+            number of them may share the layer.
+
+        Raises:
+            ValueError: the padding mode is ``circular``, or an argument does not fit.
+
+        >>> layer = ConvTranspose1d.from_weights([[[1.0, 2.0, 1.0]]], stride=2)
+        >>> stream = layer.stream()
+        >>> stream.push([[[1.0]]]), stream.push([[[3.0, 5.0]]]), stream.flush()
+        (array([[[1., 2.]]]), array([[[ 4.,  6.,  8., 10.]]]), array([[[5.]]]))
+        """
+        return LayerStream(self, batch_size, negative_slope=negative_slope)
 
     def __getstate__(self) -> dict[str, Any]:
         # The packed form belongs to one machine, and is made again.

@@ -1,0 +1,397 @@
+"""The stream of one layer.
+
+What is carried is the input frames that are still needed, as they came: sums begun in one chunk and
+ended in the next would be added up in another order. They lie at the end of a buffer, new ones are
+written behind them, and the kernel runs over both; where a buffer is full, they move to its
+beginning. Buffers hold the real parts that the kernels read, so that nothing is converted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fracstride.arrays import Array, as_operands, compute_dtype, ready, split_channels
+from fracstride.functional import check_out, check_slope, forward_part, leaky_relu
+from fracstride.geometry import as_size
+from fracstride.streaming.stream import Stream, check_mode, check_state
+
+if TYPE_CHECKING:
+    from fracstride.layer import ConvTranspose1d
+
+__all__ = ["LayerStream"]
+
+_ROOM = 64  # frames beyond those that are needed, the least that a buffer has room for
+_LONG = 512  # frames from which most of a chunk is read where it is
+
+
+class LayerStream(Stream):
+    """A :class:`fracstride.ConvTranspose1d` fed chunk by chunk, made by its ``stream`` method.
+
+    After ``T`` frames, exactly the samples ``[0, min(T*s - p_l, L_out(T)))`` have come out: no
+    later frame changes them, and an input that ends now has them too. With ``reflect``, none
+    before the frames that the left edge mirrors. The weight is the layer's at the time of a push.
+
+    Args:
+        layer: of any padding mode but ``circular``.
+        batch_size: rows ``B >= 1`` of a chunk ``(B, C_in, T)``, or None for chunks ``(C_in, T)``.
+        negative_slope: of a leaky ReLU of the input, as when the layer is called.
+
+    Raises:
+        ValueError, TypeError: for an argument that does not fit, with its name.
+
+    >>> import fracstride as fs
+    >>> stream = fs.ConvTranspose1d.from_weights(np.ones((1, 1, 4)), stride=2, padding=1).stream()
+    >>> stream.latency, stream.push([[[1.0, 2.0]]]), stream.push([[[4.0]]]), stream.flush()
+    (1, array([[[1., 3., 3.]]]), array([[[6., 6.]]]), array([[[4.]]]))
+    """
+
+    def __init__(
+        self,
+        layer: ConvTranspose1d,
+        batch_size: int | None = 1,
+        *,
+        negative_slope: float | None = None,
+    ) -> None:
+        g = layer.geometry
+        check_mode(g)
+        self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
+        self._slope = 1.0
+        if negative_slope is not None:
+            self._slope = check_slope(negative_slope, layer.dtype)
+        self.stride, self.latency, self.overhang = g.stride, g.latency, g.overhang
+        self.in_channels, self.out_channels = layer.in_channels, layer.out_channels
+        # A mirrored left edge makes the first samples wait.
+        at_once = g.padding_mode != "reflect" or g.extension_left == 0
+        self.independent_rows = g.latency == 0 and at_once and batch_size is not None
+
+        self._layer, self._geometry, self._dtype = layer, g, layer.dtype
+        self._real = compute_dtype(layer.dtype)
+        self._slope_of_kernel = self._slope if self._dtype == self._real else 1.0
+        self._lead: tuple[int, ...] = (layer.in_channels,)
+        self._rows = 1
+        if self.batch_size is not None:
+            self._lead = (self.batch_size, layer.in_channels)
+            self._rows = self.batch_size
+        self._channels = layer.in_channels * (2 if layer.dtype.kind == "c" else 1)
+        # The most frames that are ever carried, or somewhat more.
+        most = (g.span + g.latency) // g.stride + g.extension_left + g.extension_right + 2
+        self._long = _LONG + 4 * most
+        self._buffer = np.empty((self._rows, self._channels, 0), self._real)
+        self._set(0)
+
+    def _set(self, received: int) -> None:
+        self._received = received  # frames so far, of every row, or of the one that has most
+        self._done = self._geometry.final_length(received)  # samples so far
+        self._counts: Array | None = None  # frames so far by row, where rows differ
+        self._kept = 0  # frames carried, of the row that has most
+        self._end = 0  # where they end in the buffer
+
+    def output_length(self, frames: int, *, last: bool = False) -> int:
+        """The samples that a push of so many frames would give now; ``last``: :meth:`finish`.
+
+        >>> import fracstride as fs
+        >>> stream = fs.ConvTranspose1d(1, 1, kernel_size=4, stride=2, padding=1).stream()
+        >>> stream.output_length(3), stream.output_length(3, last=True)
+        (5, 6)
+        """
+        return self._done_after(self._received + as_size("frames", frames), last) - self._done
+
+    def _done_after(self, received: int, last: bool) -> int:
+        """The samples that are out after so many frames."""
+        if last and received:
+            return max(self._done, received * self.stride + self.overhang)
+        return self._geometry.final_length(received)
+
+    def push(
+        self, chunk: ArrayLike, *, active: ArrayLike | None = None, out: Array | None = None
+    ) -> Array:
+        """The samples ``(B, C_out, T')`` that a chunk ``(B, C_in, T)`` makes final, perhaps none.
+
+        Args:
+            chunk: of the layer's dtype, ``T >= 0``.
+            active: a mask ``(B,)`` of the rows that the chunk is for, of a stream of latency 0. The
+                others are not read, stay as they are, and give zeros.
+            out: a writable array for the samples, of their shape (see :meth:`output_length`) and
+                dtype, with any strides. It may not overlap the chunk.
+
+        Raises:
+            ValueError, TypeError: for an argument that does not fit. The stream stays as it was.
+        """
+        return self._advance(chunk, active, out, last=False)
+
+    def finish(
+        self, chunk: ArrayLike, *, rows: ArrayLike | None = None, out: Array | None = None
+    ) -> Array:
+        """``push(chunk)`` and :meth:`flush` at once."""
+        return self._advance(chunk, rows, out, last=True)
+
+    def flush(self, *, rows: ArrayLike | None = None, out: Array | None = None) -> Array:
+        """The samples that are left, perhaps none; the stream is then as new.
+
+        None, too, where the layer would refuse so short an input. ``rows``: a mask ``(B,)`` of the
+        rows that end, of a stream of latency 0; the others go on, and give zeros.
+        """
+        nothing = np.empty((*self._lead, 0), self._dtype)
+        return self._advance(nothing, rows, out, last=True)
+
+    def reset(self, *, rows: ArrayLike | None = None) -> None:
+        """Make the stream as new; or the ``rows`` of a mask ``(B,)``, of a stream of latency 0."""
+        if rows is None:
+            return self._set(0)
+        counts = self._row_counts()
+        counts[self._mask("rows", rows)] = 0
+        self._set_counts(counts)
+        return None
+
+    def state(self) -> dict[str, Array]:
+        """What is carried: the frames, and how many there were by row, as new arrays.
+
+        Frames are in the dtype in which the kernels compute (float32 for half precision, real and
+        imaginary parts by group for complex numbers).
+        """
+        frames: Array = self._buffer[..., self._end - self._kept : self._end].copy()
+        counts = self._row_counts()
+        for row, count in enumerate(counts):
+            kept = self._kept_after(int(count))
+            frames[row, :, : self._kept - kept] = 0
+        return {"frames": frames, "received": counts}
+
+    def restore(self, state: Mapping[str, ArrayLike]) -> None:
+        """Go on from the :meth:`state` of a stream of the same layer, as often as wanted.
+
+        Raises:
+            ValueError, TypeError: it is no such state. The stream stays as it was.
+        """
+        given = check_state(state, {"frames", "received"})
+        counts, frames = np.asarray(given["received"]), np.asarray(given["frames"])
+        if counts.dtype.kind not in "iu" or counts.shape != (self._rows,) or (counts < 0).any():
+            raise ValueError(
+                f"state received must be {self._rows} non-negative integers, one for each row, "
+                f"got {counts.dtype} of shape {counts.shape}: {counts}"
+            )
+        if not self.independent_rows and (counts != counts[:1]).any():
+            raise ValueError(
+                "state received must be the same for all rows of a stream whose rows depend on "
+                f"each other's length, got {counts}"
+            )
+        kept = max(self._kept_after(int(count)) for count in counts)
+        if frames.shape != (self._rows, self._channels, kept) or frames.dtype != self._real:
+            raise ValueError(
+                f"state frames must be {self._real} of shape {(self._rows, self._channels, kept)} "
+                f"after {counts.max()} frames, got {frames.dtype} of shape {frames.shape}"
+            )
+        self._set(0)
+        self._make_room(kept)
+        self._buffer[..., :kept] = frames
+        self._end = kept
+        self._set_counts(counts.astype(np.int64))
+
+    def _kept_after(self, received: int) -> int:
+        return received - self._geometry.first_kept(received)
+
+    def _row_counts(self) -> Array:
+        """How many frames each row received, as an array of one's own."""
+        counts: Array = np.full(self._rows, self._received, np.int64)
+        if self._counts is not None:
+            counts[:] = self._counts
+        return counts
+
+    def _set_counts(self, counts: Array) -> None:
+        """Rows that received different numbers of frames, whose last ones end at ``_end``."""
+        self._received = int(counts.max())
+        self._done = self._geometry.final_length(self._received)
+        self._counts = None if (counts == self._received).all() else counts
+        self._kept = max(self._kept_after(int(count)) for count in counts)
+
+    def _mask(self, name: str, rows: ArrayLike) -> Array:
+        if not self.independent_rows:
+            why = "no batch" if self.batch_size is None else f"latency {self.latency}"
+            if self.latency == 0 and self.batch_size is not None:
+                why = "a left edge that mirrors later frames"
+            raise ValueError(
+                f"{name} must be None but for streams of latency 0, whose rows are independent, "
+                f"and {self!r} has {why}"
+            )
+        mask = np.asarray(rows)
+        if mask.dtype != np.bool_ or mask.shape != (self._rows,):
+            raise ValueError(
+                f"{name} must be a mask of {self._rows} bools, one for each row, "
+                f"got {mask.dtype} of shape {mask.shape}"
+            )
+        return mask
+
+    def _advance(
+        self, chunk: ArrayLike, rows: ArrayLike | None, out: Array | None, *, last: bool
+    ) -> Array:
+        if type(chunk) is np.ndarray and chunk.dtype == self._dtype:
+            x = chunk
+        else:
+            (x,) = as_operands(self._dtype, chunk=chunk)
+        if x.shape[:-1] != self._lead or x.ndim == 0:
+            batch = "" if self.batch_size is None else "batch_size, "
+            sizes = ", ".join([*map(str, self._lead), "T"])
+            raise ValueError(
+                f"chunk must have the shape ({batch}in_channels, frames) = ({sizes}), "
+                f"got shape {x.shape}"
+            )
+        mask = None if rows is None else self._mask("rows" if last else "active", rows)
+        length = 0
+        if mask is None or mask.any():
+            length = self._done_after(self._received + x.shape[-1], last) - self._done
+        if out is not None:
+            shape = (*self._lead[:-1], self._layer.out_channels, length)
+            check_out(out, shape, self._dtype, (chunk, x))
+        x3, out3 = x, out
+        if self.batch_size is None:
+            x3, out3 = x[None], None if out is None else out[None]
+        if mask is None and self._counts is None:
+            y = self._all_rows(x3, length, out3, last)
+        else:
+            y = self._some_rows(x3, mask, length, out3, last)
+        if out is not None:
+            return out
+        return y if self.batch_size is not None else y[0]
+
+    def _all_rows(self, x: Array, length: int, out: Array | None, last: bool) -> Array:
+        received, kept, first, frames = self._received, self._kept, self._done, x.shape[-1]
+        after = received + frames
+        keep = 0 if last else self._kept_after(after)
+        if kept == 0 or (frames > self._long and self._dtype == self._real):
+            if keep:
+                self._make_room(keep)
+            y = self._mostly_in_place(x, first, length, out)
+            self._buffer[..., :keep] = self._real_parts(x[..., frames - keep :])
+            self._end = keep
+        else:
+            self._append(x)
+            source = self._buffer[:, :, self._end - kept : self._end + frames]
+            y = self._samples(source, received - kept, first, length, out)
+            self._end += frames
+        if last:
+            self._set(0)
+        else:
+            self._received, self._kept, self._done = after, keep, first + length
+        if self._buffer.shape[-1] > 8 * self._long:
+            self._move(self._room(0))
+        return y
+
+    def _mostly_in_place(self, x: Array, first: int, length: int, out: Array | None) -> Array:
+        """The samples without a copy of the chunk, but for the frames that meet the carried ones.
+
+        Where none are carried, the chunk is all that there is to see.
+        """
+        g, received, kept = self._geometry, self._received, self._kept
+        if kept == 0:
+            return self._samples(ready(self._real_parts(x)), received, first, length, out)
+        stop = first + length
+        # Frames of the chunk up to which samples reach back behind it. (With a carried one, as many
+        # as a left edge may mirror.)
+        both = max(0, -((g.stride - g.span) // g.stride))
+        middle = min(stop, max(first, (received + both) * g.stride - g.padding_left))
+        y = out
+        if y is None:
+            y = np.empty((self._rows, self._layer.out_channels, length), self._dtype)
+        self._append(x[..., :both])
+        source = self._buffer[..., self._end - kept : self._end + both]
+        self._samples(source, received - kept, first, middle - first, y[..., : middle - first])
+        self._samples(ready(x), received, middle, stop - middle, y[..., middle - first :])
+        return y
+
+    def _some_rows(
+        self, x: Array, mask: Array | None, length: int, out: Array | None, last: bool
+    ) -> Array:
+        frames, counts = x.shape[-1], self._row_counts()
+        active = np.ones(self._rows, np.bool_) if mask is None else mask
+        kept = np.array([self._kept_after(int(count)) for count in counts], np.int64)
+        y = out
+        if y is None:
+            y = np.empty((self._rows, self._layer.out_channels, length), self._dtype)
+        if self._end + frames > self._buffer.shape[-1]:
+            self._make_room(frames)
+        end = self._end
+        # Neighbours that carry equally many frames are one call.
+        change = np.flatnonzero((active[1:] != active[:-1]) | (kept[1:] != kept[:-1])) + 1
+        for row, stop in zip([0, *change], [*change, self._rows], strict=True):
+            rows, k, count = slice(row, stop), int(kept[row]), int(counts[row])
+            if not active[row] or count + frames == 0:
+                y[rows] = 0
+                continue
+            self._buffer[rows, :, end : end + frames] = self._real_parts(x[rows])
+            source = self._buffer[rows, :, end - k : end + frames]
+            first = self._geometry.final_length(count)
+            self._samples(source, count - k, first, length, y[rows])
+        if last:
+            counts[active] = 0
+        else:
+            counts[active] += frames
+            for row in np.flatnonzero(~active):  # their frames end where the others' do
+                carried = self._buffer[row, :, end - kept[row] : end]
+                self._buffer[row, :, end + frames - kept[row] : end + frames] = carried
+            self._end += frames
+        self._set_counts(counts)
+        if self._buffer.shape[-1] > 8 * self._long:
+            self._move(self._room(0))
+        return y
+
+    def _samples(
+        self, source: Array, start: int, first: int, length: int, out: Array | None
+    ) -> Array:
+        """Samples ``first ...`` of frames ``start ...``, as far as they exist, ready as parts."""
+        if length == 0:
+            if out is not None:
+                return out
+            return np.empty((len(source), self._layer.out_channels, 0), self._dtype)
+        g = self._geometry
+        weight, bias = self._layer._packed_parameters()
+        return forward_part(
+            source,
+            weight,
+            bias,
+            first + g.padding_left - start * g.stride,
+            g.padding_mode,
+            length,
+            out,
+            None,
+            self._slope_of_kernel,
+        )
+
+    def _real_parts(self, x: Array) -> Array:
+        """What the buffer holds of frames."""
+        if self._dtype == self._real:
+            return x
+        if self._slope != 1:  # rounded, as one by one
+            x = leaky_relu(x, self._slope)
+        return split_channels(x, self._layer.groups, self._real)
+
+    def _append(self, x: Array) -> None:
+        """Write frames behind the carried ones; they count once the samples are there."""
+        frames = x.shape[-1]
+        if self._end + frames > self._buffer.shape[-1]:
+            self._make_room(frames)
+        parts = x if self._dtype is self._real else self._real_parts(x)
+        self._buffer[:, :, self._end : self._end + frames] = parts
+
+    def _make_room(self, frames: int) -> None:
+        """Move the carried frames to the beginning of a buffer that has room for more of them."""
+        fits = self._kept + frames <= self._buffer.shape[-1]
+        self._move(self._buffer if fits else self._room(frames))
+
+    def _room(self, frames: int) -> Array:
+        line = 64 // self._real.itemsize
+        wanted = self._kept + frames + max(_ROOM, self._kept + frames)
+        # An odd number of cache lines, so that the rows do not share a few cache sets.
+        return np.empty((self._rows, self._channels, (-(-wanted // line) | 1) * line), self._real)
+
+    def _move(self, buffer: Array) -> None:
+        buffer[..., : self._kept] = self._buffer[..., self._end - self._kept : self._end]
+        self._buffer, self._end = buffer, self._kept
+
+    def __repr__(self) -> str:
+        more = "" if self.batch_size == 1 else f"batch_size={self.batch_size}"
+        if self._slope != 1:
+            more += (", " if more else "") + f"negative_slope={self._slope}"
+        return f"{self._layer!r}.stream({more})"

@@ -1,0 +1,334 @@
+"""Compositions of streams against the same compositions of layers."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import DTYPES
+from hypothesis import given
+from hypothesis import strategies as st
+from streams import check_stream
+from test_invariances import random_layers, same_bits
+
+import fracstride as fs
+from fracstride.streaming import Chain, Identity, Pointwise, Stream, Sum
+
+Both = tuple[Callable[[], Stream], Callable[[Any], Any]]  # a stream and its offline function
+MODES = ("zeros", "reflect", "replicate")
+
+
+def leaky(x: Any) -> Any:
+    return np.where(x.real > 0, x, x * x.dtype.type(0.1))
+
+
+def layer_both(layer: fs.ConvTranspose1d, batch: int) -> Both:
+    return lambda: layer.stream(batch), layer
+
+
+def chain_both(parts: list[Both]) -> Both:
+    def offline(x: Any) -> Any:
+        for _, function in parts:
+            x = function(x)
+        return x
+
+    return lambda: Chain(*(make() for make, _ in parts)), offline
+
+
+def sum_both(parts: list[Both]) -> Both:
+    def offline(x: Any) -> Any:
+        total = parts[0][1](x)
+        for _, function in parts[1:]:
+            total = total + function(x)
+        return total
+
+    return lambda: Sum(*(make() for make, _ in parts)), offline
+
+
+def decoder(pick: Callable[[int, int], int], batch: int, dtype: Any, depth: int = 2) -> Both:
+    """Three channels in, three out: layers, activations and blocks of both, nested."""
+    rng = np.random.default_rng(pick(0, 1000))
+
+    def one_of(values: Any) -> Any:
+        return values[pick(0, len(values) - 1)]
+
+    def conv(keeps_length: bool = False) -> Both:
+        k, d = pick(1, 7), pick(1, 3)
+        room = d * (k - 1)
+        left = pick(0, room)
+        right = room - left if keeps_length else pick(0, room)
+        w = (rng.standard_normal((3, 3, k)) / 3).astype(dtype)  # float16 should not overflow
+        layer = fs.ConvTranspose1d.from_conv1d(
+            w, None, (left, right), dilation=d, padding_mode=one_of(MODES)
+        )
+        return layer_both(layer, batch)
+
+    def up() -> Both:
+        k, s = pick(1, 9), pick(1, 4)
+        padding = one_of(("same", "causal", 0, (pick(0, k), pick(0, k))))
+        w = (rng.standard_normal((3, 3, k)) / 3).astype(dtype)
+        layer = fs.ConvTranspose1d.from_weights(
+            w, rng.standard_normal(3).astype(dtype), s, padding, padding_mode=one_of(MODES)
+        )
+        return layer_both(layer, batch)
+
+    def block(depth: int) -> Both:
+        branches: list[Both] = [(Identity, lambda x: x)] if pick(0, 1) else []
+        for _ in range(pick(1, 2)):
+            parts = [conv(keeps_length=True) for _ in range(pick(1, 2))]
+            if depth and pick(0, 1):
+                parts.append(block(depth - 1))
+            if pick(0, 1):
+                parts.insert(pick(0, 1), (lambda: Pointwise(leaky), leaky))
+            branches.insert(pick(0, len(branches)), chain_both(parts))
+        return sum_both(branches)
+
+    parts: list[Both] = []
+    for _ in range(pick(1, 4)):
+        kind = pick(0, 3)
+        if kind == 0:
+            parts.append(up())
+        elif kind == 1:
+            parts.append(conv())
+        elif kind == 2:
+            parts.append((lambda: Pointwise(leaky), leaky))
+        else:
+            parts.append(block(depth))
+    return chain_both(parts)
+
+
+@pytest.mark.usefixtures("isa")
+@random_layers
+@given(st.data(), st.sampled_from(DTYPES), st.lists(st.integers(0, 60), max_size=8))
+def test_random_decoders(data: st.DataObject, dtype: Any, cuts: list[int]) -> None:
+    def pick(low: int, high: int) -> int:
+        return data.draw(st.integers(low, high))
+
+    batch, length = pick(1, 2), pick(1, 60)
+    make, offline = decoder(pick, batch, dtype)
+    x = np.random.default_rng(0).standard_normal((batch, 3, length)).astype(dtype)
+    # Frame by frame first: what is out depends on the number of frames alone.
+    stream, out = make(), [0]
+    for t in range(length):
+        out.append(out[-1] + stream.push(x[..., t : t + 1]).shape[-1])
+    for frames, samples in enumerate(out):
+        due = max(0, frames * stream.stride - stream.latency)
+        # Less only while a left edge waits for the frames that it mirrors.
+        assert samples == due or (samples < due and "reflect" in repr(stream))
+    rest = stream.flush().shape[-1]
+    move_at, finish = pick(0, 8), bool(pick(0, 1))
+    check_stream(make, offline, x, cuts, out.__getitem__, move_at, finish)
+    total = length * stream.stride + stream.overhang
+    assert out[-1] + rest in (0, total)
+
+
+def residual(kernel: int, padding: Any, batch: int = 1, **options: Any) -> tuple[Any, Any]:
+    layer = fs.ConvTranspose1d.from_conv1d(
+        np.random.default_rng(kernel).standard_normal((4, 4, kernel)).astype(np.float32),
+        padding=padding,
+        **options,
+    )
+    stream = Sum(Identity(), Chain(Pointwise(np.tanh), layer.stream(batch)))
+    return stream, lambda x: x + layer(np.tanh(x))
+
+
+def test_latencies_add_up() -> None:
+    up = fs.ConvTranspose1d(4, 4, 16, stride=8, padding=4, rng=0)
+    a, _ = residual(3, "same")
+    b, _ = residual(11, "same", dilation=5)
+    whole = Chain(up.stream(), a, Pointwise(np.tanh), b, up.stream())
+    assert (a.latency, b.latency) == (1, 25)
+    # Of the chain: each latency in samples of the end.
+    assert whole.latency == (4 + 1 + 25) * 8 + 4
+    assert whole.stride == 64
+    assert whole.overhang == 0
+    sizes = [whole.push(np.ones((1, 4, 1), np.float32)).shape[-1] for _ in range(10)]
+    assert np.cumsum(sizes).tolist() == [max(0, 64 * t - whole.latency) for t in range(1, 11)]
+    assert whole.flush().shape[-1] == whole.latency
+    causal = Chain(residual(7, "causal")[0], residual(3, "causal", dilation=9)[0])
+    assert causal.latency == 0
+    assert Chain().latency == 0
+    assert Chain().push(3) == 3
+
+
+@pytest.mark.usefixtures("isa")
+def test_rows_of_a_whole_decoder() -> None:
+    """Listeners come and go; each hears what it would hear alone."""
+    rng = np.random.default_rng(0)
+    up = fs.ConvTranspose1d(4, 4, 9, stride=4, padding="causal", rng=0)
+    tail = fs.ConvTranspose1d(4, 4, 8, stride=4, rng=1)
+    conv = fs.ConvTranspose1d.from_conv1d(
+        rng.standard_normal((4, 4, 5)).astype(np.float32), padding="causal"
+    )
+
+    def make(batch: int) -> Stream:
+        block = Sum(Identity(), Chain(Pointwise(np.tanh), conv.stream(batch)))
+        return Chain(up.stream(batch), block, Pointwise(np.sin), tail.stream(batch))
+
+    def offline(x: Any) -> Any:
+        y = up(x)
+        return tail(np.sin(y + conv(np.tanh(y))))
+
+    x = rng.standard_normal((3, 4, 30)).astype(np.float32)
+    together, heard = make(3), [[], [], []]
+    assert together.independent_rows
+    spans = {0: (0, 12), 1: (3, 30), 2: (7, 15)}  # when each of them listens
+    for t in range(30):
+        active = np.array([a <= t < b for a, b in spans.values()])
+        y = together.push(x[..., t : t + 1], active=active)
+        for row in np.flatnonzero(active):
+            heard[row].append(y[row])
+        leaving = np.array([t + 1 == b for _, b in spans.values()])
+        if leaving.any():
+            y = together.flush(rows=leaving)
+            for row in np.flatnonzero(leaving):
+                heard[row].append(y[row])
+    for row, (a, b) in spans.items():
+        same_bits(np.concatenate(heard[row], -1), offline(x[row : row + 1, :, a:b])[0])
+    together.push(x)
+    together.reset(rows=np.array([True, True, True]))
+    same_bits(together.finish(x), offline(x))
+
+
+def test_state_of_another_is_refused() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 4, 9)).astype(np.float32)
+    chain = Chain(residual(3, "same")[0], residual(5, "same")[0])
+    chain.push(x)
+    before = chain.state()
+    other = Chain(residual(3, "same")[0], residual(7, "same")[0])
+    other.push(2 * x)
+    for state, error, match in (
+        (other.state(), ValueError, "argument 1 of Chain: argument 1 of Sum: argument 1 of Chain"),
+        ({}, ValueError, "state must have the keys"),
+        ({"7.frames": x}, ValueError, "composition of 2 streams, got the key '7.frames'"),
+        ({"frames": x}, ValueError, "composition of 2 streams, got the key 'frames'"),
+        (3, TypeError, "state must be what a stream's state"),
+        ({**before, "0.0.waiting": x[:, :3]}, ValueError, None),
+        ({**before, "0.1.waiting": x[:, :3]}, ValueError, "waiting must be a signal of 4 channels"),
+        ({**before, "0.0.waiting": x[0, 0]}, ValueError, "waiting must be a signal"),
+    ):
+        if match is None:  # the straight branch takes any number of channels
+            continue
+        with pytest.raises(error, match=match):
+            chain.restore(state)
+        after = chain.state()
+        assert after.keys() == before.keys()
+        for key in before:
+            same_bits(after[key], before[key])
+
+
+def test_what_does_not_fit() -> None:
+    a, b = fs.ConvTranspose1d(4, 6, 4, 2, 1, rng=0), fs.ConvTranspose1d(4, 6, 3, 1, 1, rng=0)
+    wide = fs.ConvTranspose1d(4, 6, 4, 2, 0, rng=0)
+    with pytest.raises(
+        TypeError, match=r"argument 1 of Chain must be a stream, .*its .stream\(\)\?"
+    ):
+        Chain(Identity(), a)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="argument 0 of Sum must be a stream, got 3"):
+        Sum(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="argument 2 of Chain must take the 6 channels"):
+        Chain(a.stream(), Pointwise(np.tanh), b.stream())
+    with pytest.raises(
+        ValueError, match="must have the batch_size of argument 0 of Chain, 1, got 2"
+    ):
+        Chain(a.stream(), fs.ConvTranspose1d(6, 4, 3).stream(2))
+    with pytest.raises(ValueError, match="must have the stride of argument 0 of Sum, 2, got 1"):
+        Sum(a.stream(), b.stream())
+    with pytest.raises(
+        ValueError, match=r"must have the overhang \(total length\) of .*, 0, got 2"
+    ):
+        Sum(a.stream(), wide.stream())
+    with pytest.raises(ValueError, match="must have the out_channels of"):
+        Sum(a.stream(), fs.ConvTranspose1d(4, 5, 4, 2, 1).stream())
+    with pytest.raises(ValueError, match="Sum must have a branch"):
+        Sum()
+    same = b.stream()
+    with pytest.raises(ValueError, match="more than once"):
+        Chain(Sum(same, b.stream()), Chain(same))
+    with pytest.raises(TypeError, match="function must be callable, got 3"):
+        Pointwise(3)  # type: ignore[arg-type]
+    x = np.ones((1, 4, 5), np.float32)
+    with pytest.raises(ValueError, match="function must be elementwise: it made"):
+        Pointwise(lambda x: x[..., 1:]).push(x)
+    with pytest.raises(ValueError, match="must put out"):
+        Sum(Identity(), b.stream()).push(x)
+    late = Chain(Identity(), a.stream())
+    for call in (
+        lambda: late.push(x, active=[True]),
+        lambda: late.finish(x, rows=[True]),
+        lambda: late.flush(rows=[True]),
+        lambda: late.reset(rows=[True]),
+    ):
+        with pytest.raises(
+            ValueError, match="mask of rows must be None but for streams of latency 0"
+        ):
+            call()
+
+
+def test_a_failure_half_way() -> None:
+    layer = fs.ConvTranspose1d(4, 4, 3, padding=1, rng=0)
+    x = np.random.default_rng(0).standard_normal((1, 4, 9)).astype(np.float32)
+    works = [True]
+
+    def function(x: Any) -> Any:
+        if works[0]:
+            return np.tanh(x)
+        raise KeyError("the caller's own")
+
+    for stream in (
+        Chain(layer.stream(), Pointwise(function)),
+        Sum(layer.stream(), Pointwise(function)),
+        Chain(Pointwise(function), layer.stream()),  # fails before anything has changed
+    ):
+        expected = stream.finish(x)
+        stream.push(x)
+        state = stream.state()
+        works[0] = False
+        with pytest.raises(KeyError):
+            stream.push(x)
+        works[0] = True
+        if isinstance(stream._streams[0], Pointwise):
+            stream.push(x)
+        else:
+            for call in (lambda: stream.push(x), stream.flush, lambda: stream.finish(x)):  # noqa: B023
+                with pytest.raises(RuntimeError, match="failed half way: reset"):
+                    call()
+        stream.restore(state)
+        stream.push(x)
+        stream.reset()
+        same_bits(stream.finish(x), expected)
+    # A chunk that the first layer refuses has changed nothing.
+    chain = Chain(Pointwise(np.tanh), layer.stream(), Pointwise(np.tanh))
+    with pytest.raises(ValueError, match="chunk must have the shape"):
+        chain.push(x[:, :3])
+    chain.push(x)
+
+
+def test_nothing_pushed() -> None:
+    layer = fs.ConvTranspose1d(4, 6, 3, stride=2, rng=0)
+    for make, shape in (
+        (lambda: Identity(), (0, 0, 0)),
+        (lambda: Chain(), (0, 0, 0)),
+        (lambda: Sum(Identity(), Pointwise(np.tanh)), (0, 0, 0)),
+        (lambda: Chain(Identity(), layer.stream(2), Pointwise(np.tanh)), (2, 6, 0)),
+        (lambda: Chain(layer.stream(None)), (6, 0)),
+    ):
+        assert make().flush().shape == shape
+        stream = copy.deepcopy(make())
+        stream.reset()
+        stream.restore(stream.state())
+        assert stream.flush().shape == shape
+    assert Chain(Identity(), Identity()).finish(np.ones((1, 2, 3))).shape == (1, 2, 3)
+
+
+def test_reading_a_composition() -> None:
+    layer = fs.ConvTranspose1d(4, 4, 3, padding=1)
+    chain = Chain(Sum(Identity(), Chain(Pointwise(np.tanh), layer.stream(negative_slope=0.1))))
+    assert repr(chain) == (
+        "Chain(Sum(Identity(), Chain(Pointwise(tanh), ConvTranspose1d(4, 4, kernel_size=3, "
+        "padding=(1, 1)).stream(negative_slope=0.1))))"
+    )
+    assert (chain.in_channels, chain.out_channels, chain.batch_size) == (4, 4, 1)

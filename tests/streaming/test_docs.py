@@ -1,0 +1,16 @@
+"""The examples of docs/streaming.md run, and what they assert is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs" / "streaming.md"
+
+
+def test_examples() -> None:
+    names: dict[str, object] = {}
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, str(DOCS), "exec"), names)
