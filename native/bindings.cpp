@@ -34,6 +34,15 @@ Signal<T> signal(const Array<T>& a) {
   return {a.data(), a.stride(0), a.stride(1), a.stride(2), static_cast<i64>(a.shape(2))};
 }
 
+// What comes before a signal, which then counts from there.
+template <class T>
+Carried<T> carry(const Signal<const T>& before, Signal<const T>& of) {
+  of.data -= before.length * of.position_stride;
+  of.length += before.length;
+  return {before.data, before.batch_stride, before.channel_stride, before.position_stride,
+          before.length};
+}
+
 Layer layer_of(i64 in_channels, i64 out_per_group, i64 kernel, i64 groups, i64 stride,
                i64 dilation) {
   return {groups, in_channels / groups, out_per_group, kernel, stride, dilation};
@@ -62,17 +71,25 @@ void bind_type(nb::module_& m, const char* name) {
       "forward",
       [](const PackedWeight<T>& weight, const Array<const T>& input,
          const std::optional<Bias<T>>& bias, const Array<T>& output, i64 padding_left,
-         int extension, const std::optional<Array<const T>>& residual, double negative_slope) {
+         int extension, const std::optional<Array<const T>>& residual, double negative_slope,
+         const std::optional<Array<const T>>& carried,
+         const std::optional<Array<const T>>& residual_carried) {
         const i64 batch = static_cast<i64>(input.shape(0));
         Around<T> around;
         if (residual) around.residual = signal(*residual);
         around.negative_slope = static_cast<T>(negative_slope);
+        Signal<const T> source = signal(input);
+        Carried<T> before{};
+        if (carried) before = carry(signal(*carried), source);
+        if (residual_carried)
+          around.residual_carried = carry(signal(*residual_carried), around.residual);
         nb::gil_scoped_release release;
-        forward<T>(weight, batch, signal(input), bias ? bias->data() : nullptr, signal(output),
-                   padding_left, extension, around);
+        forward<T>(weight, batch, source, bias ? bias->data() : nullptr, signal(output),
+                   padding_left, extension, around, before);
       },
       nb::arg(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert(),
-      nb::arg(), nb::arg(), nb::arg().noconvert().none(), nb::arg());
+      nb::arg(), nb::arg(), nb::arg().noconvert().none(), nb::arg(),
+      nb::arg().noconvert().none() = nb::none(), nb::arg().noconvert().none() = nb::none());
 
   m.def(
       "input_grad",

@@ -49,19 +49,19 @@ static inline void depthwise_frames(const DepthwiseCall<T>& call, const T* x, co
 
 // One sample, whose terms may not all exist.
 template <class T>
-static inline T depthwise_sample(const DepthwiseCall<T>& call, const T* x, const T* w, i64 n) {
+static inline T depthwise_sample(const DepthwiseCall<T>& call, const Row<T>& x, const T* w, i64 n) {
   T sum = 0;
   i64 t = (n + call.padding_left) / call.phases;
   for (i64 m = (n + call.padding_left) % call.phases; m < call.kernel;
        m += call.phases, t -= call.shift_frames) {
     const i64 frame = source_frame(t, call.source.length, call.extension);
-    if (frame >= 0) sum += w[m] * x[frame];
+    if (frame >= 0) sum += w[m] * x.at(frame);
   }
   return T(0) + sum;
 }
 
 template <class T, int P>
-static void depthwise_row(const DepthwiseCall<T>& call, const T* x, const T* w, const T* bias,
+static void depthwise_row(const DepthwiseCall<T>& call, const Row<T>& x, const T* w, const T* bias,
                           i64 first, i64 last, T* y) {
   constexpr i64 lanes = Vec<T>::lanes;
   constexpr int unroll = P >= 8 ? 1 : 8 / P;  // sums that do not wait for each other
@@ -80,10 +80,10 @@ static void depthwise_row(const DepthwiseCall<T>& call, const T* x, const T* w, 
   one_by_one(first, low);
   i64 t = low;
   for (; t + unroll * lanes <= high; t += unroll * lanes)
-    depthwise_frames<T, P, unroll>(call, x, w, b, t, y);
-  for (; t + lanes <= high; t += lanes) depthwise_frames<T, P, 1>(call, x, w, b, t, y);
+    depthwise_frames<T, P, unroll>(call, x.data, w, b, t, y);
+  for (; t + lanes <= high; t += lanes) depthwise_frames<T, P, 1>(call, x.data, w, b, t, y);
   // The last ones once more with some of those before them: the same numbers in the same places.
-  if (t < high) depthwise_frames<T, P, 1>(call, x, w, b, high - lanes, y);
+  if (t < high) depthwise_frames<T, P, 1>(call, x.data, w, b, high - lanes, y);
   one_by_one(high, last);
 }
 
@@ -93,8 +93,7 @@ static void depthwise(const DepthwiseCall<T>& call, i64 first_unit, i64 last_uni
   for (i64 unit = first_unit; unit < last_unit; ++unit) {
     const i64 row = unit / call.pieces, piece = unit % call.pieces;
     const i64 channel = row % call.channels, entry = row / call.channels;
-    const T* x =
-        call.source.data + entry * call.source.batch_stride + channel * call.source.channel_stride;
+    const Row<T> x = row_of(call.source, call.carried, entry, channel);
     T* y =
         call.target.data + entry * call.target.batch_stride + channel * call.target.channel_stride;
     const T* w = call.weight + channel * call.kernel;

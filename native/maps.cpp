@@ -25,6 +25,7 @@ constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a sha
 constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
 constexpr i64 most_tiles = 8;                 // of frames in one block
 constexpr i64 few_uses = 1;                   // of a panel, up to which each packs it for itself
+constexpr i64 fewest_rows = 4;                // that are worth their products
 constexpr i64 products_per_thread = 256 * 1024;  // multiply-adds below which a thread costs more
 
 i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
@@ -58,10 +59,28 @@ void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
                               most_tiles * tile);
   // Weights are read once per block, so that a little more than fits costs less than a second
   // block.
-  i64 blocks = 2 * call.frames <= 3 * most ? 1 : divide_up(call.frames, most);
-  const i64 others = call.batch * call.groups * panels;
-  if (threads > 1) blocks = std::max(blocks, divide_up(4 * threads, others));
+  const i64 blocks = 2 * call.frames <= 3 * most ? 1 : divide_up(call.frames, most);
   call.block_frames = std::min(call.frames, round_up(divide_up(call.frames, blocks), tile));
+  if (threads > 1) {
+    const i64 others = call.batch * call.groups * panels;
+    // Packing a frame, in times of its products with a panel: about a dozen elements' worth each.
+    const double packing = 12.0 * channels / (std::min(row_count(p), kernels.panel_rows) * terms);
+    double least = std::numeric_limits<double>::infinity();
+    // As even as tiles allow, and not cut further than that takes.
+    for (i64 parts = std::max(blocks, divide_up(threads, others)), i = 0; i < 3; ++i, parts *= 2)
+      for (const i64 grain : {tile, lanes}) {
+        const i64 frames = std::min(call.frames, round_up(divide_up(call.frames, parts), grain));
+        const i64 units = divide_up(others * divide_up(call.frames, frames), threads);
+        const double products =
+            static_cast<double>(units) * (frames + (frames % tile ? lanes / 2 : 0));
+        const double cost =
+            products + packing * divide_up(units, panels) * static_cast<double>(frames + reach);
+        if (cost < 0.97 * least) {
+          least = cost;
+          call.block_frames = frames;
+        }
+      }
+  }
   call.blocks = divide_up(call.frames, call.block_frames);
 
   const i64 frames = round_up(call.block_frames, lanes);
@@ -76,15 +95,16 @@ void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
                   call.source_at.phase_step == 0 && call.around.negative_slope == 1;
 }
 
-// The first unit of a thread's share. Shares are equal in frames, not in units: the last block of a
-// signal may be short.
+// The first unit of a thread's share. Shares are equal in frames, as nearly as units allow, and not
+// in units: the last block of a signal may be short.
 template <class T>
 i64 first_unit(const Call<T>& call, i64 panels, i64 index, i64 count) {
   const i64 signal = call.frames * panels, block = call.block_frames * panels;
   const i64 work = share(call.batch * call.groups * signal, index, count);
   const i64 b = (work % signal) / block;
   const i64 frames = std::min(call.block_frames, call.frames - b * call.block_frames);
-  return (work / signal * call.blocks + b) * panels + (work % signal - b * block) / frames;
+  const i64 within = work % signal - b * block;
+  return (work / signal * call.blocks + b) * panels + (2 * within + frames) / (2 * frames);
 }
 
 // `prepare` writes to the output: it comes after everything that can fail.
@@ -93,8 +113,9 @@ void run(const PackedWeight<T>& weight, std::vector<Call<T>>& calls, const Prepa
   const Kernels<T>& kernels = kernels_of<T>(weight.isa);
   double products = 0;
   for (const Call<T>& c : calls)
-    products +=
-        static_cast<double>(c.batch) * c.groups * c.frames * row_count(c.product) * c.product.steps;
+    // What few rows cost is reading their frames.
+    products += static_cast<double>(c.batch) * c.groups * c.frames * c.product.steps *
+                std::max(row_count(c.product), fewest_rows);
   int threads = threads_for(products);
   i64 most_uses = 0, most_units = 0;
   for (Call<T>& c : calls) {
@@ -241,7 +262,8 @@ namespace {
 // where too little lies between the ends of the signal to be worth it.
 template <class T>
 bool forward_depthwise(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input,
-                       const T* bias, const Signal<T>& output, i64 padding_left, int extension) {
+                       const T* bias, const Signal<T>& output, i64 padding_left, int extension,
+                       const Carried<T>& carried) {
   const Layer& layer = weight.layer;
   const Kernels<T>& kernels = kernels_of<T>(weight.isa);
   const i64 s = layer.stride;
@@ -252,6 +274,7 @@ bool forward_depthwise(const PackedWeight<T>& weight, i64 batch, const Signal<co
   const Taps taps = taps_of(layer);
   DepthwiseCall<T> c{};
   c.source = input;
+  c.carried = carried;
   c.target = output;
   c.weight = weight.data();
   c.bias = bias;
@@ -267,7 +290,7 @@ bool forward_depthwise(const PackedWeight<T>& weight, i64 batch, const Signal<co
   const i64 reach = (taps.most - 1) * taps.frames;
   c.first_frame = padding_left / s;
   c.last_frame = (output.length - 1 + padding_left) / s + 1;
-  c.first_whole = std::max(divide_up(padding_left, s), reach);
+  c.first_whole = std::max(divide_up(padding_left, s), reach + carried.length);
   c.last_whole = std::min((output.length + padding_left) / s, input.length);
   if (taps.most > run_steps || c.last_whole - c.first_whole < std::max(kernels.lanes, 2 * reach))
     return false;
@@ -289,9 +312,10 @@ bool forward_depthwise(const PackedWeight<T>& weight, i64 batch, const Signal<co
 
 template <class T>
 void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
-             const Signal<T>& output, i64 padding_left, int extension, const Around<T>& around) {
+             const Signal<T>& output, i64 padding_left, int extension, const Around<T>& around,
+             const Carried<T>& carried) {
   if (around.nothing() &&
-      forward_depthwise(weight, batch, input, bias, output, padding_left, extension))
+      forward_depthwise(weight, batch, input, bias, output, padding_left, extension, carried))
     return;
   const Layer& layer = weight.layer;
   std::vector<Call<T>> calls;
@@ -302,6 +326,7 @@ void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& in
     c.product = p;
     c.bias = bias;
     c.source = input;
+    c.carried = carried;
     c.target = output;
     c.around = around;
     c.source_at = {1, 0, 0, p.shift_frames};
@@ -434,7 +459,7 @@ void copy_bytes(const void* from, void* to, i64 bytes, i64 times) {
   template class Scratch<T>;                                                                      \
   template class PackedWeight<T>;                                                                 \
   template void forward<T>(const PackedWeight<T>&, i64, const Signal<const T>&, const T*,         \
-                           const Signal<T>&, i64, int, const Around<T>&);                         \
+                           const Signal<T>&, i64, int, const Around<T>&, const Carried<T>&);      \
   template void input_grad<T>(const PackedWeight<T>&, i64, const Signal<const T>&,                \
                               const Signal<T>&, i64, i64);                                        \
   template void weight_grad<T>(const Layer&, i64, const Signal<const T>&, const Signal<const T>&, \

@@ -56,11 +56,11 @@ class PackedWeight {
   bool finite_ = false;
 };
 
-// y = T(x, w) + bias, x extended past its ends.
+// y = T(x, w) + bias, x extended past its ends. The input's length counts what is carried of it.
 template <class T>
 void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
-             const Signal<T>& output, i64 padding_left, int extension,
-             const Around<T>& around = {});
+             const Signal<T>& output, i64 padding_left, int extension, const Around<T>& around = {},
+             const Carried<T>& carried = {});
 
 // Frames [first_frame, first_frame + grad_input.length) of C(gy, w); extended ones are not folded.
 template <class T>

@@ -37,11 +37,40 @@ static i64 copy_strided(const T* from, i64 count, i64 readable, T* to) {
   return i;
 }
 
+// to[i] = from[i * step] for i in [0, count), of elements `position_stride` apart; `readable`
+// positions follow.
+template <class T>
+static void copy_stretch(const T* from, i64 position_stride, i64 step, i64 count, i64 readable,
+                         T* to) {
+  const i64 by = step * position_stride;
+  if (by == 1) {
+    __builtin_memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
+    return;
+  }
+  i64 i = 0;
+  if (position_stride == 1) switch (by) {
+      case 2: i = copy_strided<T, 2>(from, count, readable, to); break;
+      case 4: i = copy_strided<T, 4>(from, count, readable, to); break;
+      case 8: i = copy_strided<T, 8>(from, count, readable, to); break;
+    }
+  for (; i < count; ++i) to[i] = from[i * by];
+}
+
+// Row (batch entry, channel) of a signal and of what is carried of it.
+template <class T>
+static inline Row<T> row_of(const Signal<const T>& signal, const Carried<T>& carried, i64 entry,
+                            i64 channel) {
+  const T* before = carried.data;
+  if (before) before += entry * carried.batch_stride + channel * carried.channel_stride;
+  return {signal.data + entry * signal.batch_stride + channel * signal.channel_stride,
+          signal.position_stride, before, carried.position_stride, carried.length};
+}
+
 // destination[i] = signal[start + i * step] for i in [0, count), extended at both ends, then zeros
 // up to `padded`.
 template <class T>
-static void copy_row(const T* signal, i64 position_stride, i64 length, i64 start, i64 step,
-                     i64 count, i64 padded, int extension, T* destination) {
+static void copy_row(const Row<T>& signal, i64 length, i64 start, i64 step, i64 count, i64 padded,
+                     int extension, T* destination) {
   for (i64 i = count; i < padded; ++i) destination[i] = T(0);
   const i64 low = smaller(larger(ceil_div(-start, step), 0), count);
   const i64 high = smaller(larger(floor_div(length - 1 - start, step) + 1, low), count);
@@ -50,28 +79,28 @@ static void copy_row(const T* signal, i64 position_stride, i64 length, i64 start
       for (i64 i = from; i < to; ++i) destination[i] = T(0);
     else
       for (i64 i = from; i < to; ++i)
-        destination[i] =
-            signal[source_frame(start + i * step, length, extension) * position_stride];
+        destination[i] = signal.at(source_frame(start + i * step, length, extension));
   };
   extend(0, low);
   extend(high, count);
   if (low == high) return;  // its position may be beyond all integers
-  const T* from = signal + (start + low * step) * position_stride;
-  const i64 by = step * position_stride;
-  if (by == 1) {
-    __builtin_memcpy(destination + low, from, static_cast<size_t>(high - low) * sizeof(T));
-    return;
+  const i64 first = start + low * step;
+  const i64 own = larger(low, smaller(ceil_div(signal.carried_length - start, step), high));
+  if (low < own)
+    copy_stretch(signal.carried + first * signal.carried_stride, signal.carried_stride, step,
+                 own - low, signal.carried_length - first, destination + low);
+  if (own < high) {
+    const i64 position = start + own * step;
+    copy_stretch(signal.data + position * signal.position_stride, signal.position_stride, step,
+                 high - own, length - position, destination + own);
   }
-  i64 i = 0;
-  if (position_stride == 1) {
-    const i64 readable = length - (start + low * step);
-    switch (by) {
-      case 2: i = copy_strided<T, 2>(from, high - low, readable, destination + low); break;
-      case 4: i = copy_strided<T, 4>(from, high - low, readable, destination + low); break;
-      case 8: i = copy_strided<T, 8>(from, high - low, readable, destination + low); break;
-    }
-  }
-  for (; i < high - low; ++i) destination[low + i] = from[i * by];
+}
+
+template <class T>
+static inline void copy_row(const T* signal, i64 position_stride, i64 length, i64 start, i64 step,
+                            i64 count, i64 padded, int extension, T* destination) {
+  copy_row(Row<T>{signal, position_stride, nullptr, 0, 0}, length, start, step, count, padded,
+           extension, destination);
 }
 
 // Leaky ReLU.

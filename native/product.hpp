@@ -27,9 +27,6 @@ static inline i64 window_back(const Product& p) { return p.shift_frames < 0 ? wi
 template <class T>
 static void pack_block(const Call<T>& call, const Block<T>& block, T* packed) {
   const Product& p = call.product;
-  const Signal<const T>& source = call.source;
-  const T* group = source.data + block.entry * source.batch_stride +
-                   block.group * call.source_channels * source.channel_stride;
   const Positions& at = call.source_at;
   const i64 back = call.separate_shifts ? 0 : window_back(p);
   const i64 reach = call.separate_shifts ? 0 : window_reach(p);
@@ -37,10 +34,11 @@ static void pack_block(const Call<T>& call, const Block<T>& block, T* packed) {
     const Axis& axis = segment.axis;
     const i64 rows = call.separate_shifts ? segment.shifts : 1;
     for (i64 u = 0; u < axis.channels * axis.phases; ++u) {
-      const T* channel = group + (u / axis.phases) * source.channel_stride;
+      const Row<T> channel = row_of(call.source, call.carried, block.entry,
+                                    block.group * call.source_channels + u / axis.phases);
       const i64 base = (axis.first_phase + u % axis.phases) * at.phase_step + at.base;
       for (i64 j = 0; j < rows; ++j, packed += call.window) {
-        copy_row(channel, source.position_stride, source.length,
+        copy_row(channel, call.source.length,
                  (block.first_frame - back) * at.frame + base + j * at.shift, at.frame,
                  block.frames + reach, call.window, call.extension, packed);
         if (call.around.negative_slope != 1)
@@ -112,9 +110,6 @@ template <class T>
 static void sum_present(const Call<T>& call, const Block<T>& block, const T* panel, i64 rows, T* z,
                         i64 z_row, i64 z_frame) {
   const Product& p = call.product;
-  const Signal<const T>& source = call.source;
-  const T* group = source.data + block.entry * source.batch_stride +
-                   block.group * call.source_channels * source.channel_stride;
   const Positions& at = call.source_at;
   for (i64 f = 0; f < block.frames; ++f) {
     if (all_present(call, block.first_frame + f, 1)) continue;
@@ -128,14 +123,15 @@ static void sum_present(const Call<T>& call, const Block<T>& block, const T* pan
           for (i64 j0 = 0; j0 < segment.shifts; j0 += runs.shifts) {
             T acc = 0;
             for (i64 u = first; u < smaller(first + runs.channels, runs.all_channels); ++u) {
-              const T* channel = group + (u / axis.phases) * source.channel_stride;
+              const Row<T> channel = row_of(call.source, call.carried, block.entry,
+                                            block.group * call.source_channels + u / axis.phases);
               const i64 position = (block.first_frame + f) * at.frame + at.base +
                                    (axis.first_phase + u % axis.phases) * at.phase_step;
               for (i64 j = j0; j < smaller(j0 + runs.shifts, segment.shifts); ++j) {
                 const i64 n = position + j * at.shift;
-                if (n >= 0 && n < source.length)
+                if (n >= 0 && n < call.source.length)
                   acc += w[(u * segment.shifts + j) * p.step_stride] *
-                         bent(channel[n * source.position_stride], call.around.negative_slope);
+                         bent(channel.at(n), call.around.negative_slope);
               }
             }
             total = total + acc;
@@ -178,7 +174,8 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
     const i64 panel_index = unit % panels;
     const Block<T> block = block_of(call, unit / panels);
     const bool complete = all_present(call, block.first_frame, block.frames);
-    const bool in_place = call.in_place && complete;
+    const bool in_place =
+        call.in_place && complete && block.first_frame - window_back(p) >= call.carried.length;
     if (!in_place && unit / panels != packed_block) {
       packed_block = unit / panels;
       pack_block(call, block, frames);
@@ -250,20 +247,36 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
     T* target = call.target.data + block.entry * call.target.batch_stride +
                 block.group * call.target_channels * call.target.channel_stride;
     const T* bias = call.bias ? call.bias + block.group * call.target_channels : nullptr;
+    const i64 first_channel = block.group * call.target_channels;
     Signal<const T> residual = call.around.residual;
     if (residual.data)
-      residual.data += block.entry * residual.batch_stride +
-                       block.group * call.target_channels * residual.channel_stride;
+      residual.data +=
+          block.entry * residual.batch_stride + first_channel * residual.channel_stride;
+    const Carried<T>& early = call.around.residual_carried;
+    Signal<const T> carried{early.data, early.batch_stride, early.channel_stride,
+                            early.position_stride, early.length};
+    if (carried.data)
+      carried.data += block.entry * early.batch_stride + first_channel * early.channel_stride;
+    const auto store_frames = [&](const T* from, i64 z_row_, i64 z_frame, i64 first_frame,
+                                  i64 count) {
+      i64 done = 0;
+      if (carried.data)
+        done = smaller(larger(carried.length - (first_frame + call.target_at.base), 0), count);
+      if (done)
+        store_rows(from, z_row_, z_frame, p.rows, panel_index * width, rows, call.target_at,
+                   call.target, target, bias, carried, first_frame, done);
+      if (done < count)
+        store_rows(from + done * z_frame, z_row_, z_frame, p.rows, panel_index * width, rows,
+                   call.target_at, call.target, target, bias, residual, first_frame + done,
+                   count - done);
+    };
     if (call.skip_absent && !complete && (call.packed || !all_finite(panel, p.panel_stride))) {
       const Block<T> last{block.entry, block.group, block.first_frame + along_end, rest};
       sum_present(call, Block<T>{block.entry, block.group, block.first_frame, along_end}, panel,
                   rows, z, z_row, 1);
       sum_present(call, last, panel, rows, z_rest, 1, width);
     }
-    store_rows(z, z_row, 1, p.rows, panel_index * width, rows, call.target_at, call.target, target,
-               bias, residual, block.first_frame, along_end);
-    if (rest)
-      store_rows(z_rest, 1, width, p.rows, panel_index * width, rows, call.target_at, call.target,
-                 target, bias, residual, block.first_frame + along, rest);
+    store_frames(z, z_row, 1, block.first_frame, along_end);
+    if (rest) store_frames(z_rest, 1, width, block.first_frame + along, rest);
   }
 }

@@ -66,12 +66,35 @@ struct Signal {
   i64 batch_stride, channel_stride, position_stride, length;
 };
 
+// What a stream carries of a signal: its first `length` positions, where positions of the signal
+// itself begin with 0 all the same. Signal::data then points that far before what it has.
+template <class T>
+struct Carried {
+  const T* data;  // null where nothing is carried
+  i64 batch_stride, channel_stride, position_stride, length;
+};
+
+// One channel of a signal with what is carried of it.
+template <class T>
+struct Row {
+  const T* data;
+  i64 position_stride;
+  const T* carried;
+  i64 carried_stride, carried_length;
+
+  T at(i64 position) const {
+    return position < carried_length ? carried[position * carried_stride]
+                                     : data[position * position_stride];
+  }
+};
+
 // What surrounds the map T in a decoder, done on the way: a leaky ReLU of the input, where it is
 // packed, and a sum with another signal of the output's shape, where the output is stored.
 template <class T>
 struct Around {
-  Signal<const T> residual{};  // data is null where there is none
-  T negative_slope = 1;        // 1: none
+  Signal<const T> residual{};     // data is null where there is none
+  Carried<T> residual_carried{};  // of the residual, for layers of stride 1 only
+  T negative_slope = 1;           // 1: none
 
   bool nothing() const { return !residual.data && negative_slope == 1; }
 };
@@ -86,6 +109,7 @@ struct Call {
   i64 weight_group;
   const T* bias;  // or null
   Signal<const T> source;
+  Carried<T> carried;
   Signal<T> target;
   Around<T> around;
   Positions source_at, target_at;
@@ -124,6 +148,7 @@ struct WeightGradCall {
 template <class T>
 struct DepthwiseCall {
   Signal<const T> source;
+  Carried<T> carried;
   Signal<T> target;
   const T* weight;  // (channels, kernel)
   const T* bias;    // or null

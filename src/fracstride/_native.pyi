@@ -28,6 +28,8 @@ def forward(
     extension: int,
     residual: Array | None,
     negative_slope: float,
+    carried: Array | None = None,
+    residual_carried: Array | None = None,
     /,
 ) -> None: ...
 def input_grad(

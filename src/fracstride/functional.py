@@ -539,10 +539,13 @@ def forward_part(
     out: Array | None,
     residual: Array | None,
     negative_slope: float,
+    carried: Array | None = None,
+    residual_carried: Array | None = None,
 ) -> Array:
     """Samples ``[0, length)``, with a batch, of what the kernels can read as it is.
 
-    ``source`` is :func:`ready`, in real parts; ``out`` may have any strides.
+    ``source`` is :func:`ready`, in real parts, and so is ``carried``, frames that come before it;
+    ``out`` may have any strides. ``residual_carried`` comes before the ``residual`` (stride 1).
     """
     as_stored = packed.dtype == packed.real
     if out is not None and as_stored and _kernel_can_write(out):
@@ -559,6 +562,8 @@ def forward_part(
         _EXTENSION[padding_mode],
         None if residual is None else ready(residual),
         negative_slope,
+        carried,
+        residual_carried,
     )
     if target is out:
         return out

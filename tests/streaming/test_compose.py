@@ -155,6 +155,24 @@ def test_latencies_add_up() -> None:
 
 
 @pytest.mark.usefixtures("isa")
+def test_branches_that_upsample() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 4, 40)).astype(np.float32)
+    for stride in (1, 2, 3, 8):
+        layers = [
+            fs.ConvTranspose1d(4, 5, k * stride, stride, padding, rng=k)
+            for k, padding in ((1, "same"), (5, "same"), (3, "causal"), (9, "same"))
+        ]
+        for a in layers:
+            for b in layers:
+                for cuts in ([1, 2, 3, 9], [20], []):
+                    check_stream(
+                        lambda a=a, b=b: Sum(a.stream(), b.stream()),
+                        lambda x, a=a, b=b: a(x) + b(x),
+                        x,
+                        cuts,
+                    )
+
+
 def test_rows_of_a_whole_decoder() -> None:
     """Listeners come and go; each hears what it would hear alone."""
     rng = np.random.default_rng(0)
@@ -188,9 +206,23 @@ def test_rows_of_a_whole_decoder() -> None:
                 heard[row].append(y[row])
     for row, (a, b) in spans.items():
         same_bits(np.concatenate(heard[row], -1), offline(x[row : row + 1, :, a:b])[0])
+    # All begin anew, one of them later, and from then on nobody needs a mask.
     together.push(x)
     together.reset(rows=np.array([True, True, True]))
-    same_bits(together.finish(x), offline(x))
+    heard = [[], [], []]
+    for t in range(30):
+        y = together.push(x[..., t : t + 1], active=[True, True, t > 2] if t < 7 else None)
+        for row in range(3):
+            heard[row].append(y[row])
+    y = together.flush()
+    for row, first in enumerate((0, 0, 3)):
+        alone = offline(x[row : row + 1, :, first:])[0]
+        same_bits(np.concatenate([*heard[row][first:], y[row]], -1), alone)
+    together.push(x)
+    together.reset(rows=[True, True, True])
+    same_bits(
+        np.concatenate([together.push(x[..., :1]), together.finish(x[..., 1:])], -1), offline(x)
+    )
 
 
 def test_state_of_another_is_refused() -> None:
@@ -280,7 +312,8 @@ def test_a_failure_half_way() -> None:
 
     for stream in (
         Chain(layer.stream(), Pointwise(function)),
-        Sum(layer.stream(), Pointwise(function)),
+        Sum(Chain(layer.stream(), Identity()), Pointwise(function)),
+        Sum(layer.stream(), Chain(layer.stream(), Pointwise(function), layer.stream())),
         Chain(Pointwise(function), layer.stream()),  # fails before anything has changed
     ):
         expected = stream.finish(x)

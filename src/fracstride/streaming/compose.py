@@ -231,6 +231,21 @@ class Chain(_Composite):
             raise
         return chunk
 
+    def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
+        self._check(None)
+        i = 0
+        try:
+            for i, stream in enumerate(self._streams[:-1]):  # noqa: B007 - where it stopped
+                chunk = stream.push(chunk)
+            i = len(self._streams) - 1
+            return self._streams[-1]._push_onto(chunk, waiting, piece)
+        except BaseException:
+            self._failed(i)
+            raise
+
+    def _adds(self) -> bool:
+        return bool(self._streams) and self._streams[-1]._adds()
+
     def _end(self, chunk: Any, rows: Any) -> Any:
         self._check(rows)
         i = 0
@@ -270,9 +285,14 @@ class Sum(_Composite):
         self.out_channels = self._one_of("out_channels", [b.out_channels for b in branches])
         self.latency = max(b.latency for b in branches)
         self._waiting: list[Any] = [None] * len(branches)
+        # Of two branches, one that ends in a layer or a sum adds the other to what it makes.
+        adding = [i for i in (1, 0) if len(branches) == 2 and branches[i]._adds()]
+        self._adding = adding[0] if adding else None
 
     def push(self, chunk: Any, *, active: Any = None) -> Any:  # noqa: D102
         self._check(active)
+        if self._adding is not None and active is None and self._waiting[self._adding] is None:
+            return self._push_adding(chunk, self._adding)
         pieces: list[Any] = []
         try:
             for branch in self._streams:
@@ -280,6 +300,53 @@ class Sum(_Composite):
             return self._add(pieces)
         except BaseException:
             self._failed(len(pieces))
+            raise
+
+    def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
+        total = self.push(chunk)
+        length = total.shape[-1]
+        early = 0 if waiting is None else min(length, waiting.shape[-1])
+        parts = (
+            [(piece, early, length)]
+            if early == 0
+            else [(waiting, 0, early), (piece, early, length)]
+        )
+        # The sum of several is an array of its own, to which more can be added in place.
+        if (
+            not isinstance(total, np.ndarray)
+            or early + piece.shape[-1] < length
+            or any(
+                type(part) is not type(total)
+                or part.dtype != total.dtype
+                or part.shape[:-1] != total.shape[:-1]
+                for part, _, _ in parts
+            )
+        ):
+            return total, False
+        for part, start, stop in parts:
+            total[..., start:stop] += part[..., : stop - start]
+        return total, True
+
+    def _adds(self) -> bool:
+        return len(self._streams) > 1
+
+    def _push_adding(self, chunk: Any, adding: int) -> Any:
+        other = 1 - adding
+        piece = self._streams[other].push(chunk)
+        try:
+            waiting = self._waiting[other]
+            total, added = self._streams[adding]._push_onto(chunk, waiting, piece)
+            if not added:
+                return self._add([piece, total] if adding else [total, piece])
+            used = total.shape[-1]
+            if waiting is not None and used < waiting.shape[-1]:
+                self._waiting[other] = join(cut(waiting, used), piece)
+            else:
+                used -= 0 if waiting is None else waiting.shape[-1]
+                self._waiting[other] = cut(piece, used) if used < piece.shape[-1] else None
+            return total
+        except BaseException:
+            self._broken = self._streams[other]._carries
             raise
 
     def _end(self, chunk: Any, rows: Any) -> Any:

@@ -1,15 +1,15 @@
 """The stream of one layer.
 
 What is carried is the input frames that are still needed, as they came: sums begun in one chunk and
-ended in the next would be added up in another order. They lie at the end of a buffer, new ones are
-written behind them, and the kernel runs over both; where a buffer is full, they move to its
-beginning. Buffers hold the real parts that the kernels read, so that nothing is converted twice.
+ended in the next would be added up in another order. The kernel reads them and the chunk as one
+signal, so that no chunk is copied to lie behind them; then the last frames are carried on. They are
+the real parts that the kernels read, so that nothing is converted twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerStream"]
 
-_ROOM = 64  # frames beyond those that are needed, the least that a buffer has room for
-_LONG = 512  # frames from which most of a chunk is read where it is
+_LINE = 64  # bytes that a cache reads at once
 
 
 class LayerStream(Stream):
@@ -76,11 +75,10 @@ class LayerStream(Stream):
         if self.batch_size is not None:
             self._lead = (self.batch_size, layer.in_channels)
             self._rows = self.batch_size
+        self._lead_out = (*self._lead[:-1], layer.out_channels)
         self._channels = layer.in_channels * (2 if layer.dtype.kind == "c" else 1)
-        # The most frames that are ever carried, or somewhat more.
-        most = (g.span + g.latency) // g.stride + g.extension_left + g.extension_right + 2
-        self._long = _LONG + 4 * most
-        self._buffer = np.empty((self._rows, self._channels, 0), self._real)
+        # Two arrays that take turns: the next frames are put together while these are still there.
+        self._arrays = [np.empty((self._rows, self._channels, 0), self._real) for _ in range(2)]
         self._set(0)
 
     def _set(self, received: int) -> None:
@@ -88,7 +86,10 @@ class LayerStream(Stream):
         self._done = self._geometry.final_length(received)  # samples so far
         self._counts: Array | None = None  # frames so far by row, where rows differ
         self._kept = 0  # frames carried, of the row that has most
-        self._end = 0  # where they end in the buffer
+        self._end = 0  # the column where every row's end
+        self._steady = (
+            False  # whether a frame gives `stride` samples, and takes a carried one's place
+        )
 
     def output_length(self, frames: int, *, last: bool = False) -> int:
         """The samples that a push of so many frames would give now; ``last``: :meth:`finish`.
@@ -104,6 +105,8 @@ class LayerStream(Stream):
         """The samples that are out after so many frames."""
         if last and received:
             return max(self._done, received * self.stride + self.overhang)
+        if self._steady:
+            return received * self.stride - self.latency
         return self._geometry.final_length(received)
 
     def push(
@@ -121,7 +124,34 @@ class LayerStream(Stream):
         Raises:
             ValueError, TypeError: for an argument that does not fit. The stream stays as it was.
         """
-        return self._advance(chunk, active, out, last=False)
+        return self._advance(chunk, active, out)
+
+    def _adds(self) -> bool:
+        return True
+
+    def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Array, bool]:
+        length = 0
+        if isinstance(chunk, np.ndarray):
+            length = self._done_after(self._received + chunk.shape[-1], last=False) - self._done
+        early = 0 if waiting is None else min(length, waiting.shape[-1])
+        shape = self._lead_out
+        # What takes another road otherwise: rows on their own, dtypes that are rounded in between.
+        if (
+            self._counts is not None
+            or not isinstance(piece, np.ndarray)
+            or not (self._dtype == self._real == piece.dtype)
+            or piece.shape[:-1] != shape
+            or early + piece.shape[-1] < length
+            or (early and (waiting.shape[:-1] != shape or waiting.dtype != self._dtype))
+        ):
+            return self.push(chunk), False
+        before = None
+        if early:
+            before, piece = ready(waiting[..., :early]), piece[..., : length - early]
+            if self.stride > 1:  # the kernel splits frames, not samples
+                before, piece = None, np.concatenate([before, piece], -1)
+        residual = before, piece[..., :length]
+        return self._advance(chunk, None, None, residual=residual), True
 
     def finish(
         self, chunk: ArrayLike, *, rows: ArrayLike | None = None, out: Array | None = None
@@ -153,7 +183,7 @@ class LayerStream(Stream):
         Frames are in the dtype in which the kernels compute (float32 for half precision, real and
         imaginary parts by group for complex numbers).
         """
-        frames: Array = self._buffer[..., self._end - self._kept : self._end].copy()
+        frames: Array = self._carried().copy()
         counts = self._row_counts()
         for row, count in enumerate(counts):
             kept = self._kept_after(int(count))
@@ -184,9 +214,9 @@ class LayerStream(Stream):
                 f"state frames must be {self._real} of shape {(self._rows, self._channels, kept)} "
                 f"after {counts.max()} frames, got {frames.dtype} of shape {frames.shape}"
             )
-        self._set(0)
-        self._make_room(kept)
-        self._buffer[..., :kept] = frames
+        room = self._room(kept)
+        room[...] = frames
+        self._arrays.reverse()
         self._end = kept
         self._set_counts(counts.astype(np.int64))
 
@@ -201,8 +231,8 @@ class LayerStream(Stream):
         return counts
 
     def _set_counts(self, counts: Array) -> None:
-        """Rows that received different numbers of frames, whose last ones end at ``_end``."""
-        self._received = int(counts.max())
+        """Rows that may have received different numbers of frames."""
+        self._received, self._steady = int(counts.max()), False
         self._done = self._geometry.final_length(self._received)
         self._counts = None if (counts == self._received).all() else counts
         self._kept = max(self._kept_after(int(count)) for count in counts)
@@ -225,7 +255,13 @@ class LayerStream(Stream):
         return mask
 
     def _advance(
-        self, chunk: ArrayLike, rows: ArrayLike | None, out: Array | None, *, last: bool
+        self,
+        chunk: ArrayLike,
+        rows: ArrayLike | None,
+        out: Array | None,
+        *,
+        last: bool = False,
+        residual: tuple[Array | None, Array] | None = None,
     ) -> Array:
         if type(chunk) is np.ndarray and chunk.dtype == self._dtype:
             x = chunk
@@ -243,110 +279,103 @@ class LayerStream(Stream):
         if mask is None or mask.any():
             length = self._done_after(self._received + x.shape[-1], last) - self._done
         if out is not None:
-            shape = (*self._lead[:-1], self._layer.out_channels, length)
-            check_out(out, shape, self._dtype, (chunk, x))
+            check_out(out, (*self._lead_out, length), self._dtype, (chunk, x))
         x3, out3 = x, out
         if self.batch_size is None:
             x3, out3 = x[None], None if out is None else out[None]
+            if residual is not None:
+                before, after = residual
+                residual = None if before is None else before[None], after[None]
         if mask is None and self._counts is None:
-            y = self._all_rows(x3, length, out3, last)
+            y = self._all_rows(x3, length, out3, residual, last)
         else:
             y = self._some_rows(x3, mask, length, out3, last)
         if out is not None:
             return out
         return y if self.batch_size is not None else y[0]
 
-    def _all_rows(self, x: Array, length: int, out: Array | None, last: bool) -> Array:
-        received, kept, first, frames = self._received, self._kept, self._done, x.shape[-1]
-        after = received + frames
-        keep = 0 if last else self._kept_after(after)
-        if kept == 0 or (frames > self._long and self._dtype == self._real):
-            if keep:
-                self._make_room(keep)
-            y = self._mostly_in_place(x, first, length, out)
-            self._buffer[..., :keep] = self._real_parts(x[..., frames - keep :])
-            self._end = keep
-        else:
-            self._append(x)
-            source = self._buffer[:, :, self._end - kept : self._end + frames]
-            y = self._samples(source, received - kept, first, length, out)
-            self._end += frames
+    def _all_rows(
+        self,
+        x: Array,
+        length: int,
+        out: Array | None,
+        residual: tuple[Array | None, Array] | None,
+        last: bool,
+    ) -> Array:
+        kept, frames = self._kept, x.shape[-1]
+        received = self._received + frames
+        keep = 0 if last else kept if self._steady else self._kept_after(received)
+        source = ready(x if self._dtype is self._real else self._real_parts(x))
+        room = self._room(keep)
+        carried = self._carried() if kept else None
+        y = self._samples(source, carried, self._received, self._done, length, out, residual)
         if last:
             self._set(0)
-        else:
-            self._received, self._kept, self._done = after, keep, first + length
-        if self._buffer.shape[-1] > 8 * self._long:
-            self._move(self._room(0))
-        return y
-
-    def _mostly_in_place(self, x: Array, first: int, length: int, out: Array | None) -> Array:
-        """The samples without a copy of the chunk, but for the frames that meet the carried ones.
-
-        Where none are carried, the chunk is all that there is to see.
-        """
-        g, received, kept = self._geometry, self._received, self._kept
-        if kept == 0:
-            return self._samples(ready(self._real_parts(x)), received, first, length, out)
-        stop = first + length
-        # Frames of the chunk up to which samples reach back behind it. (With a carried one, as many
-        # as a left edge may mirror.)
-        both = max(0, -((g.stride - g.span) // g.stride))
-        middle = min(stop, max(first, (received + both) * g.stride - g.padding_left))
-        y = out
-        if y is None:
-            y = np.empty((self._rows, self._layer.out_channels, length), self._dtype)
-        self._append(x[..., :both])
-        source = self._buffer[..., self._end - kept : self._end + both]
-        self._samples(source, received - kept, first, middle - first, y[..., : middle - first])
-        self._samples(ready(x), received, middle, stop - middle, y[..., middle - first :])
+            return y
+        old = keep - frames
+        if old > 0:
+            room[:, :, :old] = self._arrays[0][:, :, self._end - old : self._end]
+            room[:, :, old:] = source
+        elif keep:
+            room[...] = source[:, :, -old:]
+        self._arrays.reverse()
+        self._end = self._kept = keep
+        self._received, self._done = received, self._done + length
+        self._steady = self._done > 0 and keep < received
         return y
 
     def _some_rows(
         self, x: Array, mask: Array | None, length: int, out: Array | None, last: bool
     ) -> Array:
-        frames, counts = x.shape[-1], self._row_counts()
+        frames, before = x.shape[-1], self._row_counts()
         active = np.ones(self._rows, np.bool_) if mask is None else mask
-        kept = np.array([self._kept_after(int(count)) for count in counts], np.int64)
+        after = np.where(active, 0 if last else before + frames, before)
+        kept, keep = ([self._kept_after(int(c)) for c in counts] for counts in (before, after))
+        source, carried, room = ready(self._real_parts(x)), self._carried(), self._room(max(keep))
         y = out
         if y is None:
             y = np.empty((self._rows, self._layer.out_channels, length), self._dtype)
-        if self._end + frames > self._buffer.shape[-1]:
-            self._make_room(frames)
-        end = self._end
         # Neighbours that carry equally many frames are one call.
-        change = np.flatnonzero((active[1:] != active[:-1]) | (kept[1:] != kept[:-1])) + 1
-        for row, stop in zip([0, *change], [*change, self._rows], strict=True):
-            rows, k, count = slice(row, stop), int(kept[row]), int(counts[row])
-            if not active[row] or count + frames == 0:
+        state = np.array([active, kept]).T
+        change = np.flatnonzero((state[1:] != state[:-1]).any(1)) + 1
+        for first, stop in zip([0, *change], [*change, self._rows], strict=True):
+            rows, k, count = slice(first, stop), kept[first], int(before[first])
+            own = carried[rows, :, carried.shape[-1] - k :]
+            if not active[first] or count + frames == 0:
                 y[rows] = 0
-                continue
-            self._buffer[rows, :, end : end + frames] = self._real_parts(x[rows])
-            source = self._buffer[rows, :, end - k : end + frames]
-            first = self._geometry.final_length(count)
-            self._samples(source, count - k, first, length, y[rows])
-        if last:
-            counts[active] = 0
-        else:
-            counts[active] += frames
-            for row in np.flatnonzero(~active):  # their frames end where the others' do
-                carried = self._buffer[row, :, end - kept[row] : end]
-                self._buffer[row, :, end + frames - kept[row] : end + frames] = carried
-            self._end += frames
-        self._set_counts(counts)
-        if self._buffer.shape[-1] > 8 * self._long:
-            self._move(self._room(0))
+            else:
+                done = self._geometry.final_length(count)
+                self._samples(source[rows], own if k else None, count, done, length, y[rows])
+            k = keep[first]
+            end = room[rows, :, room.shape[-1] - k :]
+            if not active[first]:
+                end[...] = own
+            elif k:
+                both = np.concatenate([own, source[rows]], -1)
+                end[...] = both[..., both.shape[-1] - k :]
+        self._arrays.reverse()
+        self._end = max(keep)
+        self._set_counts(after)
         return y
 
     def _samples(
-        self, source: Array, start: int, first: int, length: int, out: Array | None
+        self,
+        source: Array,
+        carried: Array | None,
+        received: int,
+        first: int,
+        length: int,
+        out: Array | None,
+        residual: tuple[Array | None, Array] | None = None,
     ) -> Array:
-        """Samples ``first ...`` of frames ``start ...``, as far as they exist, ready as parts."""
+        """Samples ``first ...`` of a chunk that begins with frame ``received``."""
         if length == 0:
             if out is not None:
                 return out
             return np.empty((len(source), self._layer.out_channels, 0), self._dtype)
         g = self._geometry
         weight, bias = self._layer._packed_parameters()
+        start = received if carried is None else received - carried.shape[-1]
         return forward_part(
             source,
             weight,
@@ -355,40 +384,32 @@ class LayerStream(Stream):
             g.padding_mode,
             length,
             out,
-            None,
+            None if residual is None else residual[1],
             self._slope_of_kernel,
+            carried,
+            None if residual is None else residual[0],
         )
 
     def _real_parts(self, x: Array) -> Array:
-        """What the buffer holds of frames."""
+        """What the kernels read of frames."""
         if self._dtype == self._real:
             return x
         if self._slope != 1:  # rounded, as one by one
             x = leaky_relu(x, self._slope)
         return split_channels(x, self._layer.groups, self._real)
 
-    def _append(self, x: Array) -> None:
-        """Write frames behind the carried ones; they count once the samples are there."""
-        frames = x.shape[-1]
-        if self._end + frames > self._buffer.shape[-1]:
-            self._make_room(frames)
-        parts = x if self._dtype is self._real else self._real_parts(x)
-        self._buffer[:, :, self._end : self._end + frames] = parts
-
-    def _make_room(self, frames: int) -> None:
-        """Move the carried frames to the beginning of a buffer that has room for more of them."""
-        fits = self._kept + frames <= self._buffer.shape[-1]
-        self._move(self._buffer if fits else self._room(frames))
+    def _carried(self) -> Array:
+        return self._arrays[0][:, :, self._end - self._kept : self._end]
 
     def _room(self, frames: int) -> Array:
-        line = 64 // self._real.itemsize
-        wanted = self._kept + frames + max(_ROOM, self._kept + frames)
-        # An odd number of cache lines, so that the rows do not share a few cache sets.
-        return np.empty((self._rows, self._channels, (-(-wanted // line) | 1) * line), self._real)
-
-    def _move(self, buffer: Array) -> None:
-        buffer[..., : self._kept] = self._buffer[..., self._end - self._kept : self._end]
-        self._buffer, self._end = buffer, self._kept
+        """Where so many frames can be put together, to be the carried ones next."""
+        array = self._arrays[1]
+        if frames > array.shape[-1]:
+            line = _LINE // self._real.itemsize
+            # An odd number of cache lines, so that the rows do not share a few cache sets.
+            width = (-(-2 * frames // line) | 1) * line
+            array = self._arrays[1] = np.empty((self._rows, self._channels, width), self._real)
+        return array[:, :, :frames]
 
     def __repr__(self) -> str:
         more = "" if self.batch_size == 1 else f"batch_size={self.batch_size}"

@@ -85,6 +85,17 @@ class Stream(ABC):
         """As flush; None where nobody knows the shape of an array of no samples."""
         return self.flush(rows=rows)
 
+    def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
+        """As push; and whether as many samples of another signal have been added to the result.
+
+        Of ``waiting``, unless that is None, and of ``piece`` after it.
+        """
+        return self.push(chunk), False
+
+    def _adds(self) -> bool:
+        """Whether that is ever so."""
+        return False
+
     def _nested(self) -> list[Stream]:
         """Itself and all that it is composed of."""
         return [self]
