@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SANITIZE_VENV := $(VENV)-sanitize
 CXX := g++
+# Freed memory stays with the process: otherwise page faults are what is measured.
+KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
@@ -20,8 +22,9 @@ SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: $(VENV)/.demo ## a real vocoder speaks through the layer: writes demo.wav
+demo: $(VENV)/.demo ## a real vocoder speaks through the layer, at once and streaming: writes demo.wav
 	$(BIN)/python examples/speak.py
+	$(KEEP_MEMORY) $(BIN)/python examples/stream.py
 
 test: $(VENV)/.test ## the whole test suite
 	$(BIN)/python -m pytest -q
@@ -30,9 +33,8 @@ train: $(VENV)/.demo $(VENV)/.train ## learn a speech upsampler from demo.wav: t
 	test -f demo.wav || $(BIN)/python examples/speak.py
 	$(BIN)/python examples/train.py
 
-# Freed memory stays with the process: otherwise page faults are what is measured.
 accelerate: $(VENV)/.accelerate ## one line makes two vocoders of transformers faster: by how much
-	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296 $(BIN)/python examples/accelerate_vocoders.py
+	$(KEEP_MEMORY) $(BIN)/python examples/accelerate_vocoders.py
 
 lint: $(VENV)/.lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff format --check .

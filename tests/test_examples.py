@@ -46,6 +46,13 @@ def test_speak(tmp_path: Path) -> None:
     assert np.quantile(loudness, 0.9) > 10 * np.quantile(loudness, 0.05)
 
 
+def test_stream() -> None:
+    # It compares bits, and ONNX Runtime's windows with its whole, itself.
+    printed = " ".join(run("stream.py", "--runs", "0").split())
+    assert "Streamed with the bits of the offline decoder." in printed
+    assert "2582 samples ahead: 117 ms" in printed
+
+
 def test_accelerate_vocoders() -> None:
     pytest.importorskip("transformers")
     printed = run("accelerate_vocoders.py", "--frames", "10", "--rounds", "1")
