@@ -142,7 +142,7 @@ def main() -> None:
             took_peer[size].append(seconds)
 
     whole, whole_peer = (np.median(t[1:] or t) for t in (offline, offline_peer))
-    table = Table(box=SIMPLE)
+    table = Table(box=SIMPLE, padding=(0, 0, 0, 1))
     for name in ("frames", "ms of audio", "ms a push", "of real time", "first sample", "offline"):
         table.add_column(name, justify="right")
     for name in ("ORT", "ORT/ours"):

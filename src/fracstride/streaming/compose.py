@@ -395,7 +395,11 @@ class Sum(_Composite):
             self._waiting = [None] * len(self._streams)
 
     def state(self) -> dict[str, Any]:  # noqa: D102
-        waiting = {f"{i}.waiting": cut(w, 0) for i, w in enumerate(self._waiting) if w is not None}
+        waiting = {
+            f"{i}.waiting": cut(detached(w), 0)
+            for i, w in enumerate(self._waiting)
+            if w is not None
+        }
         return super().state() | waiting
 
     def restore(self, state: Mapping[str, Any]) -> None:  # noqa: D102
@@ -421,7 +425,9 @@ class Sum(_Composite):
 
 def _loaded(piece: Any) -> Any:
     """An array of bfloat16 that ``numpy.load`` knew as one of two bytes each, as it was."""
-    return piece.view(as_dtype("bfloat16")) if piece.dtype == np.dtype("V2") else piece
+    if isinstance(piece, np.ndarray) and piece.dtype == np.dtype("V2"):
+        return piece.view(as_dtype("bfloat16"))
+    return piece
 
 
 def _split(state: object, count: int) -> list[dict[str, Any]]:
