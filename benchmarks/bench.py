@@ -20,6 +20,7 @@ from typing import Any
 import layers
 import numpy as np
 import results as show
+import streaming
 import timing
 from layers import Layer, Problem
 from peers import CANDIDATES, MODULES, Candidate
@@ -170,6 +171,8 @@ def main() -> int:
         )
         console.print(show.speed_table(large, peers), show.tiny_table(tiny_result))
         console.print(show.module_overhead(tiny_result), highlight=False, soft_wrap=True)
+        pushes, about["pushes"] = streaming.measure(arguments.seconds / 15)
+        console.print(pushes)
         if arguments.full:
             targets(large, console)
         else:

@@ -202,6 +202,12 @@ NB_MODULE(_native, m) {
   });
   m.def("multiply_adds", &multiply_adds, nb::call_guard<nb::gil_scoped_release>());
   m.def(
+      "read_floats_at",
+      [](std::uintptr_t values, i64 count) {
+        return read_floats(reinterpret_cast<const float*>(values), count);
+      },
+      nb::call_guard<nb::gil_scoped_release>());
+  m.def(
       "copy_bytes_at",
       [](std::uintptr_t from, std::uintptr_t to, i64 bytes, i64 times) {
         copy_bytes(reinterpret_cast<const void*>(from), reinterpret_cast<void*>(to), bytes, times);

@@ -446,6 +446,10 @@ i64 multiply_adds(i64 rounds) {
   return done;
 }
 
+bool read_floats(const float* values, i64 count) {
+  return kernels_of<float>(instruction_set()).all_finite(values, count);
+}
+
 void copy_bytes(const void* from, void* to, i64 bytes, i64 times) {
   parallel(get_threads(), [&](int index, int count) {
     const i64 first = share(bytes, index, count), last = share(bytes, index + 1, count);

@@ -75,6 +75,8 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
 
 // For benchmarks: multiply-adds on registers by all threads, `rounds` times each; their number.
 i64 multiply_adds(i64 rounds);
+// For benchmarks: floats read once by one thread; whether all are finite.
+bool read_floats(const float* values, i64 count);
 // For benchmarks: a copy by all threads, so many times.
 void copy_bytes(const void* from, void* to, i64 bytes, i64 times);
 

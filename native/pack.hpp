@@ -72,8 +72,10 @@ template <class T>
 static void copy_row(const Row<T>& signal, i64 length, i64 start, i64 step, i64 count, i64 padded,
                      int extension, T* destination) {
   for (i64 i = count; i < padded; ++i) destination[i] = T(0);
-  const i64 low = smaller(larger(ceil_div(-start, step), 0), count);
-  const i64 high = smaller(larger(floor_div(length - 1 - start, step) + 1, low), count);
+  // Divisions are most of what a short row costs.
+  const auto up = [&](i64 distance) { return step == 1 ? distance : ceil_div(distance, step); };
+  const i64 low = smaller(larger(up(-start), 0), count);
+  const i64 high = smaller(larger(up(length - start), low), count);
   const auto extend = [&](i64 from, i64 to) {
     if (extension == zeros)
       for (i64 i = from; i < to; ++i) destination[i] = T(0);
@@ -85,7 +87,7 @@ static void copy_row(const Row<T>& signal, i64 length, i64 start, i64 step, i64 
   extend(high, count);
   if (low == high) return;  // its position may be beyond all integers
   const i64 first = start + low * step;
-  const i64 own = larger(low, smaller(ceil_div(signal.carried_length - start, step), high));
+  const i64 own = larger(low, smaller(up(signal.carried_length - start), high));
   if (low < own)
     copy_stretch(signal.carried + first * signal.carried_stride, signal.carried_stride, step,
                  own - low, signal.carried_length - first, destination + low);

@@ -215,7 +215,19 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
       const i64 w_channel = segment.shifts * p.step_stride;
       const Strides<T> along_strides{frame_channel, frame_shift, w_channel, p.step_stride};
       const Strides<T> rest_strides{w_channel, p.step_stride, frame_channel, frame_shift};
-      for (i64 u = 0; u < runs.all_channels; u += runs.channels)
+      const bool several_runs = block.frames == 1 && rest == 1 && of_rest.first == 0 &&
+                                of_rest.last == segment.shifts && runs.shifts == segment.shifts;
+      for (i64 u = 0; u < runs.all_channels; u += runs.channels) {
+        if (several_runs && u + runs_at_once * runs.channels <= runs.all_channels) {
+          const T* x = at_shift_0 + frame_base + u * frame_channel;
+          (row_vectors == 1 ? tile_runs<T, 1>
+                            : tile_runs<T, panel_vectors>)(w + u * w_channel, x, rest_strides,
+                                                           runs.channels, segment.shifts, z_rest,
+                                                           first);
+          first = false;
+          u += (runs_at_once - 1) * runs.channels;
+          continue;
+        }
         for (i64 j0 = 0; j0 < segment.shifts; j0 += runs.shifts) {
           const i64 channels = smaller(runs.channels, runs.all_channels - u);
           const i64 j1 = smaller(j0 + runs.shifts, segment.shifts);
@@ -240,6 +252,7 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
                 channels, larger(to - from, 0), z_rest + f * width, width, first);
           first = false;
         }
+      }
       w += runs.all_channels * w_channel;
       frame_base += runs.all_channels * frame_channel;
     }

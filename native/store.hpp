@@ -91,6 +91,23 @@ static void store_rows(const T* z, i64 z_row, i64 z_frame, const Axis& rows, i64
     return FrameRange{low, smaller(larger(high, low), frames)};
   };
   i64 channel = first_row / rows.phases, row_phase = first_row % rows.phases;
+  if (inside && frames == 1 && z_row == 1 && at.phase_step == 1) {
+    // The phases of one frame are neighbours here and there: a channel is a stretch.
+    for (i64 r = 0; r < count; ++channel, row_phase = 0) {
+      const i64 stretch = smaller(rows.phases - row_phase, count - r);
+      const i64 sample = origin + row_phase;
+      const T* more = nullptr;
+      if (residual.data)
+        more =
+            residual.data + channel * residual.channel_stride + sample * residual.position_stride;
+      store_row(z + r, 1, bias ? bias[channel] : T(0), bias != nullptr, more,
+                residual.position_stride,
+                group + channel * target.channel_stride + sample * target.position_stride,
+                target.position_stride, stretch);
+      r += stretch;
+    }
+    return;
+  }
   for (i64 r = 0; r < count; r += together, row_phase += together) {
     if (row_phase >= rows.phases) {
       row_phase = 0;

@@ -63,6 +63,37 @@ static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 chan
   }
 }
 
+// One frame against several runs at once, rows along the vector: one run alone has too few sums to
+// hide the time of an addition. The runs are added in order, as one by one.
+static constexpr int runs_at_once = 4;
+
+template <class T, int NV>
+static void tile_runs(const T* vector, const T* bcast, const Strides<T>& by, i64 channels,
+                      i64 shifts, T* z, bool first) {
+  typedef typename Vec<T>::type V;
+  constexpr int lanes = Vec<T>::lanes;
+  V acc[runs_at_once][NV] = {};
+  const i64 vector_run = channels * by.vector_channel, bcast_run = channels * by.bcast_channel;
+  for (i64 u = 0; u < channels; ++u)
+    for (i64 j = 0; j < shifts; ++j) {
+      const T* x = vector + u * by.vector_channel + j * by.vector_shift;
+      const T* b = bcast + u * by.bcast_channel + j * by.bcast_shift;
+#pragma GCC unroll 4
+      for (int r = 0; r < runs_at_once; ++r) {
+        const V w = b[r * bcast_run] - V{};
+#pragma GCC unroll 4
+        for (int v = 0; v < NV; ++v) acc[r][v] += w * load(x + r * vector_run + v * lanes);
+      }
+    }
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) {
+    V sum = first ? V{} : load(z + v * lanes);
+#pragma GCC unroll 4
+    for (int r = 0; r < runs_at_once; ++r) sum = sum + acc[r][v];
+    store(z + v * lanes, sum);
+  }
+}
+
 template <class T>
 using TileFunction = void (*)(const T*, const T*, const Strides<T>&, i64, i64, T*, i64, bool);
 

@@ -31,6 +31,7 @@ LAYERS = {
     "dilated": (dict(kernel_size=5, stride=2, padding=2, dilation=3), 48, 40, 1, 500),
     "one output": (dict(kernel_size=16, stride=8), 256, 1, 1, 800),
     "many taps": (dict(kernel_size=128, stride=32), 40, 8, 1, 120),
+    "many runs": (dict(kernel_size=4, stride=2, padding=1), 1100, 40, 1, 60),
     "one tap": (dict(kernel_size=1, stride=3), 200, 100, 1, 300),
 }
 
