@@ -383,6 +383,7 @@ def test_messages() -> None:
         {"received": np.array([5.0, 5.0])},
         {"received": np.array([5])},
         {"received": np.array([-5, -5])},
+        {"received": np.array([2**63, 2**63], np.uint64)},
         {"received": np.array([5, 4])},
         {"frames": state["frames"][..., 1:]},
         {"frames": state["frames"].astype(float)},

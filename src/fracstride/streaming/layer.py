@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from fracstride.arrays import Array, as_operands, compute_dtype, ready, split_channels
 from fracstride.functional import check_out, check_slope, forward_part, leaky_relu
-from fracstride.geometry import as_size
+from fracstride.geometry import MAX_SIZE, as_size
 from fracstride.streaming.stream import Stream, check_mode, check_state
 
 if TYPE_CHECKING:
@@ -198,9 +198,13 @@ class LayerStream(Stream):
         """
         given = check_state(state, {"frames", "received"})
         counts, frames = np.asarray(given["received"]), np.asarray(given["frames"])
-        if counts.dtype.kind not in "iu" or counts.shape != (self._rows,) or (counts < 0).any():
+        if (
+            counts.dtype.kind not in "iu"
+            or counts.shape != (self._rows,)
+            or any(not 0 <= int(count) <= MAX_SIZE for count in counts)
+        ):
             raise ValueError(
-                f"state received must be {self._rows} non-negative integers, one for each row, "
+                f"state received must be {self._rows} integers from 0 to 2**62, one for each row, "
                 f"got {counts.dtype} of shape {counts.shape}: {counts}"
             )
         if not self.independent_rows and (counts != counts[:1]).any():
