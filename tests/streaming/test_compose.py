@@ -155,6 +155,15 @@ def test_latencies_add_up() -> None:
 
 
 @pytest.mark.usefixtures("isa")
+def test_chunks_that_are_lists() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 2, 40)).astype(np.float32)
+    narrow, wide = (fs.ConvTranspose1d(2, 2, k, 1, (k - 1) // 2, rng=k) for k in (3, 21))
+    for a, b in ((narrow, wide), (wide, narrow)):
+        stream = Sum(a.stream(), b.stream())
+        pieces = [stream.push(x[..., t : t + 20].tolist()) for t in (0, 20)]
+        same_bits(np.concatenate([*pieces, stream.flush()], -1), a(x) + b(x))
+
+
 def test_branches_that_upsample() -> None:
     x = np.random.default_rng(0).standard_normal((1, 4, 40)).astype(np.float32)
     for stride in (1, 2, 3, 8):

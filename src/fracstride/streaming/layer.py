@@ -130,9 +130,9 @@ class LayerStream(Stream):
         return True
 
     def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Array, bool]:
-        length = 0
-        if isinstance(chunk, np.ndarray):
-            length = self._done_after(self._received + chunk.shape[-1], last=False) - self._done
+        if not isinstance(chunk, np.ndarray) or chunk.shape[:-1] != self._lead or chunk.ndim == 0:
+            return self.push(chunk), False  # which converts it, or says what is wrong
+        length = self._done_after(self._received + chunk.shape[-1], last=False) - self._done
         early = 0 if waiting is None else min(length, waiting.shape[-1])
         shape = self._lead_out
         # What takes another road otherwise: rows on their own, dtypes that are rounded in between.
