@@ -247,12 +247,14 @@ def test_state_of_another_is_refused() -> None:
         ({"7.frames": x}, ValueError, "composition of 2 streams, got the key '7.frames'"),
         ({"frames": x}, ValueError, "composition of 2 streams, got the key 'frames'"),
         (3, TypeError, "state must be what a stream's state"),
-        ({**before, "0.0.waiting": x[:, :3]}, ValueError, None),
-        ({**before, "0.1.waiting": x[:, :3]}, ValueError, "waiting must be a signal of 4 channels"),
-        ({**before, "0.0.waiting": x[0, 0]}, ValueError, "waiting must be a signal"),
+        ({**before, "0.0.waiting": x[:, :3]}, ValueError, "waiting must be an array of 4 channels"),
+        ({**before, "0.1.waiting": x[:, :3]}, ValueError, "waiting must be an array of 4 channels"),
+        ({**before, "0.0.waiting": x[[0, 0]]}, ValueError, "waiting must be .* 1 rows"),
+        ({**before, "0.0.waiting": x[0]}, ValueError, "waiting must be .* 1 rows"),
+        ({**before, "0.0.waiting": x[0, 0]}, ValueError, "waiting must be an array"),
+        ({**before, "0.0.waiting": memoryview(x)}, ValueError, "waiting must be an array"),
+        ({**before, "0.0.waiting": x.astype(str)}, ValueError, "arrays of numbers"),
     ):
-        if match is None:  # the straight branch takes any number of channels
-            continue
         with pytest.raises(error, match=match):
             chain.restore(state)
         after = chain.state()
@@ -347,6 +349,59 @@ def test_a_failure_half_way() -> None:
     with pytest.raises(ValueError, match="chunk must have the shape"):
         chain.push(x[:, :3])
     chain.push(x)
+
+
+def test_a_refused_state_repairs_nothing() -> None:
+    layers = [fs.ConvTranspose1d(4, 4, 3, padding=1, rng=i) for i in range(3)]
+    x = np.ones((1, 4, 9), np.float32)
+    works = [True]
+
+    def function(x: Any) -> Any:
+        return x if works[0] else 1 / 0
+
+    inner = Chain(layers[0].stream(), Pointwise(function), layers[1].stream())
+    outer = Chain(inner, layers[2].stream())
+    outer.push(x)
+    state = outer.state()
+    works[0] = False
+    with pytest.raises(ZeroDivisionError):
+        outer.push(x)
+    works[0] = True
+    with pytest.raises(ValueError, match="argument 1 of Chain"):
+        outer.restore({**state, "1.frames": x})
+    with pytest.raises(RuntimeError, match="failed half way"):
+        outer.push(x)
+    outer.restore(state)
+    outer.push(x)
+
+
+def test_a_sum_that_fails_while_adding() -> None:
+    layer = fs.ConvTranspose1d(4, 4, 3, padding=1, rng=0)
+    x = np.ones((1, 4, 9), np.float32)
+    wrong = [False]
+    branch = Pointwise(lambda x: x.astype("S1") if wrong[0] else x)
+    stream = Sum(branch, layer.stream())
+    stream.push(x)
+    wrong[0] = True
+    with pytest.raises(TypeError):
+        stream.push(x)
+    with pytest.raises(RuntimeError, match="failed half way"):
+        stream.push(x)
+
+
+def test_nobody_active() -> None:
+    layer = fs.ConvTranspose1d.from_conv1d(np.ones((4, 4, 3), np.float32), padding="causal")
+    x = np.random.default_rng(0).standard_normal((2, 4, 9)).astype(np.float32)
+    stream = Sum(Identity(), layer.stream(2))
+    assert stream.push(100 * x, active=[False, False]).shape == x.shape
+    same_bits(stream.push(x), x + layer(x))
+
+
+def test_a_chunk_without_frames_at_all() -> None:
+    for stream in (Identity(), Chain(Identity()), Sum(Identity(), Identity())):
+        for chunk in (np.float32(1), np.ones(3, np.float32)):
+            with pytest.raises(ValueError, match=r"chunk must have the shape \(batch, channels"):
+                stream.push(chunk)
 
 
 def test_nothing_pushed() -> None:

@@ -47,8 +47,8 @@ class OnArrays(Stream):
     def state(self) -> dict[str, Any]:
         return {key: value.numpy() for key, value in self.stream.state().items()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.stream.restore({key: torch.from_numpy(state[key]) for key in state})
+    def _checked(self, state: Mapping[str, Any]) -> Any:
+        return self.stream._checked({key: torch.from_numpy(state[key]) for key in state})
 
 
 def module_of(case: Case, mode: str, dtype: str) -> fracstride.torch.ConvTranspose1d:
@@ -264,6 +264,60 @@ def test_parameters_are_read_at_each_push() -> None:
     assert stream.push(x).item() == 6
 
 
+def test_the_callers_tensor_is_the_callers() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv1d(2, 2, 5, padding=2)
+    for make in (
+        lambda: fracstride.torch.stream(conv),
+        lambda: Sum(Identity(), fracstride.torch.stream(conv)),
+    ):
+        x = torch.randn(1, 2, 12)
+        expected, stream = make().finish(x), make()
+        chunk = x[..., :6].clone().requires_grad_()
+        pieces = [stream.push(chunk)]
+        with torch.no_grad():
+            chunk.copy_(x[..., 6:])
+        pieces += [stream.push(chunk), stream.flush()]
+        torch.testing.assert_close(torch.cat(pieces, -1), expected, rtol=0, atol=0)
+
+
+def test_inference_mode_first_and_gradients_then() -> None:
+    conv = nn.Conv1d(2, 2, 3, padding=1).requires_grad_(False)
+    stream = fracstride.torch.stream(conv)
+    x = torch.randn(1, 2, 9)
+    with torch.inference_mode():
+        stream.push(x)
+    stream.reset()
+    leaf = x.clone().requires_grad_()
+    stream.finish(leaf).sum().backward()
+    assert leaf.grad is not None
+
+
+def test_autocast() -> None:
+    torch.manual_seed(0)
+    module = fracstride.torch.ConvTranspose1d(2, 2, 8, 2, 6)
+    x = torch.randn(1, 2, 20)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        stream = fracstride.torch.stream(module)
+        pieces = [stream.push(x[..., t : t + 2].bfloat16()) for t in range(0, 20, 2)]
+        state = stream.state()
+        pieces.append(stream.flush())
+        assert {piece.dtype for piece in pieces} == {torch.bfloat16}
+        torch.testing.assert_close(torch.cat(pieces, -1), module(x), rtol=0, atol=0)
+        stream.restore(state)
+        torch.testing.assert_close(stream.flush(), pieces[-1], rtol=0, atol=0)
+        assert stream.push(x[..., :1]).dtype == torch.bfloat16  # of no samples
+
+
+def test_a_module_that_changed_its_dtype() -> None:
+    module = nn.ConvTranspose1d(2, 2, 4, 2, 1)
+    stream = fracstride.torch.stream(module)
+    stream.push(torch.ones(1, 2, 3))
+    module.double()
+    with pytest.raises(RuntimeError, match=r"the earlier chunks' dtype torch\.float32"):
+        stream.push(torch.ones(1, 2, 3).double())
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 @pytest.mark.parametrize("kind", [nn.Conv1d, nn.ConvTranspose1d])
 @pytest.mark.parametrize(
@@ -340,10 +394,14 @@ def test_what_cannot_stream() -> None:
     for wrong in (
         {"received": torch.tensor([-1])},
         {"received": torch.tensor([1.5])},
+        {"received": torch.tensor([3 + 0j])},
+        {"received": torch.tensor([2**63 - 1])},
+        {"received": None},
+        {"received": "many"},
         {"frames": x},
         {"frames": state["frames"].double()},
     ):
-        with pytest.raises(ValueError, match=r"state (received|frames) must be"):
+        with pytest.raises(ValueError, match=r"state received|state frames"):
             stream.restore({**state, **wrong})
     torch.testing.assert_close(
         torch.cat([fracstride.torch.stream(up).push(x), stream.flush()], -1), up(x)

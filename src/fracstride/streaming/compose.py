@@ -20,7 +20,8 @@ class Pointwise(Stream):
     Args:
         function: called with each chunk, of no frames too; its result must have the chunk's shape,
             and a sample of it may depend on the same sample of the chunk only (on its channel, too,
-            and on other channels at the same time).
+            and on other channels at the same time). It must not write into the chunk, which other
+            branches of a :class:`Sum` may be reading.
 
     Raises:
         TypeError: ``function`` cannot be called.
@@ -39,6 +40,11 @@ class Pointwise(Stream):
         self._nothing: Any = None
 
     def push(self, chunk: Any, *, active: Any = None) -> Any:  # noqa: D102
+        if len(np.shape(chunk)) not in (2, 3):
+            raise ValueError(
+                "chunk must have the shape (batch, channels, frames) or (channels, frames), "
+                f"got shape {tuple(np.shape(chunk))}"
+            )
         result = self.function(chunk)
         if getattr(result, "shape", None) != np.shape(chunk):
             raise ValueError(
@@ -62,8 +68,9 @@ class Pointwise(Stream):
     def state(self) -> dict[str, Any]:  # noqa: D102
         return {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: D102
+    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
         check_state(state, set())
+        return lambda: None
 
     def _flush(self, rows: Any = None) -> Any:
         return self._nothing
@@ -164,20 +171,20 @@ class _Composite(Stream):
     def state(self) -> dict[str, Any]:
         return {f"{i}.{k}": v for i, s in enumerate(self._streams) for k, v in s.state().items()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        states = _split(state, len(self._streams))
-        before = [s.state() for s in self._streams]
-        i = 0
-        try:
-            for i, stream in enumerate(self._streams):
-                stream.restore(states[i])
-        except BaseException as error:
-            for stream, own in zip(self._streams[:i], before, strict=False):
-                stream.restore(own)
-            if isinstance(error, ValueError):
+    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        takes = []
+        for i, part in enumerate(_split(state, len(self._streams))):
+            try:
+                takes.append(self._streams[i]._checked(part))
+            except ValueError as error:
                 raise ValueError(f"{self._name(i)}: {error}") from None
-            raise
-        self._broken = False
+
+        def take() -> None:
+            for take_part in takes:
+                take_part()
+            self._broken = False
+
+        return take
 
     def detach(self) -> None:
         for stream in self._streams:
@@ -331,11 +338,12 @@ class Sum(_Composite):
         return len(self._streams) > 1
 
     def _push_adding(self, chunk: Any, adding: int) -> Any:
-        other = 1 - adding
+        other, waiting = 1 - adding, self._waiting[1 - adding]
         piece = self._streams[other].push(chunk)
+        advanced = self._streams[other]._carries
         try:
-            waiting = self._waiting[other]
             total, added = self._streams[adding]._push_onto(chunk, waiting, piece)
+            advanced = True
             if not added:
                 return self._add([piece, total] if adding else [total, piece])
             used = total.shape[-1]
@@ -346,7 +354,7 @@ class Sum(_Composite):
                 self._waiting[other] = cut(piece, used) if used < piece.shape[-1] else None
             return total
         except BaseException:
-            self._broken = self._streams[other]._carries
+            self._broken = advanced
             raise
 
     def _end(self, chunk: Any, rows: Any) -> Any:
@@ -395,28 +403,43 @@ class Sum(_Composite):
             self._waiting = [None] * len(self._streams)
 
     def state(self) -> dict[str, Any]:  # noqa: D102
-        waiting = {
-            f"{i}.waiting": cut(detached(w), 0)
-            for i, w in enumerate(self._waiting)
-            if w is not None
-        }
-        return super().state() | waiting
+        waiting = {i: cut(detached(w), 0) for i, w in enumerate(self._waiting) if w is not None}
+        return super().state() | {f"{i}.waiting": piece for i, piece in waiting.items()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: D102
-        states = _split(state, len(self._streams))
-        waiting = [part.pop("waiting", None) for part in states]
-        for i, piece in enumerate(waiting):
-            shape: Any = getattr(piece, "shape", ())
-            channels = self._streams[i].out_channels
-            if piece is not None and (
-                len(shape) not in (2, 3) or channels not in (None, shape[-2])
-            ):
-                raise ValueError(
-                    f"state {i}.waiting must be a signal of {channels or 'some'} channels, "
-                    f"got shape {tuple(shape)}"
-                )
-        super().restore({f"{i}.{k}": v for i, part in enumerate(states) for k, v in part.items()})
-        self._waiting = [None if piece is None else cut(_loaded(piece), 0) for piece in waiting]
+    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        parts = _split(state, len(self._streams))
+        waiting = [part.pop("waiting", None) for part in parts]
+        pieces = [None if piece is None else _loaded(piece) for piece in waiting]
+        first = next((piece for piece in pieces if piece is not None), None)
+        for i, piece in enumerate(pieces):
+            if piece is not None:
+                self._check_waiting(i, piece, first)
+        take_parts = super()._checked(
+            {f"{i}.{k}": v for i, part in enumerate(parts) for k, v in part.items()}
+        )
+
+        def take() -> None:
+            take_parts()
+            self._waiting = [None if piece is None else cut(piece, 0) for piece in pieces]
+
+        return take
+
+    def _check_waiting(self, i: int, piece: Any, first: Any) -> None:
+        shape = tuple(np.shape(piece))
+        fits = (
+            hasattr(piece, "dtype")
+            and len(shape) in (2, 3)
+            and self.out_channels in (None, shape[-2])
+            and (self.batch_size is None or shape[:-2] == (self.batch_size,))
+            and shape[:-1] == tuple(first.shape[:-1])
+            and piece.dtype == first.dtype
+        )
+        if not fits:
+            raise ValueError(
+                f"state {i}.waiting must be an array of {self.out_channels or 'some'} channels and "
+                f"{self.batch_size or 'some'} rows, alike for all branches, got "
+                f"{getattr(piece, 'dtype', type(piece).__name__)} of shape {shape}"
+            )
 
     def detach(self) -> None:  # noqa: D102
         super().detach()
@@ -425,6 +448,8 @@ class Sum(_Composite):
 
 def _loaded(piece: Any) -> Any:
     """An array of bfloat16 that ``numpy.load`` knew as one of two bytes each, as it was."""
+    if isinstance(piece, np.ndarray) and piece.dtype.kind in "OSUM":
+        raise ValueError(f"state must hold arrays of numbers, got dtype {piece.dtype}")
     if isinstance(piece, np.ndarray) and piece.dtype == np.dtype("V2"):
         return piece.view(as_dtype("bfloat16"))
     return piece

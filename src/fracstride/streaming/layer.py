@@ -8,7 +8,7 @@ the real parts that the kernels read, so that nothing is converted twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -190,12 +190,7 @@ class LayerStream(Stream):
             frames[row, :, : self._kept - kept] = 0
         return {"frames": frames, "received": counts}
 
-    def restore(self, state: Mapping[str, ArrayLike]) -> None:
-        """Go on from the :meth:`state` of a stream of the same layer, as often as wanted.
-
-        Raises:
-            ValueError, TypeError: it is no such state. The stream stays as it was.
-        """
+    def _checked(self, state: Mapping[str, ArrayLike]) -> Callable[[], None]:
         given = check_state(state, {"frames", "received"})
         counts, frames = np.asarray(given["received"]), np.asarray(given["frames"])
         if (
@@ -218,11 +213,14 @@ class LayerStream(Stream):
                 f"state frames must be {self._real} of shape {(self._rows, self._channels, kept)} "
                 f"after {counts.max()} frames, got {frames.dtype} of shape {frames.shape}"
             )
-        room = self._room(kept)
-        room[...] = frames
-        self._arrays.reverse()
-        self._end = kept
-        self._set_counts(counts.astype(np.int64))
+
+        def take() -> None:
+            self._room(kept)[...] = frames
+            self._arrays.reverse()
+            self._end = kept
+            self._set_counts(counts.astype(np.int64))
+
+        return take
 
     def _kept_after(self, received: int) -> int:
         return received - self._geometry.first_kept(received)
@@ -279,9 +277,8 @@ class LayerStream(Stream):
                 f"got shape {x.shape}"
             )
         mask = None if rows is None else self._mask("rows" if last else "active", rows)
-        length = 0
-        if mask is None or mask.any():
-            length = self._done_after(self._received + x.shape[-1], last) - self._done
+        # Whoever is active: other branches of a sum give as many samples.
+        length = self._done_after(self._received + x.shape[-1], last) - self._done
         if out is not None:
             check_out(out, (*self._lead_out, length), self._dtype, (chunk, x))
         x3, out3 = x, out

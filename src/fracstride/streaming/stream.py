@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import singledispatch
 from typing import Any
 
@@ -69,9 +69,17 @@ class Stream(ABC):
     def state(self) -> dict[str, Any]:
         """All that is carried from chunk to chunk, as new arrays that ``numpy.savez`` takes."""
 
-    @abstractmethod
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state` of any stream of the same make. ``ValueError`` for another."""
+        """Go on from a :meth:`state` of any stream of the same make, as often as wanted.
+
+        Raises:
+            ValueError, TypeError: it is no such state. The stream stays as it was.
+        """
+        self._checked(state)()
+
+    @abstractmethod
+    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        """What takes the state over, once it is known to fit; it does not fail half way."""
 
     def detach(self) -> None:  # noqa: B027 - arrays have no graph
         """Cut what is carried from the graph of its derivatives, where tensors have one."""

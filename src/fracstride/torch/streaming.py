@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from fracstride._load import native
-from fracstride.geometry import Geometry, as_size, conv1d_geometry, geometry_of
+from fracstride.geometry import MAX_SIZE, Geometry, as_size, conv1d_geometry, geometry_of
 from fracstride.streaming.compose import Chain, Pointwise
 from fracstride.streaming.stream import Stream, check_mode, check_state, cut, detached, join
 from fracstride.torch.functional import apply
@@ -170,21 +170,35 @@ class ModuleStream(Stream):
             "received": torch.tensor([self._received]),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: D102
+    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
         given = check_state(state, {"frames", "received"})
-        counts, frames = torch.as_tensor(given["received"]), torch.as_tensor(given["frames"])
-        if counts.shape != (1,) or counts.is_floating_point() or int(counts) < 0:
-            raise ValueError(f"state received must be one non-negative integer, got {counts}")
+        try:
+            counts, frames = (torch.as_tensor(given[key]) for key in ("received", "frames"))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"state received and frames must be tensors: {error}") from None
+        whole = not (
+            counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool
+        )
+        if counts.shape != (1,) or not whole or not 0 <= int(counts) <= MAX_SIZE:
+            raise ValueError(f"state received must be one integer from 0 to 2**62, got {counts}")
         received = int(counts)
         shape = (*self._lead, self._keep(received))
         dtype = self._module.weight.dtype
-        if frames.shape != shape or frames.dtype != dtype:
+        if frames.shape != shape or (frames.dtype != dtype and not self._autocast()):
             raise ValueError(
                 f"state frames must be {dtype} of shape {shape} after {received} frames, "
                 f"got {frames.dtype} of shape {tuple(frames.shape)}"
             )
-        self._received = received
-        self._carried = frames.to(self._module.weight.device, copy=True) if shape[-1] else None
+
+        def take() -> None:
+            self._received = received
+            on_device = frames.to(self._module.weight.device, copy=True)
+            self._carried = on_device if shape[-1] else None
+
+        return take
+
+    def _autocast(self) -> bool:
+        return torch.is_autocast_enabled(self._module.weight.device.type)
 
     def detach(self) -> None:  # noqa: D102
         if self._carried is not None:
@@ -211,7 +225,9 @@ class ModuleStream(Stream):
             stop = max(first, received * g.stride + g.overhang)
         frames = chunk if carried is None else torch.cat([carried, chunk], -1)
         if stop == first:
-            y = chunk.new_empty((*self._lead_out, 0))
+            device = weight.device.type
+            dtype = torch.get_autocast_dtype(device) if self._autocast() else chunk.dtype
+            y = chunk.new_empty((*self._lead_out, 0), dtype=dtype)
         else:
             count = frames.shape[-1]
             start = received - count
@@ -239,11 +255,10 @@ class ModuleStream(Stream):
                 f"chunk must have the shape ({batch}in_channels, frames) = ({sizes}), "
                 f"got shape {tuple(chunk.shape)}"
             )
-        device = chunk.device.type
-        if chunk.dtype != weight.dtype and not torch.is_autocast_enabled(device):
-            raise RuntimeError(
-                f"chunk must have the weight's dtype {weight.dtype}, got {chunk.dtype}"
-            )
+        before = weight if self._carried is None else self._carried
+        for name, dtype in (("weight's", weight.dtype), ("earlier chunks'", before.dtype)):
+            if chunk.dtype != dtype and not self._autocast():
+                raise RuntimeError(f"chunk must have the {name} dtype {dtype}, got {chunk.dtype}")
         if chunk.device != weight.device:
             raise RuntimeError(f"chunk must be on the weight's {weight.device}, got {chunk.device}")
 
@@ -282,8 +297,9 @@ class _OfConv1d(PackedWeights):
             same = source.dtype == weight.dtype
             if same and native.same_bytes_at(weight.data_ptr(), source.data_ptr(), weight.nbytes):
                 return turned
-        self._source = weight.detach().clone()
-        self._turned = turned = _turn(self._source, groups).contiguous()
+        with torch.inference_mode(False):  # kept for calls with gradients too
+            self._source = weight.detach().clone()
+            self._turned = turned = _turn(self._source, groups).contiguous()
         self._packed = None
         return turned
 
@@ -324,8 +340,7 @@ def _(first: Tensor, second: Tensor) -> Tensor:
 
 @cut.register
 def _(piece: Tensor, start: int) -> Tensor:
-    rest = piece[..., start:]
-    return rest if rest.requires_grad else rest.clone()
+    return piece[..., start:].clone()  # which its graph goes through
 
 
 @detached.register
