@@ -54,8 +54,7 @@ def _calls(sizes: Sequence[int], frames: int) -> list[Callable[[], Any]]:
     g, kept = layer.geometry, carried.shape[-1]
     y = stream.push(chunks[-1])
     out, weight = np.empty_like(y), layer._packed_parameters()
-    # Of sample n of the layer: n + p_l = t*s + m*d, with t counted from the first carried frame.
-    crop = g.final_length(received) + g.padding_left - (received - kept) * s
+    crop = g.crop_of_part(received - kept, g.final_length(received))
     kernel = partial(
         native.forward, weight[0].native, chunks[-1], weight[1], out, crop, 0, None, 1.0, carried
     )

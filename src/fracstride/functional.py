@@ -450,6 +450,7 @@ def _check_length(name: str, array: Array, length: int) -> None:
 
 
 def check_slope(slope: object, dtype: DType) -> float:
+    """The slope as a float that the dtype can hold, else ``TypeError`` or ``ValueError``."""
     if dtype.kind == "c":
         raise TypeError(f"negative_slope must be None for a layer of {dtype}, got {slope!r}")
     if isinstance(slope, (bool, np.bool_)) or not isinstance(slope, Real):
@@ -473,6 +474,7 @@ def leaky_relu(x: Array, negative_slope: float) -> Array:
 def check_out(
     out: object, shape: tuple[int, ...], dtype: DType, operands: tuple[ArrayLike | None, ...]
 ) -> None:
+    """Raise ``TypeError`` or ``ValueError`` unless a result can go there."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
     if out.shape != shape:

@@ -341,11 +341,48 @@ class Geometry:
         (94, 100)
         """
         next_sample = self.final_length(frames) + self.padding_left
-        first = -((self.span - 1 - next_sample) // self.stride)  # whose last tap lands there
+        # The earliest frame has its last tap there; a sample between taps counts as its frame's.
+        first = min(-((self.span - 1 - next_sample) // self.stride), next_sample // self.stride)
         if self.overhang + self.latency > 0:  # samples are left at the end: the edge is needed
             mirrored = self.extension_right if self.padding_mode == "reflect" else 0
             first = min(first, frames - 1 - mirrored)
         return max(0, min(first, frames))
+
+    def length_at_end(self, frames: int) -> int:
+        """The samples of an input that ends after so many frames; 0 where it is too short.
+
+        :meth:`output_length` without its errors. ``frames`` is trusted.
+
+        >>> Geometry(1, padding=2).length_at_end(3), Geometry(1, padding=2).length_at_end(5)
+        (0, 1)
+        """
+        return max(0, frames * self.stride + self.overhang) if frames else 0
+
+    def crop_of_part(self, first_frame: int, first_sample: int) -> int:
+        """The ``padding_left`` of a part of a signal, counted from its own first frame and sample.
+
+        Tap ``m`` of frame ``t`` lands on sample ``t*s + m*d - p_l`` of the whole. ``first_frame``
+        is at most the first that the sample needs (:meth:`first_kept`). Both are trusted.
+
+        >>> Geometry(4, stride=2, padding=1).crop_of_part(first_frame=9, first_sample=19)
+        2
+        """
+        return first_sample + self.padding_left - first_frame * self.stride
+
+    def of_part(
+        self, first_frame: int, frames: int, first_sample: int, samples: int, padding_mode: str
+    ) -> Geometry:
+        """The geometry that makes so many samples of a part of a signal, given as an input.
+
+        ``padding_mode`` is what the part's own ends are extended by. All is trusted.
+
+        >>> Geometry(4, stride=2, padding=1).of_part(9, 3, 19, 4, "zeros").padding
+        (2, 2)
+        """
+        left = self.crop_of_part(first_frame, first_sample)
+        right = (frames - 1) * self.stride + self.span - left - samples
+        pads, a = (left, max(0, right)), max(0, -right)
+        return geometry_of(self.kernel_size, self.stride, pads, a, self.dilation, padding_mode)
 
     def source(self, t: int, L: int) -> int | None:
         """The frame in ``[0, L)`` that frame ``t``, any integer, is a copy of; ``None`` for 0.

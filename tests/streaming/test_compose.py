@@ -389,6 +389,23 @@ def test_a_sum_that_fails_while_adding() -> None:
         stream.push(x)
 
 
+def test_a_nested_sum_that_fails_while_adding() -> None:
+    layers = [fs.ConvTranspose1d(4, 4, 3, padding=1, rng=i) for i in range(2)]
+    inner = Sum(*(layer.stream() for layer in layers))
+    outer = Sum(Identity(), inner)
+    x = np.full((1, 4, 9), 3e38, np.float32)
+    for layer in layers:
+        layer.weight = np.zeros_like(layer.weight)
+        layer.bias = np.full(4, 3e38, np.float32)
+    layers[1].bias = np.zeros(4, np.float32)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        outer.push(x)
+    with pytest.raises(RuntimeError, match="failed half way"):
+        outer.push(x)
+    outer.reset()
+    assert outer.push(0 * x).shape == (1, 4, 8)
+
+
 def test_nobody_active() -> None:
     layer = fs.ConvTranspose1d.from_conv1d(np.ones((4, 4, 3), np.float32), padding="causal")
     x = np.random.default_rng(0).standard_normal((2, 4, 9)).astype(np.float32)
@@ -398,6 +415,8 @@ def test_nobody_active() -> None:
 
 
 def test_a_chunk_without_frames_at_all() -> None:
+    with pytest.raises(TypeError, match="chunk must be an array, got list"):
+        Identity().push([[1.0]])
     for stream in (Identity(), Chain(Identity()), Sum(Identity(), Identity())):
         for chunk in (np.float32(1), np.ones(3, np.float32)):
             with pytest.raises(ValueError, match=r"chunk must have the shape \(batch, channels"):

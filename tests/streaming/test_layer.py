@@ -71,6 +71,7 @@ def test_geometry_of_streams(case: Case) -> None:
     assert g.final_length(frames) == scheduled(g, frames)
     # What is kept is enough, and without one frame of it, it would not be.
     kept = g.first_kept(frames)
+    assert g.crop_of_part(kept, g.final_length(frames)) >= 0
     after = [
         (n, L)
         for L in longer

@@ -40,6 +40,8 @@ class Pointwise(Stream):
         self._nothing: Any = None
 
     def push(self, chunk: Any, *, active: Any = None) -> Any:  # noqa: D102
+        if not hasattr(chunk, "shape"):
+            raise TypeError(f"chunk must be an array, got {type(chunk).__name__}")
         if len(np.shape(chunk)) not in (2, 3):
             raise ValueError(
                 "chunk must have the shape (batch, channels, frames) or (channels, frames), "
@@ -313,11 +315,9 @@ class Sum(_Composite):
         total = self.push(chunk)
         length = total.shape[-1]
         early = 0 if waiting is None else min(length, waiting.shape[-1])
-        parts = (
-            [(piece, early, length)]
-            if early == 0
-            else [(waiting, 0, early), (piece, early, length)]
-        )
+        parts = [(piece, early, length)]
+        if early:
+            parts.insert(0, (waiting, 0, early))
         # The sum of several is an array of its own, to which more can be added in place.
         if (
             not isinstance(total, np.ndarray)
@@ -330,8 +330,12 @@ class Sum(_Composite):
             )
         ):
             return total, False
-        for part, start, stop in parts:
-            total[..., start:stop] += part[..., : stop - start]
+        try:
+            for part, start, stop in parts:
+                total[..., start:stop] += part[..., : stop - start]
+        except BaseException:  # a floating-point error, where the caller has NumPy raise them
+            self._broken = True
+            raise
         return total, True
 
     def _adds(self) -> bool:

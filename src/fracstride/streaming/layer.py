@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from fracstride.arrays import Array, as_operands, compute_dtype, ready, split_channels
 from fracstride.functional import check_out, check_slope, forward_part, leaky_relu
 from fracstride.geometry import MAX_SIZE, as_size
-from fracstride.streaming.stream import Stream, check_mode, check_state
+from fracstride.streaming.stream import Stream, check_mode, check_state, shown_shape
 
 if TYPE_CHECKING:
     from fracstride.layer import ConvTranspose1d
@@ -87,9 +87,7 @@ class LayerStream(Stream):
         self._counts: Array | None = None  # frames so far by row, where rows differ
         self._kept = 0  # frames carried, of the row that has most
         self._end = 0  # the column where every row's end
-        self._steady = (
-            False  # whether a frame gives `stride` samples, and takes a carried one's place
-        )
+        self._steady = False  # whether each frame now gives `stride` samples, and `_kept` stays
 
     def output_length(self, frames: int, *, last: bool = False) -> int:
         """The samples that a push of so many frames would give now; ``last``: :meth:`finish`.
@@ -103,8 +101,8 @@ class LayerStream(Stream):
 
     def _done_after(self, received: int, last: bool) -> int:
         """The samples that are out after so many frames."""
-        if last and received:
-            return max(self._done, received * self.stride + self.overhang)
+        if last:
+            return max(self._done, self._geometry.length_at_end(received))
         if self._steady:
             return received * self.stride - self.latency
         return self._geometry.final_length(received)
@@ -270,11 +268,8 @@ class LayerStream(Stream):
         else:
             (x,) = as_operands(self._dtype, chunk=chunk)
         if x.shape[:-1] != self._lead or x.ndim == 0:
-            batch = "" if self.batch_size is None else "batch_size, "
-            sizes = ", ".join([*map(str, self._lead), "T"])
             raise ValueError(
-                f"chunk must have the shape ({batch}in_channels, frames) = ({sizes}), "
-                f"got shape {x.shape}"
+                f"chunk must have the shape {shown_shape(self._lead)}, got shape {x.shape}"
             )
         mask = None if rows is None else self._mask("rows" if last else "active", rows)
         # Whoever is active: other branches of a sum give as many samples.
@@ -381,7 +376,7 @@ class LayerStream(Stream):
             source,
             weight,
             bias,
-            first + g.padding_left - start * g.stride,
+            g.crop_of_part(start, first),
             g.padding_mode,
             length,
             out,

@@ -12,7 +12,7 @@ import numpy as np
 from fracstride.arrays import Array
 from fracstride.geometry import Geometry
 
-__all__ = ["Stream", "check_mode", "check_state", "cut", "detached", "join"]
+__all__ = ["Stream", "check_mode", "check_state", "cut", "detached", "join", "shown_shape"]
 
 
 class Stream(ABC):
@@ -128,6 +128,16 @@ def check_state(state: object, keys: set[str]) -> Mapping[str, Any]:
             f"got {sorted(map(str, state))}"
         )
     return state
+
+
+def shown_shape(lead: tuple[int, ...]) -> str:
+    """The shape of a chunk for messages; ``lead`` is ``(B, C_in)``, or ``(C_in,)`` without a batch.
+
+    >>> shown_shape((2, 64))
+    '(batch_size, in_channels, frames) = (2, 64, T)'
+    """
+    names = ("batch_size", "in_channels")[-len(lead) :]
+    return f"({', '.join(names)}, frames) = ({', '.join(map(str, lead))}, T)"
 
 
 @singledispatch

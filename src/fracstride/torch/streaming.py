@@ -13,7 +13,15 @@ from torch.nn.utils.weight_norm import WeightNorm
 from fracstride._load import native
 from fracstride.geometry import MAX_SIZE, Geometry, as_size, conv1d_geometry, geometry_of
 from fracstride.streaming.compose import Chain, Pointwise
-from fracstride.streaming.stream import Stream, check_mode, check_state, cut, detached, join
+from fracstride.streaming.stream import (
+    Stream,
+    check_mode,
+    check_state,
+    cut,
+    detached,
+    join,
+    shown_shape,
+)
 from fracstride.torch.functional import apply
 from fracstride.torch.module import ConvTranspose1d
 from fracstride.torch.packed import PackedWeights
@@ -209,10 +217,7 @@ class ModuleStream(Stream):
             raise ValueError(f"{name} must be None for a stream of a module, got {rows!r}")
 
     def _keep(self, received: int) -> int:
-        g = self._geometry
-        # A crop cannot be negative: where kernels leave gaps, one frame more.
-        earliest = (g.final_length(received) + g.padding_left) // g.stride
-        return received - min(g.first_kept(received), earliest)
+        return received - self._geometry.first_kept(received)
 
     def _advance(self, chunk: Tensor, last: bool) -> Tensor:
         g, carried = self._geometry, self._carried
@@ -220,9 +225,7 @@ class ModuleStream(Stream):
         self._check(chunk, weight)
         received = self._received + chunk.shape[-1]
         first = g.final_length(self._received)
-        stop = g.final_length(received)
-        if last and received:
-            stop = max(first, received * g.stride + g.overhang)
+        stop = max(first, g.length_at_end(received)) if last else g.final_length(received)
         frames = chunk if carried is None else torch.cat([carried, chunk], -1)
         if stop == first:
             device = weight.device.type
@@ -231,11 +234,10 @@ class ModuleStream(Stream):
         else:
             count = frames.shape[-1]
             start = received - count
-            left = first + g.padding_left - start * g.stride
-            right = (count - 1) * g.stride + g.span - left - (stop - first)
             # Between the ends of the signal nothing reaches beyond the frames that are there.
             mode = g.padding_mode if start == 0 or last else "zeros"
-            sizes = g.stride, (left, max(0, right)), max(0, -right), g.dilation, mode
+            part = g.of_part(start, count, first, stop - first, mode)
+            sizes = part.stride, part.padding, part.output_padding, part.dilation, mode
             y = apply(frames, weight, bias, sizes, self._module.groups, None, self._kept)
         if last:
             self.reset()
@@ -249,10 +251,8 @@ class ModuleStream(Stream):
         if not isinstance(chunk, Tensor):
             raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
         if chunk.shape[:-1] != self._lead or chunk.dim() == 0:
-            batch = "" if self.batch_size is None else "batch_size, "
-            sizes = ", ".join([*map(str, self._lead), "T"])
             raise RuntimeError(
-                f"chunk must have the shape ({batch}in_channels, frames) = ({sizes}), "
+                f"chunk must have the shape {shown_shape(self._lead)}, "
                 f"got shape {tuple(chunk.shape)}"
             )
         before = weight if self._carried is None else self._carried
