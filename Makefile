@@ -16,7 +16,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate test lint format fuzz bench bench-full bench-scaling bench-train sanitize wheel clean
+.PHONY: help demo train accelerate test lint format fuzz bench bench-full bench-scaling bench-train bench-half sanitize wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -62,6 +62,10 @@ bench-scaling: $(VENV)/.bench ## threads, lengths never seen, long signals
 
 bench-train: $(VENV)/.bench ## forward and backward in torch against torch eager
 	$(BIN)/python benchmarks/train.py
+
+bench-half: $(VENV)/.bench ## bfloat16 against our float32 and torch's bfloat16, forward, then with gradients
+	$(BIN)/python benchmarks/half.py
+	$(BIN)/python benchmarks/half.py --train
 
 # The interpreter is not built with the sanitizers, so their runtime is loaded before it. Leaks are
 # not looked for: CPython keeps what it has until it ends.

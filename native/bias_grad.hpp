@@ -4,10 +4,11 @@
 // Sample n of a run is added to lane n mod (2 * lanes), whatever the stride in memory; the lanes
 // are added up at the end of a run, the runs one after another.
 
-template <class T>
-static T sum_of_run(const T* p, i64 step, i64 count) {
-  typedef typename Vec<T>::type V;
-  constexpr i64 lanes = Vec<T>::lanes, both = 2 * lanes;
+template <class S>
+static Sum<S> sum_of_run(const S* p, i64 step, i64 count) {
+  typedef Sum<S> T;
+  typedef typename Vec<S>::type V;
+  constexpr i64 lanes = Vec<S>::lanes, both = 2 * lanes;
   T sums[both] = {};
   i64 n = 0;
   if (step == 1) {
@@ -19,23 +20,23 @@ static T sum_of_run(const T* p, i64 step, i64 count) {
     store(sums, low);
     store(sums + lanes, high);
   }
-  for (; n < count; ++n) sums[n % both] += p[n * step];
+  for (; n < count; ++n) sums[n % both] += widen(p[n * step]);
   T sum = 0;
   for (i64 i = 0; i < lanes; ++i) sum += sums[i] + sums[i + lanes];
   return sum;
 }
 
 // Channels [first, last) of the signal.
-template <class T>
-static void bias_grad(const Signal<const T>& signal, i64 batch, T* sums, i64 first, i64 last) {
+template <class S>
+static void bias_grad(const Signal<const S>& signal, i64 batch, S* sums, i64 first, i64 last) {
   for (i64 c = first; c < last; ++c) {
-    T total = 0;
+    Sum<S> total = 0;
     for (i64 b = 0; b < batch; ++b) {
-      const T* row = signal.data + b * signal.batch_stride + c * signal.channel_stride;
+      const S* row = signal.data + b * signal.batch_stride + c * signal.channel_stride;
       for (i64 n = 0; n < signal.length; n += bias_run_steps)
         total += sum_of_run(row + n * signal.position_stride, signal.position_stride,
                             smaller(bias_run_steps, signal.length - n));
     }
-    sums[c] = total;
+    sums[c] = narrow<S>(total);
   }
 }

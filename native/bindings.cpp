@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "dispatch.hpp"
@@ -29,9 +30,29 @@ using Contiguous = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 template <class T>
 using Bias = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-template <class T>
-Signal<T> signal(const Array<T>& a) {
-  return {a.data(), a.stride(0), a.stride(1), a.stride(2), static_cast<i64>(a.shape(2))};
+template <class S>
+constexpr const char* type_name = "float32";
+template <>
+constexpr const char* type_name<double> = "float64";
+template <>
+constexpr const char* type_name<float16> = "float16";
+template <>
+constexpr const char* type_name<bfloat16> = "bfloat16";
+
+// Half precision comes in as an array of its bits.
+template <class S>
+using Element = std::conditional_t<is_half<S>, std::uint16_t, S>;
+
+template <class S>
+Signal<S> signal(const Array<Element<S>>& a) {
+  return {reinterpret_cast<S*>(a.data()), a.stride(0), a.stride(1), a.stride(2),
+          static_cast<i64>(a.shape(2))};
+}
+
+template <class S>
+Signal<const S> const_signal(const Array<const Element<S>>& a) {
+  return {reinterpret_cast<const S*>(a.data()), a.stride(0), a.stride(1), a.stride(2),
+          static_cast<i64>(a.shape(2))};
 }
 
 // What comes before a signal, which then counts from there.
@@ -48,44 +69,44 @@ Layer layer_of(i64 in_channels, i64 out_per_group, i64 kernel, i64 groups, i64 s
   return {groups, in_channels / groups, out_per_group, kernel, stride, dilation};
 }
 
-template <class T>
-void bind_type(nb::module_& m, const char* name) {
-  nb::class_<PackedWeight<T>>(m, name).def_prop_ro(
-      "instruction_set", [](const PackedWeight<T>& w) { return w.isa.name; });
+template <class S>
+void bind_maps(nb::module_& m, const char* name) {
+  using Source = Array<const Element<S>>;
+  using Target = Array<Element<S>>;
+  nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
+      "instruction_set", [](const PackedWeight<S>& w) { return w.isa.name; });
 
-  m.def(
-      "pack",
-      [](const Contiguous<const T>& w, i64 groups, i64 stride, i64 dilation, bool for_input_grad,
-         bool once) {
-        const Layer layer = layer_of(static_cast<i64>(w.shape(0)), static_cast<i64>(w.shape(1)),
-                                     static_cast<i64>(w.shape(2)), groups, stride, dilation);
-        nb::gil_scoped_release release;
-        return new PackedWeight<T>(w.data(), layer,
-                                   for_input_grad ? Direction::input_grad : Direction::forward,
-                                   once ? Packing::once : Packing::kept);
-      },
-      nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-      nb::rv_policy::take_ownership);
+  m.def((std::string("pack_") + type_name<S>).c_str(),
+        [](const Contiguous<const Element<S>>& w, i64 groups, i64 stride, i64 dilation,
+           bool for_input_grad, bool once) {
+          const Layer layer = layer_of(static_cast<i64>(w.shape(0)), static_cast<i64>(w.shape(1)),
+                                       static_cast<i64>(w.shape(2)), groups, stride, dilation);
+          nb::gil_scoped_release release;
+          return new PackedWeight<S>(reinterpret_cast<const S*>(w.data()), layer,
+                                     for_input_grad ? Direction::input_grad : Direction::forward,
+                                     once ? Packing::once : Packing::kept);
+        },
+        nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+        nb::rv_policy::take_ownership);
 
   m.def(
       "forward",
-      [](const PackedWeight<T>& weight, const Array<const T>& input,
-         const std::optional<Bias<T>>& bias, const Array<T>& output, i64 padding_left,
-         int extension, const std::optional<Array<const T>>& residual, double negative_slope,
-         const std::optional<Array<const T>>& carried,
-         const std::optional<Array<const T>>& residual_carried) {
+      [](const PackedWeight<S>& weight, const Source& input,
+         const std::optional<Bias<Element<S>>>& bias, const Target& output, i64 padding_left,
+         int extension, const std::optional<Source>& residual, double negative_slope,
+         const std::optional<Source>& carried, const std::optional<Source>& residual_carried) {
         const i64 batch = static_cast<i64>(input.shape(0));
-        Around<T> around;
-        if (residual) around.residual = signal(*residual);
-        around.negative_slope = static_cast<T>(negative_slope);
-        Signal<const T> source = signal(input);
-        Carried<T> before{};
-        if (carried) before = carry(signal(*carried), source);
+        Around<S> around;
+        if (residual) around.residual = const_signal<S>(*residual);
+        around.negative_slope = static_cast<Sum<S>>(negative_slope);
+        Signal<const S> source = const_signal<S>(input);
+        Carried<S> before{};
+        if (carried) before = carry(const_signal<S>(*carried), source);
         if (residual_carried)
-          around.residual_carried = carry(signal(*residual_carried), around.residual);
+          around.residual_carried = carry(const_signal<S>(*residual_carried), around.residual);
         nb::gil_scoped_release release;
-        forward<T>(weight, batch, source, bias ? bias->data() : nullptr, signal(output),
-                   padding_left, extension, around, before);
+        forward<S>(weight, batch, source, bias ? reinterpret_cast<const S*>(bias->data()) : nullptr,
+                   signal<S>(output), padding_left, extension, around, before);
       },
       nb::arg(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert(),
       nb::arg(), nb::arg(), nb::arg().noconvert().none(), nb::arg(),
@@ -93,30 +114,32 @@ void bind_type(nb::module_& m, const char* name) {
 
   m.def(
       "input_grad",
-      [](const PackedWeight<T>& weight, const Array<const T>& grad_output,
-         const Array<T>& grad_input, i64 padding_left, i64 first_frame) {
+      [](const PackedWeight<S>& weight, const Source& grad_output, const Target& grad_input,
+         i64 padding_left, i64 first_frame) {
         const i64 batch = static_cast<i64>(grad_output.shape(0));
         nb::gil_scoped_release release;
-        input_grad<T>(weight, batch, signal(grad_output), signal(grad_input), padding_left,
-                      first_frame);
+        input_grad<S>(weight, batch, const_signal<S>(grad_output), signal<S>(grad_input),
+                      padding_left, first_frame);
       },
       nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg());
+}
 
-  m.def(
-      "weight_grad",
-      [](const Array<const T>& input, const Array<const T>& grad_output,
-         const Contiguous<T>& grad_weight, i64 groups, i64 stride, i64 dilation, i64 padding_left,
-         int extension) {
-        const Layer layer =
-            layer_of(static_cast<i64>(grad_weight.shape(0)), static_cast<i64>(grad_weight.shape(1)),
-                     static_cast<i64>(grad_weight.shape(2)), groups, stride, dilation);
-        const i64 batch = static_cast<i64>(input.shape(0));
-        nb::gil_scoped_release release;
-        weight_grad<T>(layer, batch, signal(input), signal(grad_output), grad_weight.data(),
-                       padding_left, extension);
-      },
-      nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg(),
-      nb::arg(), nb::arg(), nb::arg());
+template <class S>
+void bind_weight_grad(nb::module_& m) {
+  m.def((std::string("weight_grad_") + type_name<S>).c_str(),
+        [](const Array<const Element<S>>& input, const Array<const Element<S>>& grad_output,
+           const Contiguous<Element<S>>& grad_weight, i64 groups, i64 stride, i64 dilation,
+           i64 padding_left, int extension) {
+          const Layer layer = layer_of(
+              static_cast<i64>(grad_weight.shape(0)), static_cast<i64>(grad_weight.shape(1)),
+              static_cast<i64>(grad_weight.shape(2)), groups, stride, dilation);
+          const i64 batch = static_cast<i64>(input.shape(0));
+          nb::gil_scoped_release release;
+          weight_grad<S>(layer, batch, const_signal<S>(input), const_signal<S>(grad_output),
+                         reinterpret_cast<S*>(grad_weight.data()), padding_left, extension);
+        },
+        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg(),
+        nb::arg(), nb::arg(), nb::arg());
 }
 
 // The same on addresses and strides in elements, for callers whose arrays are not NumPy's: a
@@ -127,56 +150,60 @@ Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride
   return {reinterpret_cast<T*>(address), batch_stride, channel_stride, position_stride, length};
 }
 
-template <class T>
-void bind_addresses(nb::module_& m, const char* pack_name, const char* weight_grad_name,
-                    const char* bias_grad_name) {
-  m.def(
-      pack_name,
-      [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
-         i64 stride, i64 dilation, bool for_input_grad, bool once) {
-        const Layer layer = layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
-        nb::gil_scoped_release release;
-        return new PackedWeight<T>(reinterpret_cast<const T*>(weight), layer,
-                                   for_input_grad ? Direction::input_grad : Direction::forward,
-                                   once ? Packing::once : Packing::kept);
-      },
-      nb::rv_policy::take_ownership);
+template <class S>
+void bind_maps_at(nb::module_& m) {
+  m.def((std::string("pack_") + type_name<S> + "_at").c_str(),
+        [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
+           i64 stride, i64 dilation, bool for_input_grad, bool once) {
+          const Layer layer =
+              layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
+          nb::gil_scoped_release release;
+          return new PackedWeight<S>(reinterpret_cast<const S*>(weight), layer,
+                                     for_input_grad ? Direction::input_grad : Direction::forward,
+                                     once ? Packing::once : Packing::kept);
+        },
+        nb::rv_policy::take_ownership);
 
-  m.def("forward_at", [](const PackedWeight<T>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
+  m.def("forward_at", [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
                          i64 xl, i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc,
                          i64 yl, i64 output_length, i64 padding_left, int extension) {
     nb::gil_scoped_release release;
-    forward<T>(weight, batch, signal_at<const T>(x, xb, xc, xl, length),
-               reinterpret_cast<const T*>(bias), signal_at<T>(y, yb, yc, yl, output_length),
+    forward<S>(weight, batch, signal_at<const S>(x, xb, xc, xl, length),
+               reinterpret_cast<const S*>(bias), signal_at<S>(y, yb, yc, yl, output_length),
                padding_left, extension);
   });
 
-  m.def("input_grad_at", [](const PackedWeight<T>& weight, i64 batch, std::uintptr_t gy, i64 gyb,
+  m.def("input_grad_at", [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb,
                             i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gx, i64 gxb,
                             i64 gxc, i64 gxl, i64 frames, i64 padding_left, i64 first_frame) {
     nb::gil_scoped_release release;
-    input_grad<T>(weight, batch, signal_at<const T>(gy, gyb, gyc, gyl, output_length),
-                  signal_at<T>(gx, gxb, gxc, gxl, frames), padding_left, first_frame);
+    input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
+                  signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, first_frame);
   });
+}
 
-  m.def(
-      weight_grad_name, [](i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl, i64 length,
-                           std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl, i64 output_length,
-                           std::uintptr_t gw, i64 in_channels, i64 out_per_group, i64 kernel,
-                           i64 groups, i64 stride, i64 dilation, i64 padding_left, int extension) {
-        const Layer layer = layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
-        nb::gil_scoped_release release;
-        weight_grad<T>(layer, batch, signal_at<const T>(x, xb, xc, xl, length),
-                       signal_at<const T>(gy, gyb, gyc, gyl, output_length),
-                       reinterpret_cast<T*>(gw), padding_left, extension);
-      });
+template <class T>
+void bind_gradients_at(nb::module_& m) {
+  m.def((std::string("weight_grad_") + type_name<T> + "_at").c_str(),
+        [](i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl, i64 length, std::uintptr_t gy,
+           i64 gyb, i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gw, i64 in_channels,
+           i64 out_per_group, i64 kernel, i64 groups, i64 stride, i64 dilation, i64 padding_left,
+           int extension) {
+          const Layer layer =
+              layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
+          nb::gil_scoped_release release;
+          weight_grad<T>(layer, batch, signal_at<const T>(x, xb, xc, xl, length),
+                         signal_at<const T>(gy, gyb, gyc, gyl, output_length),
+                         reinterpret_cast<T*>(gw), padding_left, extension);
+        });
 
-  m.def(bias_grad_name, [](i64 batch, i64 channels, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
-                           i64 output_length, std::uintptr_t gb) {
-    nb::gil_scoped_release release;
-    bias_grad<T>(batch, channels, signal_at<const T>(gy, gyb, gyc, gyl, output_length),
-                 reinterpret_cast<T*>(gb));
-  });
+  m.def((std::string("bias_grad_") + type_name<T> + "_at").c_str(),
+        [](i64 batch, i64 channels, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl, i64 output_length,
+           std::uintptr_t gb) {
+          nb::gil_scoped_release release;
+          bias_grad<T>(batch, channels, signal_at<const T>(gy, gyb, gyc, gyl, output_length),
+                       reinterpret_cast<T*>(gb));
+        });
 }
 
 std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
@@ -191,10 +218,22 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 NB_MODULE(_native, m) {
   using namespace fracstride;
   watch_forks();
-  bind_type<float>(m, "PackedWeightFloat32");
-  bind_type<double>(m, "PackedWeightFloat64");
-  bind_addresses<float>(m, "pack_float32_at", "weight_grad_float32_at", "bias_grad_float32_at");
-  bind_addresses<double>(m, "pack_float64_at", "weight_grad_float64_at", "bias_grad_float64_at");
+  bind_maps<float>(m, "PackedWeightFloat32");
+  bind_maps<double>(m, "PackedWeightFloat64");
+  bind_maps<float16>(m, "PackedWeightFloat16");
+  bind_maps<bfloat16>(m, "PackedWeightBFloat16");
+  bind_weight_grad<float>(m);
+  bind_weight_grad<double>(m);
+  bind_weight_grad<float16>(m);
+  bind_weight_grad<bfloat16>(m);
+  bind_maps_at<float>(m);
+  bind_maps_at<double>(m);
+  bind_maps_at<float16>(m);
+  bind_maps_at<bfloat16>(m);
+  bind_gradients_at<float>(m);
+  bind_gradients_at<double>(m);
+  bind_gradients_at<float16>(m);
+  bind_gradients_at<bfloat16>(m);
   m.def("same_bytes_at", [](std::uintptr_t a, std::uintptr_t b, std::size_t count) {
     nb::gil_scoped_release release;
     return std::memcmp(reinterpret_cast<const void*>(a), reinterpret_cast<const void*>(b), count) ==

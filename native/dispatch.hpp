@@ -1,5 +1,6 @@
 // Which instruction sets were built in, which of them this machine has, which one is used.
 #pragma once
+#include <type_traits>
 #include <vector>
 
 #include "types.hpp"
@@ -11,12 +12,28 @@ std::vector<const InstructionSet*> available_instruction_sets();  // lowest firs
 const InstructionSet& instruction_set();                          // the one that is used
 void use_instruction_set(const InstructionSet& set);
 
-template <class T>
-const Kernels<T>& kernels_of(const InstructionSet& set) {
-  if constexpr (sizeof(T) == sizeof(float))
-    return *set.f32;
+template <class S>
+const Kernels<S>& kernels_of(const InstructionSet& set) {
+  if constexpr (std::is_same_v<S, float>)
+    return set.f32;
+  else if constexpr (std::is_same_v<S, double>)
+    return set.f64;
+  else if constexpr (std::is_same_v<S, float16>)
+    return set.f16;
   else
-    return *set.f64;
+    return set.bf16;
+}
+
+template <class S>
+const GradKernels<S>& grad_kernels_of(const InstructionSet& set) {
+  if constexpr (std::is_same_v<S, float>)
+    return set.grad_f32;
+  else if constexpr (std::is_same_v<S, double>)
+    return set.grad_f64;
+  else if constexpr (std::is_same_v<S, float16>)
+    return set.grad_f16;
+  else
+    return set.grad_bf16;
 }
 
 }  // namespace fracstride

@@ -6,12 +6,17 @@
 // another.
 #include <cstddef>
 
+#if defined(__F16C__) || defined(__AVX512BF16__)
+#include <immintrin.h>  // whose functions are always inlined
+#endif
+
 #include "types.hpp"
 
 namespace fracstride {
 namespace {
 
 #include "vectors.hpp"
+#include "formats.hpp"
 #include "tile.hpp"
 #include "pack.hpp"
 #include "store.hpp"
@@ -21,23 +26,37 @@ namespace {
 #include "bias_grad.hpp"
 #include "roofline.hpp"
 
-template <class T>
-constexpr Kernels<T> kernels{
-    Vec<T>::lanes,
-    panel_vectors * Vec<T>::lanes,
-    tile_vectors * Vec<T>::lanes,
-    grad_width<T>(),
+template <class S>
+static void widen_all(const S* from, Sum<S>* to, i64 count) {
+  copy_stretch<Widened<S>>(from, 1, 1, count, count, to);
+}
+
+template <class S>
+constexpr Kernels<S> kernels{
+    Vec<S>::lanes,
+    panel_vectors * Vec<S>::lanes,
+    tile_vectors * Vec<S>::lanes,
     tile_rows,
-    all_finite<T>,
-    pack_panels<T>,
-    scratch_elements<T>,
-    run_units<T>,
-    depthwise<T>,
-    weight_grad_scratch<T>,
-    weight_grad_units<T>,
-    bias_grad<T>,
-    multiply_adds<T>,
-    fill<T>,
+    multiplies_pairs && __is_same(S, bfloat16),
+    all_finite<S>,
+    widen_all<S>,
+    pack_scratch,
+    pack_panels<S>,
+    scratch_elements<S>,
+    run_units<S>,
+    depthwise<S>,
+    fill<S>,
+};
+
+template <class S>
+constexpr GradKernels<S> grad_kernels{
+    Vec<S>::lanes,
+    grad_width<S>(),
+    tile_rows,
+    multiplies_pairs && __is_same(S, bfloat16),
+    weight_grad_scratch<S>,
+    weight_grad_units<S>,
+    bias_grad<S>,
 };
 
 #define FS_TEXT(x) #x
@@ -49,6 +68,10 @@ constexpr Kernels<T> kernels{
 #define FS_SYMBOL(isa) FS_JOIN(kernels_, isa)
 
 extern const InstructionSet FS_SYMBOL(FS_ISA);
-const InstructionSet FS_SYMBOL(FS_ISA){FS_NAME(FS_ISA), &kernels<float>, &kernels<double>};
+const InstructionSet FS_SYMBOL(FS_ISA){
+    FS_NAME(FS_ISA),        kernels<float>,       kernels<double>,      kernels<float16>,
+    kernels<bfloat16>,      grad_kernels<float>,  grad_kernels<double>, grad_kernels<float16>,
+    grad_kernels<bfloat16>, multiply_adds<float>,
+};
 
 }  // namespace fracstride

@@ -40,20 +40,24 @@ int threads_for(double products) {
   return static_cast<int>(std::clamp<double>(wanted, 1, get_threads()));
 }
 
+template <class S>
+Format format_of(const Kernels<S>& kernels) {
+  return {kernels.panel_rows, kernels.lanes, kernels.multiplies_pairs};
+}
+
 // How the frames of a call are cut into blocks, and each packed. None of it touches the result.
-template <class T>
-void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
+template <class S>
+void choose_blocks(Call<S>& call, const Kernels<S>& kernels, int threads) {
   const Product& p = call.product;
-  i64 channels = 0, terms = 0;
-  for (const Segment& s : p.segments) {
-    channels += s.axis.channels * s.axis.phases;
-    terms += s.axis.channels * s.axis.phases * s.shifts;
-  }
+  const i64 terms = p.steps;
+  i64 channels = 0;
+  for (const Segment& s : p.segments) channels += s.words;
+  constexpr i64 word_bytes = sizeof(Sum<S>);
   const i64 lanes = kernels.lanes, tile = kernels.tile_frames;
   const i64 reach = (p.segments[0].shifts - 1) * std::abs(p.shift_frames);
   const i64 panels = divide_up(row_count(p), kernels.panel_rows);
 
-  const i64 fitting = block_bytes / static_cast<i64>(sizeof(T)) / std::max<i64>(channels, 1);
+  const i64 fitting = block_bytes / word_bytes / std::max<i64>(channels, 1);
   // A block much shorter than what its shifts reach would be packing most of the time.
   const i64 most = std::clamp(std::max(fitting - reach, std::min(reach, most_tiles * tile)), tile,
                               most_tiles * tile);
@@ -88,17 +92,17 @@ void choose_blocks(Call<T>& call, const Kernels<T>& kernels, int threads) {
       static_cast<double>(terms) * frames < static_cast<double>(channels) * (frames + reach);
   call.window = call.separate_shifts ? frames : frames + reach;
   // An odd number of cache lines, so that the rows of a block do not share a few cache sets.
-  const i64 line = cache_line / static_cast<i64>(sizeof(T));
+  const i64 line = cache_line / word_bytes;
   call.window = (divide_up(call.window, line) | 1) * line;
-  call.in_place = row_count(p) <= kernels.grad_rows && !call.separate_shifts &&
+  call.in_place = !is_half<S> && row_count(p) <= kernels.tile_rows && !call.separate_shifts &&
                   call.source.position_stride == 1 && call.source_at.frame == 1 &&
                   call.source_at.phase_step == 0 && call.around.negative_slope == 1;
 }
 
 // The first unit of a thread's share. Shares are equal in frames, as nearly as units allow, and not
 // in units: the last block of a signal may be short.
-template <class T>
-i64 first_unit(const Call<T>& call, i64 panels, i64 index, i64 count) {
+template <class S>
+i64 first_unit(const Call<S>& call, i64 panels, i64 index, i64 count) {
   const i64 signal = call.frames * panels, block = call.block_frames * panels;
   const i64 work = share(call.batch * call.groups * signal, index, count);
   const i64 b = (work % signal) / block;
@@ -108,28 +112,28 @@ i64 first_unit(const Call<T>& call, i64 panels, i64 index, i64 count) {
 }
 
 // `prepare` writes to the output: it comes after everything that can fail.
-template <class T, class Prepare>
-void run(const PackedWeight<T>& weight, std::vector<Call<T>>& calls, const Prepare& prepare) {
-  const Kernels<T>& kernels = kernels_of<T>(weight.isa);
+template <class S, class Prepare>
+void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepare& prepare) {
+  const Kernels<S>& kernels = kernels_of<S>(weight.isa);
   double products = 0;
-  for (const Call<T>& c : calls)
+  for (const Call<S>& c : calls)
     // What few rows cost is reading their frames.
     products += static_cast<double>(c.batch) * c.groups * c.frames * c.product.steps *
                 std::max(row_count(c.product), fewest_rows);
   int threads = threads_for(products);
   i64 most_uses = 0, most_units = 0;
-  for (Call<T>& c : calls) {
+  for (Call<S>& c : calls) {
     choose_blocks(c, kernels, threads);
     most_uses = std::max(most_uses, c.batch * c.blocks);
     most_units = std::max(most_units, c.batch * c.groups * c.blocks *
                                           divide_up(row_count(c.product), kernels.panel_rows));
   }
-  std::optional<PackedWeight<T>> whole;
+  std::optional<PackedWeight<S>> whole;
   if (!weight.packed() && most_uses > few_uses)
     whole.emplace(weight.weight, weight.layer, weight.direction, Packing::kept, weight.isa);
-  const PackedWeight<T>& used = whole ? *whole : weight;
+  const PackedWeight<S>& used = whole ? *whole : weight;
   i64 scratch = 0;
-  for (Call<T>& c : calls) {
+  for (Call<S>& c : calls) {
     c.packed = used.data();
     c.packed_group = used.plan.packed_group;
     c.weight = used.weight;
@@ -138,11 +142,11 @@ void run(const PackedWeight<T>& weight, std::vector<Call<T>>& calls, const Prepa
     scratch = std::max(scratch, kernels.scratch(c));
   }
   threads = static_cast<int>(std::min<i64>(threads, std::max<i64>(most_units, 1)));
-  scratch = round_up(scratch, cache_line / static_cast<i64>(sizeof(T)));
-  const Scratch<T> memory(scratch * threads);
+  scratch = round_up(scratch, cache_line / static_cast<i64>(sizeof(Sum<S>)));
+  const Scratch<Sum<S>> memory(scratch * threads);
   prepare();
   parallel(threads, [&](int index, int count) {
-    for (const Call<T>& c : calls) {
+    for (const Call<S>& c : calls) {
       const i64 panels = divide_up(row_count(c.product), kernels.panel_rows);
       kernels.run(c, first_unit(c, panels, index, count), first_unit(c, panels, index + 1, count),
                   memory.data() + index * scratch);
@@ -150,19 +154,19 @@ void run(const PackedWeight<T>& weight, std::vector<Call<T>>& calls, const Prepa
   });
 }
 
-template <class T>
-i64 unit_count(const WeightGradCall<T>& call) {
+template <class S>
+i64 unit_count(const WeightGradCall<S>& call) {
   return call.groups * call.row_blocks * call.column_blocks * call.shift_blocks;
 }
 
 // Blocks of the weight's gradient: as large as its sums fit the cache, but enough for all threads.
-template <class T>
-void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int threads) {
+template <class S>
+void choose_grad_blocks(WeightGradCall<S>& call, const GradKernels<S>& kernels, int threads) {
   const Product& p = call.product;
   const i64 shifts = p.segments[0].shifts;
-  const i64 panels = call.depthwise ? 1 : divide_up(row_count(p), kernels.grad_columns);
-  const i64 most = grad_block_bytes / static_cast<i64>(sizeof(T)) / kernels.grad_columns;
-  call.row_block = std::min<i64>(128, round_up(call.in_channels, kernels.grad_rows));
+  const i64 panels = call.depthwise ? 1 : divide_up(row_count(p), kernels.columns);
+  const i64 most = grad_block_bytes / static_cast<i64>(sizeof(Sum<S>)) / kernels.columns;
+  call.row_block = std::min<i64>(128, round_up(call.in_channels, kernels.rows));
   call.shift_block =
       std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, most_shift_block));
   call.column_block = std::clamp<i64>(most / (call.row_block * call.shift_block), 1, panels);
@@ -176,8 +180,8 @@ void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int 
   while (cut() < enough) {
     if (call.column_block > 1)
       call.column_block = divide_up(call.column_block, 2);
-    else if (call.row_block > 4 * kernels.grad_rows)
-      call.row_block = round_up(divide_up(call.row_block, 2), kernels.grad_rows);
+    else if (call.row_block > 4 * kernels.rows)
+      call.row_block = round_up(divide_up(call.row_block, 2), kernels.rows);
     else if (call.shift_block > 1)
       call.shift_block = divide_up(call.shift_block, 2);
     else
@@ -187,8 +191,9 @@ void choose_grad_blocks(WeightGradCall<T>& call, const Kernels<T>& kernels, int 
   const i64 reach = (call.shift_block - 1) * std::abs(p.shift_frames);
   call.separate_shifts = reach > (call.shift_block - 1) * call.run_frames;
   // A last vector of a run may read past it, with any shift.
-  const i64 frames = round_up(call.run_frames, kernels.lanes);
-  call.window = round_up(frames + (call.separate_shifts ? 0 : reach), kernels.lanes);
+  const i64 vector = kernels.lanes * (call.pairs ? 2 : 1);
+  const i64 frames = round_up(call.run_frames, vector);
+  call.window = round_up(frames + (call.separate_shifts ? 0 : reach), vector);
 }
 
 }  // namespace
@@ -211,37 +216,40 @@ void Scratch<T>::Free::operator()(T* p) const {
   ::operator delete(p, alignment);
 }
 
-template <class T>
-PackedWeight<T>::PackedWeight(const T* weight_, const Layer& layer_, Direction direction_,
+template <class S>
+PackedWeight<S>::PackedWeight(const S* weight_, const Layer& layer_, Direction direction_,
                               Packing packing, const InstructionSet& isa_)
     : layer(layer_),
       direction(direction_),
       isa(isa_),
       plan((direction == Direction::forward ? plan_forward : plan_input_grad)(
-          layer, kernels_of<T>(isa).panel_rows, kernels_of<T>(isa).lanes)),
+          layer, format_of(kernels_of<S>(isa)))),
       // Copying a filter that is used as it lies costs next to nothing.
       weight(packing == Packing::once && plan.packed ? weight_ : nullptr) {
   if (!weight) pack(weight_);
 }
 
-template <class T>
-i64 PackedWeight<T>::group_size() const {
+template <class S>
+i64 PackedWeight<S>::group_size() const {
   return layer.in_channels * layer.out_channels * layer.kernel;
 }
 
-template <class T>
-void PackedWeight<T>::pack(const T* from) {
-  const Kernels<T>& kernels = kernels_of<T>(isa);
+template <class S>
+void PackedWeight<S>::pack(const S* from) {
+  const Kernels<S>& kernels = kernels_of<S>(isa);
   const i64 group = group_size();
   // A vector of rows may be loaded past the last row of a filter that is used as it lies.
-  packed_ = Scratch<T>(layer.groups * plan.packed_group + kernels.panel_rows);
+  packed_ = Scratch<Sum<S>>(layer.groups * plan.packed_group + kernels.panel_rows);
   finite_ = kernels.all_finite(from, layer.groups * group);
-  std::fill_n(packed_.data() + layer.groups * plan.packed_group, kernels.panel_rows, T(0));
+  std::fill_n(packed_.data() + layer.groups * plan.packed_group, kernels.panel_rows, Sum<S>(0));
   if (!plan.packed) {
-    std::copy_n(from, layer.groups * group, packed_.data());
+    kernels.widen(from, packed_.data(), layer.groups * group);
     return;
   }
   const int threads = threads_for(static_cast<double>(layer.groups) * group);
+  i64 scratch = 0;
+  for (const Product& p : plan.products) scratch = std::max(scratch, kernels.pack_scratch(p));
+  const Scratch<Sum<S>> memory(scratch * threads);
   parallel(threads, [&](int index, int count) {
     for (const Product& p : plan.products) {
       const i64 panels = divide_up(row_count(p), kernels.panel_rows);
@@ -249,7 +257,7 @@ void PackedWeight<T>::pack(const T* from) {
       for (i64 i = share(layer.groups * panels, index, count); i < last;) {
         const i64 g = i / panels, end = std::min(last, (g + 1) * panels);
         kernels.pack_panels(p, from + g * group, packed_.data() + g * plan.packed_group,
-                            i - g * panels, end - g * panels);
+                            i - g * panels, end - g * panels, memory.data() + index * scratch);
         i = end;
       }
     }
@@ -260,19 +268,19 @@ namespace {
 
 // T of a depthwise layer by the kernel that is made for it; false where that does not know how, or
 // where too little lies between the ends of the signal to be worth it.
-template <class T>
-bool forward_depthwise(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input,
-                       const T* bias, const Signal<T>& output, i64 padding_left, int extension,
-                       const Carried<T>& carried) {
+template <class S>
+bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input,
+                       const S* bias, const Signal<S>& output, i64 padding_left, int extension,
+                       const Carried<S>& carried) {
   const Layer& layer = weight.layer;
-  const Kernels<T>& kernels = kernels_of<T>(weight.isa);
+  const Kernels<S>& kernels = kernels_of<S>(weight.isa);
   const i64 s = layer.stride;
   const bool interleaved = s == 1 || s == 2 || s == 4 || s == 8;
   if (weight.plan.packed || !interleaved || s > kernels.lanes || layer.kernel < s ||
       (s > 1 && layer.dilation > 1) || input.position_stride != 1 || output.position_stride != 1)
     return false;
   const Taps taps = taps_of(layer);
-  DepthwiseCall<T> c{};
+  DepthwiseCall<S> c{};
   c.source = input;
   c.carried = carried;
   c.target = output;
@@ -310,19 +318,19 @@ bool forward_depthwise(const PackedWeight<T>& weight, i64 batch, const Signal<co
 
 }  // namespace
 
-template <class T>
-void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
-             const Signal<T>& output, i64 padding_left, int extension, const Around<T>& around,
-             const Carried<T>& carried) {
-  if (around.nothing() &&
+template <class S>
+void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
+             const Signal<S>& output, i64 padding_left, int extension, const Around<S>& around,
+             const Carried<S>& carried) {
+  if (!around.residual.data && around.negative_slope == 1 &&
       forward_depthwise(weight, batch, input, bias, output, padding_left, extension, carried))
     return;
   const Layer& layer = weight.layer;
-  std::vector<Call<T>> calls;
+  std::vector<Call<S>> calls;
   for (const Product& p : weight.plan.products) {
     const FrameRange range = frames_onto(p, layer, padding_left, output.length);
     if (range.count == 0) continue;
-    Call<T> c{};
+    Call<S> c{};
     c.product = p;
     c.bias = bias;
     c.source = input;
@@ -347,19 +355,19 @@ void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& in
     const int threads = static_cast<int>(
         std::min<i64>(threads_for(static_cast<double>(rows) * output.length), rows));
     parallel(threads, [&](int index, int count) {
-      kernels_of<T>(weight.isa)
+      kernels_of<S>(weight.isa)
           .fill(output, bias, around.residual, channels, share(rows, index, count),
                 share(rows, index + 1, count));
     });
   });
 }
 
-template <class T>
-void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& grad_output,
-                const Signal<T>& grad_input, i64 padding_left, i64 first_frame) {
+template <class S>
+void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
+                const Signal<S>& grad_input, i64 padding_left, i64 first_frame) {
   const Layer& layer = weight.layer;
   const Product& p = weight.plan.products[0];
-  Call<T> c{};
+  Call<S> c{};
   c.product = p;
   c.source = grad_output;
   c.target = grad_input;
@@ -372,26 +380,26 @@ void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>&
   c.first_frame = first_frame;
   c.frames = grad_input.length;
   c.extension = zeros;
-  std::vector<Call<T>> calls{c};
+  std::vector<Call<S>> calls{c};
   if (batch > 0 && c.frames > 0) run(weight, calls, [] {});
 }
 
-template <class T>
-void weight_grad(const Layer& whole, i64 batch, const Signal<const T>& input,
-                 const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
+template <class S>
+void weight_grad(const Layer& whole, i64 batch, const Signal<const S>& input,
+                 const Signal<const S>& grad_output, S* grad_weight, i64 padding_left,
                  int extension) {
-  const Kernels<T>& kernels = kernels_of<T>(instruction_set());
+  const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
   const bool one_frame = input.length == 1 && extension == zeros;
   const Layer layer = one_frame ? for_one_frame(whole) : whole;
   const i64 weights = layer.groups * layer.in_channels * layer.out_channels * layer.kernel;
   const int wanted = threads_for(static_cast<double>(batch) * input.length * weights);
   // The classes of T are those of R; its panels do not matter here.
-  const Plan plan = plan_forward(layer, kernels.panel_rows, kernels.lanes);
-  std::vector<WeightGradCall<T>> calls;
+  const Plan plan = plan_forward(layer, {kernels.columns, kernels.lanes, false});
+  std::vector<WeightGradCall<S>> calls;
   i64 scratch = 0, most_units = 0;
   for (const Product& p : plan.products) {
     const FrameRange range = frames_onto(p, layer, padding_left, grad_output.length);
-    WeightGradCall<T> c{};
+    WeightGradCall<S> c{};
     c.product = p;
     c.input = input;
     c.grad_output = grad_output;
@@ -405,34 +413,36 @@ void weight_grad(const Layer& whole, i64 batch, const Signal<const T>& input,
     c.first_frame = range.first;
     c.frames = range.count;
     c.depthwise = !plan.packed;
-    const i64 most = c.depthwise ? depthwise_run_steps : grad_run_steps;
+    c.pairs = kernels.multiplies_pairs && !c.depthwise;
+    const i64 frames_per_word = c.pairs ? 2 : 1;
+    const i64 most = c.depthwise ? depthwise_run_steps : grad_run_steps * frames_per_word;
     const i64 runs = std::max<i64>(1, divide_up(c.frames, most));
-    c.run_frames = std::max<i64>(1, divide_up(c.frames, runs));
+    c.run_frames = round_up(std::max<i64>(1, divide_up(c.frames, runs)), frames_per_word);
     c.column_is_tap = p.rows.phases == layer.kernel;
     c.extension = extension;
     choose_grad_blocks(c, kernels, wanted);
     most_units = std::max(most_units, unit_count(c));
-    scratch = std::max(scratch, kernels.weight_grad_scratch(c));
+    scratch = std::max(scratch, kernels.scratch(c));
     calls.push_back(c);
   }
   const int threads = static_cast<int>(std::min<i64>(wanted, most_units));
-  scratch = round_up(scratch, cache_line / static_cast<i64>(sizeof(T)));
-  const Scratch<T> memory(scratch * threads);
+  scratch = round_up(scratch, cache_line / static_cast<i64>(sizeof(Sum<S>)));
+  const Scratch<Sum<S>> memory(scratch * threads);
   parallel(threads, [&](int index, int count) {
-    for (const WeightGradCall<T>& c : calls)
-      kernels.weight_grad(c, share(unit_count(c), index, count),
-                          share(unit_count(c), index + 1, count), memory.data() + index * scratch);
+    for (const WeightGradCall<S>& c : calls)
+      kernels.run(c, share(unit_count(c), index, count), share(unit_count(c), index + 1, count),
+                  memory.data() + index * scratch);
   });
 }
 
-template <class T>
-void bias_grad(i64 batch, i64 channels, const Signal<const T>& grad_output, T* grad_bias) {
-  const Kernels<T>& kernels = kernels_of<T>(instruction_set());
+template <class S>
+void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* grad_bias) {
+  const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
   const double samples = static_cast<double>(batch) * channels * grad_output.length;
   const int threads = static_cast<int>(std::min<i64>(threads_for(samples), channels));
   parallel(threads, [&](int index, int count) {
-    kernels.bias_grad(grad_output, batch, grad_bias, share(channels, index, count),
-                      share(channels, index + 1, count));
+    kernels.bias(grad_output, batch, grad_bias, share(channels, index, count),
+                 share(channels, index + 1, count));
   });
 }
 
@@ -440,7 +450,7 @@ i64 multiply_adds(i64 rounds) {
   std::atomic<i64> done{0};
   parallel(get_threads(), [&](int, int) {
     float value = 0.5f;
-    done += rounds * kernels_of<float>(instruction_set()).multiply_adds(rounds, value);
+    done += rounds * instruction_set().multiply_adds(rounds, value);
     if (value == 0) done = 0;  // it never is; but then it has to be computed
   });
   return done;
@@ -459,17 +469,20 @@ void copy_bytes(const void* from, void* to, i64 bytes, i64 times) {
   });
 }
 
-#define FS_MAPS(T)                                                                                \
-  template class Scratch<T>;                                                                      \
-  template class PackedWeight<T>;                                                                 \
-  template void forward<T>(const PackedWeight<T>&, i64, const Signal<const T>&, const T*,         \
-                           const Signal<T>&, i64, int, const Around<T>&, const Carried<T>&);      \
-  template void input_grad<T>(const PackedWeight<T>&, i64, const Signal<const T>&,                \
-                              const Signal<T>&, i64, i64);                                        \
-  template void weight_grad<T>(const Layer&, i64, const Signal<const T>&, const Signal<const T>&, \
-                               T*, i64, int);                                                     \
-  template void bias_grad<T>(i64, i64, const Signal<const T>&, T*);
+#define FS_MAPS(S)                                                                                \
+  template class PackedWeight<S>;                                                                 \
+  template void forward<S>(const PackedWeight<S>&, i64, const Signal<const S>&, const S*,         \
+                           const Signal<S>&, i64, int, const Around<S>&, const Carried<S>&);      \
+  template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                \
+                              const Signal<S>&, i64, i64);                                        \
+  template void weight_grad<S>(const Layer&, i64, const Signal<const S>&, const Signal<const S>&, \
+                               S*, i64, int);                                                     \
+  template void bias_grad<S>(i64, i64, const Signal<const S>&, S*);
+template class Scratch<float>;
+template class Scratch<double>;
 FS_MAPS(float)
 FS_MAPS(double)
+FS_MAPS(float16)
+FS_MAPS(bfloat16)
 
 }  // namespace fracstride

@@ -33,44 +33,45 @@ enum class Direction { forward, input_grad };
 // then.
 enum class Packing { kept, once };
 
-// A weight (C_in, C_out/g, k), packed for one direction and one instruction set. Immutable.
-template <class T>
+// A weight (C_in, C_out/g, k), packed for one direction and one instruction set, for signals that
+// are stored as S. Immutable.
+template <class S>
 class PackedWeight {
  public:
-  PackedWeight(const T* weight, const Layer& layer, Direction direction, Packing packing,
+  PackedWeight(const S* weight, const Layer& layer, Direction direction, Packing packing,
                const InstructionSet& isa = instruction_set());
 
   const Layer layer;
   const Direction direction;
   const InstructionSet& isa;
   const Plan plan;
-  const T* const weight;  // as it lies, of a weight that is not packed
+  const S* const weight;  // as it lies, of a weight that is not packed
   bool packed() const { return packed_.data() != nullptr; }
-  const T* data() const { return packed_.data(); }
+  const Sum<S>* data() const { return packed_.data(); }
   bool finite() const { return finite_; }  // of a packed weight: whether all its values are
   i64 group_size() const;                  // elements of one group of the weight as it lies
 
  private:
-  void pack(const T* weight);
-  Scratch<T> packed_;
+  void pack(const S* weight);
+  Scratch<Sum<S>> packed_;
   bool finite_ = false;
 };
 
 // y = T(x, w) + bias, x extended past its ends. The input's length counts what is carried of it.
-template <class T>
-void forward(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& input, const T* bias,
-             const Signal<T>& output, i64 padding_left, int extension, const Around<T>& around = {},
-             const Carried<T>& carried = {});
+template <class S>
+void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
+             const Signal<S>& output, i64 padding_left, int extension, const Around<S>& around = {},
+             const Carried<S>& carried = {});
 
 // Frames [first_frame, first_frame + grad_input.length) of C(gy, w); extended ones are not folded.
-template <class T>
-void input_grad(const PackedWeight<T>& weight, i64 batch, const Signal<const T>& grad_output,
-                const Signal<T>& grad_input, i64 padding_left, i64 first_frame);
+template <class S>
+void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
+                const Signal<S>& grad_input, i64 padding_left, i64 first_frame);
 
 // R(x, gy), the sum over batch and time.
-template <class T>
-void weight_grad(const Layer& layer, i64 batch, const Signal<const T>& input,
-                 const Signal<const T>& grad_output, T* grad_weight, i64 padding_left,
+template <class S>
+void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,
+                 const Signal<const S>& grad_output, S* grad_weight, i64 padding_left,
                  int extension);
 
 // For benchmarks: multiply-adds on registers by all threads, `rounds` times each; their number.
@@ -81,7 +82,7 @@ bool read_floats(const float* values, i64 count);
 void copy_bytes(const void* from, void* to, i64 bytes, i64 times);
 
 // The sum over batch and time of each channel.
-template <class T>
-void bias_grad(i64 batch, i64 channels, const Signal<const T>& grad_output, T* grad_bias);
+template <class S>
+void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* grad_bias);
 
 }  // namespace fracstride

@@ -12,15 +12,20 @@ constexpr i64 widest_spread = 16;
 
 i64 floor_div(i64 a, i64 b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
-void lay_out(Plan& plan, Product& product, i64 panel_rows, i64 lanes) {
+i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
+
+void lay_out(Plan& plan, Product& product, const Format& format) {
   const i64 rows = row_count(product);
+  const Axis& most = product.segments[0].axis;
+  product.pairs = format.pairs && most.channels * most.phases > 1;  // else half of each is empty
+  for (Segment& s : product.segments)
+    s.words = divide_up(s.axis.channels * s.axis.phases, product.pairs ? 2 : 1);
   product.steps = 0;
-  for (const Segment& s : product.segments)
-    product.steps += s.axis.channels * s.axis.phases * s.shifts;
-  product.step_stride = std::min(panel_rows, (rows + lanes - 1) / lanes * lanes);
+  for (const Segment& s : product.segments) product.steps += s.words * s.shifts;
+  product.step_stride = std::min(format.panel_rows, divide_up(rows, format.lanes) * format.lanes);
   product.panel_stride = product.steps * product.step_stride;
   product.packed_offset = plan.packed_group;
-  plan.packed_group += (rows + panel_rows - 1) / panel_rows * product.panel_stride;
+  plan.packed_group += divide_up(rows, format.panel_rows) * product.panel_stride;
 }
 
 }  // namespace
@@ -45,25 +50,25 @@ Layer for_one_frame(const Layer& layer) {
   return alone;
 }
 
-Plan plan_forward(const Layer& layer, i64 panel_rows, i64 lanes) {
+Plan plan_forward(const Layer& layer, const Format& format) {
   const Taps taps = taps_of(layer);
   Plan plan{};
   plan.packed = !(layer.in_channels == 1 && layer.out_channels == 1);
   const auto add = [&](i64 first_phase, i64 phases, i64 shifts) {
     Product p{};
     p.rows = {layer.out_channels, phases, first_phase};
-    p.segments[0] = {{layer.in_channels, 1, 0}, shifts};
+    p.segments[0] = {{layer.in_channels, 1, 0}, shifts, layer.in_channels};
     p.shift_frames = shifts > 1 ? -taps.frames : 0;
     p.weight_row = layer.kernel;
     p.weight_channel = layer.out_channels * layer.kernel;
     p.weight_shift = taps.step;
     if (plan.packed) {
-      lay_out(plan, p, panel_rows, lanes);
+      lay_out(plan, p, format);
     } else {
       // Tap first_phase + row + j*step of the one filter is already where a panel would have it.
       p.steps = shifts;
       p.packed_offset = first_phase;
-      p.panel_stride = panel_rows;
+      p.panel_stride = format.panel_rows;
       p.step_stride = taps.step;
     }
     plan.products.push_back(p);
@@ -81,21 +86,21 @@ Plan plan_forward(const Layer& layer, i64 panel_rows, i64 lanes) {
   return plan;
 }
 
-Plan plan_input_grad(const Layer& layer, i64 panel_rows, i64 lanes) {
+Plan plan_input_grad(const Layer& layer, const Format& format) {
   const Taps taps = taps_of(layer);
   Plan plan{};
   plan.packed = true;
   Product p{};
   p.transposed = true;
   p.rows = {layer.in_channels, 1, 0};
-  p.segments[0] = {{layer.out_channels, taps.most_phases, 0}, taps.most};
+  p.segments[0] = {{layer.out_channels, taps.most_phases, 0}, taps.most, 0};
   const i64 fewer = taps.most > 1 ? taps.phases - taps.most_phases : 0;
-  p.segments[1] = {{fewer ? layer.out_channels : 0, fewer, taps.most_phases}, taps.most - 1};
+  p.segments[1] = {{fewer ? layer.out_channels : 0, fewer, taps.most_phases}, taps.most - 1, 0};
   p.shift_frames = taps.most > 1 ? taps.frames : 0;
   p.weight_row = layer.out_channels * layer.kernel;
   p.weight_channel = layer.kernel;
   p.weight_shift = taps.step;
-  lay_out(plan, p, panel_rows, lanes);
+  lay_out(plan, p, format);
   plan.products.push_back(p);
   return plan;
 }

@@ -35,10 +35,16 @@ struct Plan {
   bool packed;       // false: the weights are used as they lie (one channel in, one out)
 };
 
+// Of the kernels that a plan is for.
+struct Format {
+  i64 panel_rows, lanes;
+  bool pairs;  // whether they multiply pairs
+};
+
 // T: rows (output channel, phase), summed over (input channel, shift).
-Plan plan_forward(const Layer& layer, i64 panel_rows, i64 lanes);
+Plan plan_forward(const Layer& layer, const Format& format);
 // C: rows (input channel), summed over (output channel, phase, shift).
-Plan plan_input_grad(const Layer& layer, i64 panel_rows, i64 lanes);
+Plan plan_input_grad(const Layer& layer, const Format& format);
 
 // The frames from which a phase of the product reaches samples [0, output_length).
 struct FrameRange {

@@ -4,13 +4,12 @@
 // A unit is one panel of one block of frames of one group of one batch entry; the panels of a block
 // are consecutive units, so that a thread packs each of its blocks once.
 
-template <class T>
 struct Block {
   i64 entry, group, first_frame, frames;
 };
 
-template <class T>
-static Block<T> block_of(const Call<T>& call, i64 index) {
+template <class S>
+static Block block_of(const Call<S>& call, i64 index) {
   const i64 block = index % call.blocks, rest = index / call.blocks;
   const i64 begin = block * call.block_frames;
   return {rest / call.groups, rest % call.groups, call.first_frame + begin,
@@ -24,37 +23,51 @@ static inline i64 window_reach(const Product& p) {
 
 static inline i64 window_back(const Product& p) { return p.shift_frames < 0 ? window_reach(p) : 0; }
 
-template <class T>
-static void pack_block(const Call<T>& call, const Block<T>& block, T* packed) {
+// Row u of a segment, in words or in a half of them.
+template <class Into, class S, class W>
+static void pack_row(const Call<S>& call, const Block& block, const Axis& axis, i64 u, i64 j,
+                     W* packed) {
   const Product& p = call.product;
   const Positions& at = call.source_at;
   const i64 back = call.separate_shifts ? 0 : window_back(p);
   const i64 reach = call.separate_shifts ? 0 : window_reach(p);
-  for (const Segment& segment : p.segments) {
-    const Axis& axis = segment.axis;
-    const i64 rows = call.separate_shifts ? segment.shifts : 1;
-    for (i64 u = 0; u < axis.channels * axis.phases; ++u) {
-      const Row<T> channel = row_of(call.source, call.carried, block.entry,
-                                    block.group * call.source_channels + u / axis.phases);
-      const i64 base = (axis.first_phase + u % axis.phases) * at.phase_step + at.base;
-      for (i64 j = 0; j < rows; ++j, packed += call.window) {
-        copy_row(channel, call.source.length,
+  const Row<S> channel = row_of(call.source, call.carried, block.entry,
+                                block.group * call.source_channels + u / axis.phases);
+  const i64 base = (axis.first_phase + u % axis.phases) * at.phase_step + at.base;
+  copy_row<Into>(channel, call.source.length,
                  (block.first_frame - back) * at.frame + base + j * at.shift, at.frame,
                  block.frames + reach, call.window, call.extension, packed);
+}
+
+template <class S, class W>
+static void pack_block(const Call<S>& call, const Block& block, W* packed) {
+  const i64 reach = call.separate_shifts ? 0 : window_reach(call.product);
+  for (const Segment& segment : call.product.segments) {
+    const Axis& axis = segment.axis;
+    const i64 channels = axis.channels * axis.phases;
+    const i64 rows = call.separate_shifts ? segment.shifts : 1;
+    for (i64 word = 0; word < segment.words; ++word)
+      for (i64 j = 0; j < rows; ++j, packed += call.window) {
+        if constexpr (is_pair<W>) {
+          pack_row<FirstHalves>(call, block, axis, 2 * word, j, packed);
+          if (2 * word + 1 < channels)
+            pack_row<SecondHalves>(call, block, axis, 2 * word + 1, j, packed);
+        } else {
+          pack_row<Widened<S>>(call, block, axis, word, j, packed);
+        }
         if (call.around.negative_slope != 1)
-          bend(packed, block.frames + reach, call.around.negative_slope);
+          bend<S>(packed, block.frames + reach, call.around.negative_slope);
       }
-    }
   }
 }
 
-// How the terms of a segment are cut into runs: by channels, and where a channel has more shifts
-// than a run has terms, by shifts too.
+// How the words of a segment are cut into runs: by channels (or pairs of them), and where one has
+// more shifts than a run has words, by shifts too.
 struct Runs {
   i64 all_channels, channels, shifts;
 
   explicit Runs(const Segment& segment)
-      : all_channels(segment.axis.channels * segment.axis.phases),
+      : all_channels(segment.words),
         channels(larger(1, run_steps / larger(segment.shifts, 1))),
         shifts(smaller(segment.shifts, run_steps)) {}
 };
@@ -64,8 +77,8 @@ struct Bounds {
   i64 low, high;
 };
 
-template <class T>
-static Bounds bounds(const Call<T>& call, i64 first, i64 count) {
+template <class S>
+static Bounds bounds(const Call<S>& call, i64 first, i64 count) {
   const Positions& at = call.source_at;
   i64 low_phase = 0, high_phase = 0;
   for (const Segment& segment : call.product.segments) {
@@ -78,8 +91,8 @@ static Bounds bounds(const Call<T>& call, i64 first, i64 count) {
 }
 
 // Whether every term of every row exists for these frames.
-template <class T>
-static bool all_present(const Call<T>& call, i64 first, i64 count) {
+template <class S>
+static bool all_present(const Call<S>& call, i64 first, i64 count) {
   const Bounds b = bounds(call, first, count);
   const i64 reach = (call.product.segments[0].shifts - 1) * call.source_at.shift;
   return b.low + smaller(reach, 0) >= 0 && b.high + larger(reach, 0) < call.source.length;
@@ -91,8 +104,8 @@ struct Shifts {
   i64 first, last;
 };
 
-template <class T>
-static Shifts shifts_onto(const Call<T>& call, i64 first, i64 count) {
+template <class S>
+static Shifts shifts_onto(const Call<S>& call, i64 first, i64 count) {
   const i64 shifts = call.product.segments[0].shifts, step = call.source_at.shift;
   if (call.extension != zeros) return {0, shifts};
   const Bounds b = bounds(call, first, count);
@@ -104,36 +117,59 @@ static Shifts shifts_onto(const Call<T>& call, i64 first, i64 count) {
   return {from, larger(from, smaller(high + 1, shifts))};
 }
 
+// Of the word of row `word` and shift j of a frame: itself where all that it holds exists, else
+// zeros in its place, and in that of the weight it meets; whether anything exists.
+template <class S, class W>
+static inline bool present(const Call<S>& call, const Block& block, const Axis& axis, i64 word,
+                           i64 frame, i64 j, W& weight, W& value) {
+  const Positions& at = call.source_at;
+  const auto read = [&](i64 u, S& x) {
+    const i64 n = frame * at.frame + at.base +
+                  (axis.first_phase + u % axis.phases) * at.phase_step + j * at.shift;
+    if (n < 0 || n >= call.source.length) return false;
+    const Row<S> channel = row_of(call.source, call.carried, block.entry,
+                                  block.group * call.source_channels + u / axis.phases);
+    x = narrow<S>(bent<S>(widen(channel.at(n)), call.around.negative_slope));
+    return true;
+  };
+  S x{};
+  if constexpr (is_pair<W>) {
+    S second{};
+    const bool one = read(2 * word, x);
+    const bool two = 2 * word + 1 < axis.channels * axis.phases && read(2 * word + 1, second);
+    weight.bits &= (one ? 0xffffu : 0) | (two ? 0xffff0000u : 0);
+    value = {std::uint32_t{x.bits} | std::uint32_t{second.bits} << 16};
+    return one || two;
+  } else {
+    const bool exists = read(word, x);
+    value = widen(x);
+    return exists;
+  }
+}
+
 // The sums again, one by one, for frames where some term is absent: a weight that is not finite
 // must not be multiplied by the zero that stands for a frame that does not exist.
-template <class T>
-static void sum_present(const Call<T>& call, const Block<T>& block, const T* panel, i64 rows, T* z,
-                        i64 z_row, i64 z_frame) {
+template <class S, class W>
+static void sum_present(const Call<S>& call, const Block& block, const W* panel, i64 rows,
+                        Sum<S>* z, i64 z_row, i64 z_frame) {
   const Product& p = call.product;
-  const Positions& at = call.source_at;
   for (i64 f = 0; f < block.frames; ++f) {
-    if (all_present(call, block.first_frame + f, 1)) continue;
+    const i64 frame = block.first_frame + f;
+    if (all_present(call, frame, 1)) continue;
     for (i64 r = 0; r < rows; ++r) {
-      T total = 0;
-      const T* w = panel + r;
+      Sum<S> total = 0;
+      const W* w = panel + r;
       for (const Segment& segment : p.segments) {
-        const Axis& axis = segment.axis;
         const Runs runs(segment);
         for (i64 first = 0; first < runs.all_channels; first += runs.channels)
           for (i64 j0 = 0; j0 < segment.shifts; j0 += runs.shifts) {
-            T acc = 0;
-            for (i64 u = first; u < smaller(first + runs.channels, runs.all_channels); ++u) {
-              const Row<T> channel = row_of(call.source, call.carried, block.entry,
-                                            block.group * call.source_channels + u / axis.phases);
-              const i64 position = (block.first_frame + f) * at.frame + at.base +
-                                   (axis.first_phase + u % axis.phases) * at.phase_step;
+            Sum<S> acc = 0;
+            for (i64 u = first; u < smaller(first + runs.channels, runs.all_channels); ++u)
               for (i64 j = j0; j < smaller(j0 + runs.shifts, segment.shifts); ++j) {
-                const i64 n = position + j * at.shift;
-                if (n >= 0 && n < call.source.length)
-                  acc += w[(u * segment.shifts + j) * p.step_stride] *
-                         bent(channel.at(n), call.around.negative_slope);
+                W weight = w[(u * segment.shifts + j) * p.step_stride], value;
+                if (present(call, block, segment.axis, u, frame, j, weight, value))
+                  acc = multiply_add(value, weight, acc);
               }
-            }
             total = total + acc;
           }
         w += runs.all_channels * segment.shifts * p.step_stride;
@@ -143,36 +179,37 @@ static void sum_present(const Call<T>& call, const Block<T>& block, const T* pan
   }
 }
 
-template <class T>
-static i64 scratch_elements(const Call<T>& call) {
+template <class S>
+static i64 scratch_elements(const Call<S>& call) {
   i64 rows = 0;
   for (const Segment& segment : call.product.segments)
-    rows +=
-        segment.axis.channels * segment.axis.phases * (call.separate_shifts ? segment.shifts : 1);
-  constexpr i64 lanes = Vec<T>::lanes, width = panel_vectors * lanes;
-  const i64 panel = call.packed ? 0 : call.product.panel_stride;
+    rows += segment.words * (call.separate_shifts ? segment.shifts : 1);
+  constexpr i64 lanes = Vec<S>::lanes, width = panel_vectors * lanes;
+  const i64 panel = call.packed ? 0 : call.product.panel_stride + pack_scratch(call.product);
   return panel + rows * call.window + width * round_up(call.block_frames, lanes) + width * lanes;
 }
 
-template <class T>
-static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scratch) {
-  constexpr int lanes = Vec<T>::lanes;
+template <class S, class W>
+static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>* scratch) {
+  typedef Sum<S> T;
+  constexpr int lanes = Vec<S>::lanes;
   constexpr i64 width = panel_vectors * lanes;
   const Product& p = call.product;
   const i64 all_rows = p.rows.channels * p.rows.phases;
   const i64 panels = (all_rows + width - 1) / width;
   const i64 z_row = round_up(call.block_frames, lanes);
-  T* own_panel = scratch;                                 // where nothing is packed
-  T* z = own_panel + (call.packed ? 0 : p.panel_stride);  // Z[row][frame]
-  T* z_rest = z + width * z_row;                          // Z[frame][row] of the last few frames
-  T* frames = z_rest + width * lanes;
+  T* own_panel = scratch;  // where nothing is packed
+  T* single = own_panel + (call.packed ? 0 : p.panel_stride);
+  T* z = single + (call.packed ? 0 : pack_scratch(p));  // Z[row][frame]
+  T* z_rest = z + width * z_row;                        // Z[frame][row] of the last few frames
+  W* frames = reinterpret_cast<W*>(z_rest + width * lanes);
   const i64 frame_shift = call.separate_shifts ? call.window : p.shift_frames;
-  const T* frames_at_shift_0 = frames + (call.separate_shifts ? 0 : window_back(p));
+  const W* frames_at_shift_0 = frames + (call.separate_shifts ? 0 : window_back(p));
 
   i64 packed_block = -1;
   for (i64 unit = first_unit; unit < last_unit; ++unit) {
     const i64 panel_index = unit % panels;
-    const Block<T> block = block_of(call, unit / panels);
+    const Block block = block_of(call, unit / panels);
     const bool complete = all_present(call, block.first_frame, block.frames);
     const bool in_place =
         call.in_place && complete && block.first_frame - window_back(p) >= call.carried.length;
@@ -180,19 +217,23 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
       packed_block = unit / panels;
       pack_block(call, block, frames);
     }
-    const Signal<const T>& source = call.source;
-    const T* at_shift_0 = in_place
-                              ? source.data + block.entry * source.batch_stride +
-                                    block.group * call.source_channels * source.channel_stride +
-                                    block.first_frame
-                              : frames_at_shift_0;
+    const Signal<const S>& source = call.source;
+    const W* at_shift_0 = frames_at_shift_0;
+    if constexpr (__is_same(S, W))
+      if (in_place)
+        at_shift_0 = source.data + block.entry * source.batch_stride +
+                     block.group * call.source_channels * source.channel_stride + block.first_frame;
     const i64 window = in_place ? source.channel_stride : call.window;
-    const T* panel = own_panel;
+    // Absent terms are told from zeros where a weight is not finite, of the panel at least.
+    bool skip_absent = call.skip_absent && !complete;
+    const T* words = own_panel;
     if (call.packed)
-      panel = call.packed + block.group * call.packed_group + p.packed_offset +
+      words = call.packed + block.group * call.packed_group + p.packed_offset +
               panel_index * p.panel_stride;
-    else
-      pack_panel(p, call.weight + block.group * call.weight_group, panel_index, own_panel);
+    else if (pack_words(p, call.weight + block.group * call.weight_group, panel_index, own_panel,
+                        single, skip_absent))
+      skip_absent = false;
+    const W* panel = reinterpret_cast<const W*>(words);
     const i64 rows = smaller(width, all_rows - panel_index * width);
     const i64 row_vectors = (rows + lanes - 1) / lanes;
 
@@ -206,22 +247,22 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
     const Shifts all{0, p.segments[0].shifts};
     const Shifts of_rest =
         complete ? all : shifts_onto(call, block.first_frame + along_end, larger(rest, 1));
-    const T* w = panel;
+    const W* w = panel;
     bool first = true;
     i64 frame_base = 0;
     for (const Segment& segment : p.segments) {
       const Runs runs(segment);
       const i64 frame_channel = call.separate_shifts ? segment.shifts * window : window;
       const i64 w_channel = segment.shifts * p.step_stride;
-      const Strides<T> along_strides{frame_channel, frame_shift, w_channel, p.step_stride};
-      const Strides<T> rest_strides{w_channel, p.step_stride, frame_channel, frame_shift};
+      const Strides along_strides{frame_channel, frame_shift, w_channel, p.step_stride};
+      const Strides rest_strides{w_channel, p.step_stride, frame_channel, frame_shift};
       const bool several_runs = block.frames == 1 && rest == 1 && of_rest.first == 0 &&
                                 of_rest.last == segment.shifts && runs.shifts == segment.shifts;
       for (i64 u = 0; u < runs.all_channels; u += runs.channels) {
         if (several_runs && u + runs_at_once * runs.channels <= runs.all_channels) {
-          const T* x = at_shift_0 + frame_base + u * frame_channel;
-          (row_vectors == 1 ? tile_runs<T, 1>
-                            : tile_runs<T, panel_vectors>)(w + u * w_channel, x, rest_strides,
+          const W* x = at_shift_0 + frame_base + u * frame_channel;
+          (row_vectors == 1 ? tile_runs<W, 1>
+                            : tile_runs<W, panel_vectors>)(w + u * w_channel, x, rest_strides,
                                                            runs.channels, segment.shifts, z_rest,
                                                            first);
           first = false;
@@ -231,8 +272,8 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
         for (i64 j0 = 0; j0 < segment.shifts; j0 += runs.shifts) {
           const i64 channels = smaller(runs.channels, runs.all_channels - u);
           const i64 j1 = smaller(j0 + runs.shifts, segment.shifts);
-          const T* x = at_shift_0 + frame_base + u * frame_channel;
-          const T* wu = w + u * w_channel;
+          const W* x = at_shift_0 + frame_base + u * frame_channel;
+          const W* wu = w + u * w_channel;
           for (i64 f = 0; f < along; f += tile_vectors * lanes) {
             const i64 vectors = smaller(tile_vectors, (along - f) / lanes);
             const Shifts onto = complete ? all
@@ -241,13 +282,13 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
             const i64 from = larger(j0, onto.first), to = smaller(j1, onto.last);
             if (from >= to && !first) continue;
             for (i64 r = 0; r < rows; r += tile_rows)
-              tiles<T, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
+              tiles<W, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
                   x + from * frame_shift + f, wu + from * p.step_stride + r, along_strides,
                   channels, larger(to - from, 0), z + r * z_row + f, z_row, first);
           }
           const i64 from = larger(j0, of_rest.first), to = smaller(j1, of_rest.last);
           for (i64 f = 0; f < rest; f += lane_frames)
-            tiles<T, false>.by_size[smaller(lane_frames, rest - f) - 1][row_vectors - 1](
+            tiles<W, false>.by_size[smaller(lane_frames, rest - f) - 1][row_vectors - 1](
                 wu + from * p.step_stride, x + from * frame_shift + along + f, rest_strides,
                 channels, larger(to - from, 0), z_rest + f * width, width, first);
           first = false;
@@ -257,16 +298,16 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
       frame_base += runs.all_channels * frame_channel;
     }
 
-    T* target = call.target.data + block.entry * call.target.batch_stride +
+    S* target = call.target.data + block.entry * call.target.batch_stride +
                 block.group * call.target_channels * call.target.channel_stride;
-    const T* bias = call.bias ? call.bias + block.group * call.target_channels : nullptr;
+    const S* bias = call.bias ? call.bias + block.group * call.target_channels : nullptr;
     const i64 first_channel = block.group * call.target_channels;
-    Signal<const T> residual = call.around.residual;
+    Signal<const S> residual = call.around.residual;
     if (residual.data)
       residual.data +=
           block.entry * residual.batch_stride + first_channel * residual.channel_stride;
-    const Carried<T>& early = call.around.residual_carried;
-    Signal<const T> carried{early.data, early.batch_stride, early.channel_stride,
+    const Carried<S>& early = call.around.residual_carried;
+    Signal<const S> carried{early.data, early.batch_stride, early.channel_stride,
                             early.position_stride, early.length};
     if (carried.data)
       carried.data += block.entry * early.batch_stride + first_channel * early.channel_stride;
@@ -283,13 +324,20 @@ static void run_units(const Call<T>& call, i64 first_unit, i64 last_unit, T* scr
                    call.target_at, call.target, target, bias, residual, first_frame + done,
                    count - done);
     };
-    if (call.skip_absent && !complete && (call.packed || !all_finite(panel, p.panel_stride))) {
-      const Block<T> last{block.entry, block.group, block.first_frame + along_end, rest};
-      sum_present(call, Block<T>{block.entry, block.group, block.first_frame, along_end}, panel,
-                  rows, z, z_row, 1);
+    if (skip_absent) {
+      const Block last{block.entry, block.group, block.first_frame + along_end, rest};
+      sum_present(call, Block{block.entry, block.group, block.first_frame, along_end}, panel, rows,
+                  z, z_row, 1);
       sum_present(call, last, panel, rows, z_rest, 1, width);
     }
     store_frames(z, z_row, 1, block.first_frame, along_end);
     if (rest) store_frames(z_rest, 1, width, block.first_frame + along, rest);
   }
+}
+
+template <class S>
+static void run_units(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>* scratch) {
+  if constexpr (multiplies_pairs && __is_same(S, bfloat16))
+    if (call.product.pairs) return run_words<S, Pair>(call, first_unit, last_unit, scratch);
+  run_words<S, Sum<S>>(call, first_unit, last_unit, scratch);
 }

@@ -18,16 +18,16 @@ static constexpr int lane_frames = 6;  // 6 x 2 + 2 + 1 = 15
 static constexpr int tile_vectors = 3;
 static constexpr int panel_vectors = 2;
 
-template <class T>
 struct Strides {
   i64 vector_channel, vector_shift, bcast_channel, bcast_shift;
 };
 
-template <class T, int NB, int NV, bool weights_are_bcast>
-static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 channels, i64 shifts,
-                 T* z, i64 z_stride, bool first) {
-  typedef typename Vec<T>::type V;
-  constexpr int lanes = Vec<T>::lanes;
+// What a word is multiplied in and added up in: they differ for pairs.
+template <class W, int NB, int NV, bool weights_are_bcast>
+static void tile(const W* vector, const W* bcast, const Strides& by, i64 channels, i64 shifts,
+                 typename SumOf<W>::type* z, i64 z_stride, bool first) {
+  typedef typename Vec<typename SumOf<W>::type>::type V;
+  constexpr int lanes = Vec<W>::lanes;
   V acc[NB][NV] = {};
   const i64 vector_back = by.vector_channel - shifts * by.vector_shift;
   const i64 bcast_back = by.bcast_channel - shifts * by.bcast_shift;
@@ -36,14 +36,14 @@ static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 chan
       // Each panel is read once per tile of frames, often from beyond the second-level cache; this
       // many terms are a memory access ahead.
       if constexpr (weights_are_bcast) __builtin_prefetch(bcast + 16 * by.bcast_shift);
-      V x[NV];
+      typename Vec<W>::type x[NV];
 #pragma GCC unroll 4
       for (int v = 0; v < NV; ++v) x[v] = load(vector + v * lanes);
 #pragma GCC unroll 16
       for (int b = 0; b < NB; ++b) {
-        const V w = bcast[b] - V{};  // a broadcast: x - 0 is x, bit for bit
+        const auto w = broadcast(bcast[b]);
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v) acc[b][v] += w * x[v];
+        for (int v = 0; v < NV; ++v) acc[b][v] = multiply_add(w, x[v], acc[b][v]);
       }
       vector += by.vector_shift;
       bcast += by.bcast_shift;
@@ -57,7 +57,7 @@ static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 chan
   for (int b = 0; b < NB; ++b) {
 #pragma GCC unroll 4
     for (int v = 0; v < NV; ++v) {
-      T* p = z + b * z_stride + v * lanes;
+      auto* p = z + b * z_stride + v * lanes;
       store(p, (first ? V{} : load(p)) + acc[b][v]);
     }
   }
@@ -67,22 +67,23 @@ static void tile(const T* vector, const T* bcast, const Strides<T>& by, i64 chan
 // hide the time of an addition. The runs are added in order, as one by one.
 static constexpr int runs_at_once = 4;
 
-template <class T, int NV>
-static void tile_runs(const T* vector, const T* bcast, const Strides<T>& by, i64 channels,
-                      i64 shifts, T* z, bool first) {
-  typedef typename Vec<T>::type V;
-  constexpr int lanes = Vec<T>::lanes;
+template <class W, int NV>
+static void tile_runs(const W* vector, const W* bcast, const Strides& by, i64 channels, i64 shifts,
+                      typename SumOf<W>::type* z, bool first) {
+  typedef typename Vec<typename SumOf<W>::type>::type V;
+  constexpr int lanes = Vec<W>::lanes;
   V acc[runs_at_once][NV] = {};
   const i64 vector_run = channels * by.vector_channel, bcast_run = channels * by.bcast_channel;
   for (i64 u = 0; u < channels; ++u)
     for (i64 j = 0; j < shifts; ++j) {
-      const T* x = vector + u * by.vector_channel + j * by.vector_shift;
-      const T* b = bcast + u * by.bcast_channel + j * by.bcast_shift;
+      const W* x = vector + u * by.vector_channel + j * by.vector_shift;
+      const W* b = bcast + u * by.bcast_channel + j * by.bcast_shift;
 #pragma GCC unroll 4
       for (int r = 0; r < runs_at_once; ++r) {
-        const V w = b[r * bcast_run] - V{};
+        const auto w = broadcast(b[r * bcast_run]);
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v) acc[r][v] += w * load(x + r * vector_run + v * lanes);
+        for (int v = 0; v < NV; ++v)
+          acc[r][v] = multiply_add(w, load(x + r * vector_run + v * lanes), acc[r][v]);
       }
     }
 #pragma GCC unroll 4
@@ -94,31 +95,32 @@ static void tile_runs(const T* vector, const T* bcast, const Strides<T>& by, i64
   }
 }
 
-template <class T>
-using TileFunction = void (*)(const T*, const T*, const Strides<T>&, i64, i64, T*, i64, bool);
+template <class W>
+using TileFunction = void (*)(const W*, const W*, const Strides&, i64, i64,
+                              typename SumOf<W>::type*, i64, bool);
 
 // by_size[NB - 1][NV - 1]
-template <class T>
+template <class W>
 struct TileTable {
   static constexpr int max_bcast = lane_frames > tile_rows ? lane_frames : tile_rows;
-  TileFunction<T> by_size[max_bcast][tile_vectors];
+  TileFunction<W> by_size[max_bcast][tile_vectors];
 };
 
-template <class T, bool weights_are_bcast, int NB>
-static constexpr void fill_tiles(TileTable<T>& table) {
-  table.by_size[NB - 1][0] = tile<T, NB, 1, weights_are_bcast>;
-  table.by_size[NB - 1][1] = tile<T, NB, 2, weights_are_bcast>;
-  if constexpr (NB <= tile_rows) table.by_size[NB - 1][2] = tile<T, NB, 3, weights_are_bcast>;
-  if constexpr (NB > 1) fill_tiles<T, weights_are_bcast, NB - 1>(table);
+template <class W, bool weights_are_bcast, int NB>
+static constexpr void fill_tiles(TileTable<W>& table) {
+  table.by_size[NB - 1][0] = tile<W, NB, 1, weights_are_bcast>;
+  table.by_size[NB - 1][1] = tile<W, NB, 2, weights_are_bcast>;
+  if constexpr (NB <= tile_rows) table.by_size[NB - 1][2] = tile<W, NB, 3, weights_are_bcast>;
+  if constexpr (NB > 1) fill_tiles<W, weights_are_bcast, NB - 1>(table);
 }
 
-template <class T, bool weights_are_bcast>
-static constexpr TileTable<T> make_tiles() {
-  TileTable<T> table{};
-  fill_tiles<T, weights_are_bcast, TileTable<T>::max_bcast>(table);
+template <class W, bool weights_are_bcast>
+static constexpr TileTable<W> make_tiles() {
+  TileTable<W> table{};
+  fill_tiles<W, weights_are_bcast, TileTable<W>::max_bcast>(table);
   return table;
 }
 
 // Weights are what is broadcast, or they are not: then they lie along the vector, or are none.
-template <class T, bool weights_are_bcast>
-static constexpr TileTable<T> tiles = make_tiles<T, weights_are_bcast>();
+template <class W, bool weights_are_bcast>
+static constexpr TileTable<W> tiles = make_tiles<W, weights_are_bcast>();

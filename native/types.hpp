@@ -8,6 +8,34 @@ namespace fracstride {
 
 using i64 = std::int64_t;
 
+// Half precision as it is stored: bits, to be widened.
+struct float16 {
+  std::uint16_t bits;
+};
+struct bfloat16 {
+  std::uint16_t bits;
+};
+
+template <class S>
+constexpr bool is_half = false;
+template <>
+constexpr bool is_half<float16> = true;
+template <>
+constexpr bool is_half<bfloat16> = true;
+
+template <class T>
+struct Alias {
+  using type = T;
+};
+template <class S, bool half = is_half<S>>
+struct SumType : Alias<S> {};
+template <class S>
+struct SumType<S, true> : Alias<float> {};
+
+// What numbers that are stored as S are multiplied and added up in.
+template <class S>
+using Sum = typename SumType<S>::type;
+
 enum Extension : int { zeros = 0, reflect = 1, replicate = 2, circular = 3 };
 
 // Products are added up in runs of about this many, and the runs' sums one after another. The
@@ -37,10 +65,12 @@ struct Axis {
   i64 channels, phases, first_phase;
 };
 
-// A stretch of the sum: every (channel, phase) of the axis with `shifts` taps each.
+// A stretch of the sum: every (channel, phase) of the axis with `shifts` taps each. A word of the
+// packed operands holds one of them or, of bfloat16, a pair of neighbours.
 struct Segment {
   Axis axis;
   i64 shifts;
+  i64 words;
 };
 
 // One matrix product per class of rows that have the same number of taps:
@@ -49,11 +79,12 @@ struct Segment {
 struct Product {
   Axis rows;                       // per group
   Segment segments[2];             // the second one may be empty
-  i64 steps;                       // terms of one sum
+  bool pairs;                      // whether a word holds a pair
+  i64 steps;                       // words of one sum
   i64 shift_frames;                // signed: -dilation' for T, +dilation' for C
   i64 packed_offset;               // first element in the packed weights of one group
   i64 panel_stride;                // elements from one panel of rows to the next
-  i64 step_stride;                 // elements from one term (u, j) of the sum to the next
+  i64 step_stride;                 // elements from one word (u, j) of the sum to the next
   i64 weight_row, weight_channel;  // strides in the weight, per row and summed channel;
   i64 weight_shift;                // per j; neighbouring phases are neighbours
   bool transposed;                 // rows are the weight's own: C
@@ -74,44 +105,28 @@ struct Carried {
   i64 batch_stride, channel_stride, position_stride, length;
 };
 
-// One channel of a signal with what is carried of it.
-template <class T>
-struct Row {
-  const T* data;
-  i64 position_stride;
-  const T* carried;
-  i64 carried_stride, carried_length;
-
-  T at(i64 position) const {
-    return position < carried_length ? carried[position * carried_stride]
-                                     : data[position * position_stride];
-  }
-};
-
 // What surrounds the map T in a decoder, done on the way: a leaky ReLU of the input, where it is
 // packed, and a sum with another signal of the output's shape, where the output is stored.
-template <class T>
+template <class S>
 struct Around {
-  Signal<const T> residual{};     // data is null where there is none
-  Carried<T> residual_carried{};  // of the residual, for layers of stride 1 only
-  T negative_slope = 1;           // 1: none
-
-  bool nothing() const { return !residual.data && negative_slope == 1; }
+  Signal<const S> residual{};     // data is null where there is none
+  Carried<S> residual_carried{};  // of the residual, for layers of stride 1 only
+  Sum<S> negative_slope = 1;      // 1: none
 };
 
 // A product, and everything that it runs on.
-template <class T>
+template <class S>
 struct Call {
   Product product;
-  const T* packed;   // weights of group 0, or null: each unit packs the panel that it needs
-  i64 packed_group;  // elements from one group to the next
-  const T* weight;   // group 0 as it lies, where nothing is packed
+  const Sum<S>* packed;  // weights of group 0, or null: each unit packs the panel that it needs
+  i64 packed_group;      // elements from one group to the next
+  const S* weight;       // group 0 as it lies, where nothing is packed
   i64 weight_group;
-  const T* bias;  // or null
-  Signal<const T> source;
-  Carried<T> carried;
-  Signal<T> target;
-  Around<T> around;
+  const S* bias;  // or null
+  Signal<const S> source;
+  Carried<S> carried;
+  Signal<S> target;
+  Around<S> around;
   Positions source_at, target_at;
   i64 batch, groups;
   i64 source_channels, target_channels;  // per group
@@ -125,11 +140,11 @@ struct Call {
 };
 
 // The map R for one class of taps: columns are the product's rows (output channel, phase).
-template <class T>
+template <class S>
 struct WeightGradCall {
   Product product;
-  Signal<const T> input, grad_output;
-  T* grad_weight;  // (C_in, C_out/g, k), contiguous
+  Signal<const S> input, grad_output;
+  S* grad_weight;  // (C_in, C_out/g, k), contiguous
   Positions output_at;
   i64 batch, groups, in_channels, out_channels, kernel;  // channels per group
   i64 first_frame, frames, run_frames;
@@ -137,6 +152,7 @@ struct WeightGradCall {
   i64 row_blocks, column_blocks, shift_blocks;
   i64 window;            // packed frames of a run, with what its shifts reach
   bool separate_shifts;  // each shift of a run has frames of its own
+  bool pairs;            // whether a word holds two frames
   bool depthwise;        // one channel in, one out
   bool column_is_tap;    // every tap is a phase of its own: columns are in the weight's order
   int extension;
@@ -145,13 +161,13 @@ struct WeightGradCall {
 // The map T with one channel in and one out per group, for the strides that are interleaved in
 // registers. Frames [first_frame, last_frame) reach the output; of those in [first_whole,
 // last_whole) every term and every sample exists.
-template <class T>
+template <class S>
 struct DepthwiseCall {
-  Signal<const T> source;
-  Carried<T> carried;
-  Signal<T> target;
-  const T* weight;  // (channels, kernel)
-  const T* bias;    // or null
+  Signal<const S> source;
+  Carried<S> carried;
+  Signal<S> target;
+  const Sum<S>* weight;  // (channels, kernel)
+  const S* bias;         // or null
   i64 channels, kernel, phases, padding_left;
   i64 most, most_phases, fewer;  // taps of the phases, as in plan.hpp; of the other phases
   i64 shift_frames;
@@ -160,32 +176,50 @@ struct DepthwiseCall {
   int extension;
 };
 
-// What one instruction set offers for one type. Units of work are numbered; any split of the
-// numbers over threads gives the same bits.
-template <class T>
+// What one instruction set offers for numbers that are stored as S. Units of work are numbered; any
+// split of the numbers over threads gives the same bits.
+template <class S>
 struct Kernels {
-  i64 lanes;         // of one vector
-  i64 panel_rows;    // rows of a weight panel
-  i64 tile_frames;   // frames of a full tile
-  i64 grad_columns;  // columns of a weight-gradient panel
-  i64 grad_rows;     // rows of a weight-gradient tile
-  bool (*all_finite)(const T* values, i64 count);
-  void (*pack_panels)(const Product&, const T* weight, T* packed, i64 first, i64 last);
-  i64 (*scratch)(const Call<T>&);
-  void (*run)(const Call<T>&, i64 first_unit, i64 last_unit, T* scratch);
-  void (*depthwise)(const DepthwiseCall<T>&, i64 first_unit, i64 last_unit);
-  i64 (*weight_grad_scratch)(const WeightGradCall<T>&);
-  void (*weight_grad)(const WeightGradCall<T>&, i64 first_unit, i64 last_unit, T* scratch);
-  void (*bias_grad)(const Signal<const T>&, i64 batch, T* sums, i64 first, i64 last);
-  i64 (*multiply_adds)(i64 rounds, T& value);
-  void (*fill)(const Signal<T>& target, const T* bias, const Signal<const T>& residual,
+  i64 lanes;              // of one vector
+  i64 panel_rows;         // rows of a weight panel
+  i64 tile_frames;        // frames of a full tile
+  i64 tile_rows;          // rows of a full tile
+  bool multiplies_pairs;  // of neighbouring terms, in one word
+  bool (*all_finite)(const S* values, i64 count);
+  void (*widen)(const S* from, Sum<S>* to, i64 count);
+  i64 (*pack_scratch)(const Product&);
+  void (*pack_panels)(const Product&, const S* weight, Sum<S>* packed, i64 first, i64 last,
+                      Sum<S>* scratch);
+  i64 (*scratch)(const Call<S>&);
+  void (*run)(const Call<S>&, i64 first_unit, i64 last_unit, Sum<S>* scratch);
+  void (*depthwise)(const DepthwiseCall<S>&, i64 first_unit, i64 last_unit);
+  void (*fill)(const Signal<S>& target, const S* bias, const Signal<const S>& residual,
                i64 channels, i64 first_row, i64 last_row);
+};
+
+// The same for the map R and for the sum of the bias.
+template <class S>
+struct GradKernels {
+  i64 lanes;
+  i64 columns;            // of a panel
+  i64 rows;               // of a tile
+  bool multiplies_pairs;  // of neighbouring frames
+  i64 (*scratch)(const WeightGradCall<S>&);
+  void (*run)(const WeightGradCall<S>&, i64 first_unit, i64 last_unit, Sum<S>* scratch);
+  void (*bias)(const Signal<const S>&, i64 batch, S* sums, i64 first, i64 last);
 };
 
 struct InstructionSet {
   const char* name;
-  const Kernels<float>* f32;
-  const Kernels<double>* f64;
+  Kernels<float> f32;
+  Kernels<double> f64;
+  Kernels<float16> f16;
+  Kernels<bfloat16> bf16;
+  GradKernels<float> grad_f32;
+  GradKernels<double> grad_f64;
+  GradKernels<float16> grad_f16;
+  GradKernels<bfloat16> grad_bf16;
+  i64 (*multiply_adds)(i64 rounds, float& value);
 };
 
 }  // namespace fracstride

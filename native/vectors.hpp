@@ -52,6 +52,10 @@ static inline i64 round_up(i64 a, i64 b) { return (a + b - 1) / b * b; }
 template <int bytes>
 struct Index;
 template <>
+struct Index<2> {
+  typedef short type;
+};
+template <>
 struct Index<4> {
   typedef int type;
 };
@@ -94,7 +98,12 @@ struct Zip {
   static constexpr int at(int i, int n) { return i / 2 + i % 2 * n + (upper ? n / 2 : 0); }
 };
 
-// The same within each 16 bytes (`width` elements), by blocks of `block` elements.
+// The lower and the upper half of one vector interleaved.
+struct ZipHalves {
+  static constexpr int at(int i, int n) { return i / 2 + i % 2 * (n / 2); }
+};
+
+// The same of two vectors within each 16 bytes (`width` elements), by blocks of `block` elements.
 template <bool upper, int width, int block>
 struct ZipLanes {
   static constexpr int at(int i, int n) {

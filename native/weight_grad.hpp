@@ -5,18 +5,23 @@
 //
 // The same tile again: columns (c, phase) along the vector, input channels broadcast, frames summed
 // in runs that begin anew with every batch entry. A unit is a block of rows (input channels), of
-// column panels and of shifts.
+// column panels and of shifts. Where words are pairs, they are of frames 0 and 1, 2 and 3, ... of a
+// run; the frames of an odd shift are packed a second time, from the second one on.
 
 template <class T>
 static constexpr i64 grad_width() {
   return tile_vectors * Vec<T>::lanes;
 }
 
+// Frames of a run in one word.
+template <class W>
+static constexpr i64 frames_per_word = is_pair<W> ? 2 : 1;
+
 // One run of frames of one unit.
-template <class T>
+template <class S>
 struct GradRun {
-  const T* x;   // channel 0 of the unit
-  const T* gy;  // channel 0 of the group
+  const S* x;   // channel 0 of the unit
+  const S* gy;  // channel 0 of the group
   i64 first_frame, frames;
   i64 first_shift, shifts;
 };
@@ -52,39 +57,107 @@ static inline bool frame_exists(const WeightGradCall<T>& call, i64 t) {
   return call.extension != zeros || (t >= 0 && t < call.input.length);
 }
 
-// Where packed frames of shift j of the run begin.
-template <class T>
-static inline i64 frames_of_shift(const WeightGradCall<T>& call, const GradRun<T>& run, i64 j,
-                                  i64 separate_step) {
-  return call.separate_shifts ? j * separate_step
-                              : (run.shifts - 1 - j) * -call.product.shift_frames;
+// Where the frames of the run's shifts are packed, in words of `channels` rows each: those of one
+// shift or of all, and of pairs those that begin with an even and those that begin with an odd
+// frame.
+template <class S, class W>
+struct PackedFrames {
+  i64 packs, alignments, words;  // how many of each; words of one row
+  i64 channels;
+  bool separate;
+  i64 shifts, shift;
+
+  PackedFrames(const WeightGradCall<S>& call, i64 unit_shifts, i64 rows)
+      : packs(call.separate_shifts ? unit_shifts : 1),
+        alignments(is_pair<W> && !call.separate_shifts && unit_shifts > 1 &&
+                           call.product.shift_frames % 2
+                       ? 2
+                       : 1),
+        words(call.window / frames_per_word<W>),
+        channels(rows),
+        separate(call.separate_shifts),
+        shifts(unit_shifts),
+        shift(-call.product.shift_frames) {}
+
+  i64 all() const { return packs * alignments * words * channels; }
+  i64 at(i64 pack, i64 alignment) const {
+    return (pack * alignments + alignment) * words * channels;
+  }
+  // Word of row 0 of the unit, from which shift j of the run has its frames. `row_words` is what
+  // lies between one word of a row and the next.
+  i64 of_shift(i64 j, i64 row_words) const {
+    if (separate) return at(j, 0);
+    const i64 frame = (shifts - 1 - j) * shift;
+    return at(0, is_pair<W> ? frame % 2 : 0) + frame / frames_per_word<W> * row_words;
+  }
+};
+
+// What the signals of a run are copied to first where they cannot be read in place.
+template <class S, class W>
+struct Signals {
+  typedef Sum<S> type;
+  typedef Widened<S> Into;
+};
+template <class S>
+struct Signals<S, Pair> {
+  typedef S type;
+  typedef Kept<S> Into;
+};
+
+// rows[tile][word][row in tile] of `padded` words of frames, from signals of tile_rows channels.
+template <class X, class W>
+static void interleave_rows(const X* const* from, i64 padded, W* rows) {
+  typedef typename SumOf<W>::type T;
+  constexpr i64 lanes = Vec<W>::lanes;
+  for (i64 f = 0; f < padded; f += lanes) {
+    typename Vec<T>::type r[tile_rows];
+#pragma GCC unroll 8
+    for (int p = 0; p < tile_rows; ++p)
+      if constexpr (is_pair<W>)
+        r[p] = reinterpret_cast<typename Vec<T>::type>(
+            load(reinterpret_cast<const Pair*>(from[p]) + f));
+      else
+        r[p] = load(from[p] + f);
+    interleave<T, tile_rows>(r);
+#pragma GCC unroll 8
+    for (int p = 0; p < tile_rows; ++p)
+      store(reinterpret_cast<T*>(rows) + f * tile_rows + p * lanes, r[p]);
+  }
 }
 
-// rows[tile][frame][row in tile] from frame `first` on; `scratch` holds tile_rows signals.
-template <class T>
-static void pack_rows(const WeightGradCall<T>& call, const T* x, i64 count, i64 first, i64 frames,
-                      i64 padded, T* scratch, T* rows) {
-  typedef typename Vec<T>::type V;
-  constexpr int lanes = Vec<T>::lanes;
-  const Signal<const T>& input = call.input;
-  const bool in_place = input.position_stride == 1 && first >= 0 && first + padded <= input.length;
-  for (i64 i = 0; i < count; i += tile_rows, rows += padded * tile_rows) {
-    const T* from[tile_rows];
-    for (i64 r = 0; r < tile_rows; ++r) {
-      // The rows that fill up the last tile repeat its last channel; nobody reads their sums.
-      const T* channel = x + smaller(i + r, count - 1) * input.channel_stride;
-      from[r] = in_place ? channel + first : scratch + r * padded;
-      if (!in_place)
-        copy_row(channel, input.position_stride, input.length, first, 1, frames, padded,
-                 call.extension, scratch + r * padded);
-    }
-    for (i64 f = 0; f < padded; f += lanes) {
-      V r[tile_rows];
-#pragma GCC unroll 8
-      for (int p = 0; p < tile_rows; ++p) r[p] = load(from[p] + f);
-      interleave<T, tile_rows>(r);
-#pragma GCC unroll 8
-      for (int p = 0; p < tile_rows; ++p) store(rows + f * tile_rows + p * lanes, r[p]);
+// Frames from `first` on; `scratch` holds tile_rows signals of window + one vector of frames.
+template <class S, class W>
+static void pack_rows(const WeightGradCall<S>& call, const PackedFrames<S, W>& packed, const S* x,
+                      i64 count, i64 first, i64 frames, Sum<S>* scratch, W* rows) {
+  // Signals as they are read: pairs as they are stored, others as they are computed with.
+  typedef typename Signals<S, W>::type X;
+  const Signal<const S>& input = call.input;
+  const i64 padded = call.window, reach = padded + packed.alignments - 1;
+  const bool in_place = input.position_stride == 1 && first >= 0 && first + reach <= input.length;
+  X* signals = reinterpret_cast<X*>(scratch);
+  for (i64 i = 0; i < count; i += tile_rows, rows += packed.words * tile_rows) {
+    // The rows that fill up the last tile repeat its last channel; nobody reads their sums.
+    const auto channel = [&](i64 r) {
+      return x + smaller(i + r, count - 1) * input.channel_stride;
+    };
+    for (i64 alignment = 0; alignment < packed.alignments; ++alignment) {
+      W* to = rows + packed.at(0, alignment);
+      if (in_place) {
+        const S* from[tile_rows];
+        for (i64 r = 0; r < tile_rows; ++r) from[r] = channel(r) + first + alignment;
+        interleave_rows(from, packed.words, to);
+        continue;
+      }
+      const X* from[tile_rows];
+      for (i64 r = 0; r < tile_rows; ++r) {
+        X* signal = signals + r * (padded + Vec<S>::lanes);
+        if (alignment == 0)
+          copy_row<typename Signals<S, W>::Into>(
+              Row<S>{channel(r), input.position_stride, nullptr, 0, 0}, input.length, first, 1,
+              frames, padded + 1, call.extension, signal);
+        from[r] = signal + alignment;
+      }
+      interleave_rows(from, packed.words, to);
     }
   }
 }
@@ -99,45 +172,43 @@ static Shifts frames_with_samples(const WeightGradCall<T>& call, i64 start, i64 
   return {low, smaller(larger(floor_div(last, at.frame) + 1, low), frames)};
 }
 
-// Signals of `T`, one per column, for as many columns as a vector has elements:
-// to[f * to_step + column] = from[column * channel_step + f], whole squares of them. Returns how
-// many frames that were.
-template <class T>
-static i64 transpose_frames(const T* from, i64 channel_step, i64 frames, T* to, i64 to_step) {
+// Signals, one per column or two neighbouring ones (`T` is what holds a frame of them), for as many
+// columns as a vector has elements: to[f * to_step + column] is frame f of signal `column`, in
+// whole squares. Returns how many frames that were.
+template <class T, class S>
+static i64 transpose_frames(const S* from, i64 channel_step, i64 frames, Sum<S>* to, i64 to_step) {
   typedef typename Vec<T>::type V;
-  constexpr i64 lanes = Vec<T>::lanes;
+  constexpr i64 lanes = Vec<T>::lanes, phases = sizeof(T) / sizeof(Sum<S>);
   i64 f = 0;
   for (; f + lanes <= frames; f += lanes) {
     V r[lanes];
 #pragma GCC unroll 16
-    for (int c = 0; c < lanes; ++c) r[c] = load(from + c * channel_step + f);
+    for (int c = 0; c < lanes; ++c)
+      r[c] = reinterpret_cast<V>(load(from + c * channel_step + f * phases));
     transpose<T>(r);
 #pragma GCC unroll 16
-    for (int c = 0; c < lanes; ++c) store(to + (f + c) * to_step, r[c]);
+    for (int c = 0; c < lanes; ++c) store(reinterpret_cast<T*>(to + (f + c) * to_step), r[c]);
   }
   return f;
 }
 
-// Two floats side by side are moved like one double.
-template <class T>
-static i64 transpose_phases(const T* from, i64 channel_step, i64 phases, i64 frames, T* to,
+template <class S>
+static i64 transpose_phases(const S* from, i64 channel_step, i64 phases, i64 frames, Sum<S>* to,
                             i64 to_step) {
-  if (phases == 1) return transpose_frames(from, channel_step, frames, to, to_step);
-  if constexpr (sizeof(T) == 4)
-    if (phases == 2 && channel_step % 2 == 0 && to_step % 2 == 0)
-      return transpose_frames(reinterpret_cast<const double*>(from), channel_step / 2, frames,
-                              reinterpret_cast<double*>(to), to_step / 2);
+  if (phases == 1) return transpose_frames<Sum<S>>(from, channel_step, frames, to, to_step);
+  if constexpr (sizeof(Sum<S>) == 4)
+    if (phases == 2) return transpose_frames<double>(from, channel_step, frames, to, to_step);
   return 0;
 }
 
 // columns[frame][column]: samples of the output's gradient, phases side by side, 0 where there is
 // none.
-template <class T>
-static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i64 first, i64 count,
-                         T* columns) {
-  constexpr i64 width = grad_width<T>(), lanes = Vec<T>::lanes;
+template <class S>
+static void pack_columns(const WeightGradCall<S>& call, const GradRun<S>& run, i64 first, i64 count,
+                         Sum<S>* columns) {
+  constexpr i64 width = grad_width<S>(), lanes = Vec<S>::lanes;
   const Axis& axis = call.product.rows;
-  const Signal<const T>& gy = call.grad_output;
+  const Signal<const S>& gy = call.grad_output;
   const Positions& at = call.output_at;
   const bool neighbours = at.phase_step * gy.position_stride == 1 || axis.phases == 1;
   const bool gapless = neighbours && at.frame * gy.position_stride == axis.phases;
@@ -145,14 +216,14 @@ static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i
     const i64 channel = (first + col) / axis.phases, phase = (first + col) % axis.phases;
     const i64 phases = smaller(axis.phases - phase, count - col);
     i64 channels = phases == axis.phases ? (count - col) / phases : 1;
-    const T* from = run.gy + channel * gy.channel_stride;
-    T* to = columns + col;
+    const S* from = run.gy + channel * gy.channel_stride;
+    Sum<S>* to = columns + col;
     const i64 start =
         run.first_frame * at.frame + (axis.first_phase + phase) * at.phase_step + at.base;
     const Shifts whole =
         neighbours ? frames_with_samples(call, start, phases, run.frames) : Shifts{0, 0};
-    const T* at_low = from + (start + whole.first * at.frame) * gy.position_stride;
-    T* to_low = to + whole.first * width;
+    const S* at_low = from + (start + whole.first * at.frame) * gy.position_stride;
+    Sum<S>* to_low = to + whole.first * width;
     i64 done = whole.first;
     if (whole.first < whole.last) {
       const i64 frames = whole.last - whole.first;
@@ -175,8 +246,9 @@ static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i
           for (i64 q = 0; q < phases; ++q) {
             const i64 n = start + f * at.frame + q * at.phase_step;
             to[f * width + c * phases + q] =
-                n >= 0 && n < gy.length ? from[c * gy.channel_stride + n * gy.position_stride]
-                                        : T(0);
+                n >= 0 && n < gy.length
+                    ? widen(from[c * gy.channel_stride + n * gy.position_stride])
+                    : 0;
           }
     };
     one_by_one(0, whole.first);
@@ -185,7 +257,18 @@ static void pack_columns(const WeightGradCall<T>& call, const GradRun<T>& run, i
   }
   if (count % lanes)
     for (i64 f = 0; f < run.frames; ++f)
-      for (i64 col = count; col < round_up(count, lanes); ++col) columns[f * width + col] = T(0);
+      for (i64 col = count; col < round_up(count, lanes); ++col) columns[f * width + col] = 0;
+}
+
+// The frames of a panel of columns in pairs.
+static void pair_columns(const float* columns, i64 frames, Pair* pairs) {
+  constexpr i64 width = grad_width<float>(), lanes = Vec<float>::lanes;
+  for (i64 f = 0; f < frames; f += 2, columns += 2 * width, pairs += width)
+    for (i64 col = 0; col < width; col += lanes) {
+      const Bits first = FirstHalves::put(Bits{}, load(columns + col));
+      store(pairs + col,
+            f + 1 < frames ? SecondHalves::put(first, load(columns + width + col)) : first);
+    }
 }
 
 // The runs that have frames of the signal in them for some shift of the unit; the others would add
@@ -209,35 +292,50 @@ static bool reaches_signal(const WeightGradCall<T>& call, const GradRun<T>& run,
 }
 
 // One run, one by one, where a value that is not finite meets one that does not exist.
-template <class T>
-static void add_present(const WeightGradCall<T>& call, const GradRun<T>& run, const T* rows,
-                        i64 row_count, i64 tile_stride, i64 shift, const T* columns,
-                        i64 first_column, i64 column_count, T* z, i64 z_stride, bool is_first) {
-  constexpr i64 width = grad_width<T>();
+template <class S, class W>
+static void add_present(const WeightGradCall<S>& call, const GradRun<S>& run, const W* rows,
+                        i64 row_count, i64 tile_stride, i64 shift, const W* columns,
+                        i64 first_column, i64 column_count, Sum<S>* z, i64 z_stride,
+                        bool is_first) {
+  constexpr i64 width = grad_width<S>();
+  const auto exists = [&](i64 f, i64 col) {
+    const i64 t = run.first_frame + f;
+    return f < run.frames && sample_of(call, first_column + col, t) >= 0 &&
+           frame_exists(call, t + shift * call.product.shift_frames);
+  };
   for (i64 i = 0; i < row_count; ++i)
     for (i64 col = 0; col < column_count; ++col) {
-      const T* x = rows + (i / tile_rows) * tile_stride + i % tile_rows;
-      T acc = 0;
-      for (i64 f = 0; f < run.frames; ++f) {
-        const i64 t = run.first_frame + f;
-        if (sample_of(call, first_column + col, t) >= 0 &&
-            frame_exists(call, t + shift * call.product.shift_frames))
-          acc += x[f * tile_rows] * columns[f * width + col];
+      const W* x = rows + (i / tile_rows) * tile_stride + i % tile_rows;
+      Sum<S> acc = 0;
+      for (i64 word = 0; word * frames_per_word<W> < run.frames; ++word) {
+        W a = x[word * tile_rows], b = columns[word * width + col];
+        if constexpr (is_pair<W>) {
+          const std::uint32_t there =
+              (exists(2 * word, col) ? 0xffffu : 0) | (exists(2 * word + 1, col) ? 0xffff0000u : 0);
+          a.bits &= there;
+          b.bits &= there;
+          acc = multiply_add(a, b, acc);
+        } else if (exists(word, col)) {
+          acc = multiply_add(a, b, acc);
+        }
       }
-      T& sum = z[i * z_stride + col];
-      sum = (is_first ? T(0) : sum) + acc;
+      Sum<S>& sum = z[i * z_stride + col];
+      sum = (is_first ? Sum<S>(0) : sum) + acc;
     }
 }
 
-template <class T>
-static i64 weight_grad_scratch(const WeightGradCall<T>& call) {
+template <class S>
+static i64 weight_grad_scratch(const WeightGradCall<S>& call) {
+  constexpr i64 width = grad_width<S>();
   const i64 rows = round_up(call.row_block, tile_rows);
   const i64 signals = call.separate_shifts ? call.shift_block : 1;
   if (call.depthwise)
     return 2 * call.window * (call.separate_shifts ? call.shift_block : 1) +
            call.product.rows.phases * call.shift_block;
-  return call.shift_block * call.column_block * rows * grad_width<T>() +
-         call.run_frames * grad_width<T>() + (rows * signals + tile_rows) * call.window;
+  // Pairs: half as many words, but columns as single ones too, and frames in two alignments.
+  return call.shift_block * call.column_block * rows * width +
+         (call.pairs ? 2 : 1) * call.run_frames * width + rows * signals * call.window +
+         tile_rows * (call.window + Vec<S>::lanes);
 }
 
 template <class T>
@@ -264,22 +362,25 @@ static GradUnit<T> grad_unit(const WeightGradCall<T>& call, i64 unit) {
   return u;
 }
 
-template <class T>
-static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, T* scratch) {
-  constexpr i64 width = grad_width<T>();
+template <class S, class W>
+static void weight_grad_unit(const WeightGradCall<S>& call, const GradUnit<S>& u, Sum<S>* scratch) {
+  typedef Sum<S> T;
+  constexpr i64 width = grad_width<S>(), lanes = Vec<S>::lanes;
   const Axis& axis = call.product.rows;
   const i64 all_columns = axis.channels * axis.phases;
   const i64 row_tiles = (u.rows + tile_rows - 1) / tile_rows;
   const i64 z_panel = round_up(call.row_block, tile_rows) * width;
-  const i64 tile_stride = call.window * tile_rows, shift_stride = row_tiles * tile_stride;
+  const PackedFrames<S, W> packed(call, u.shifts, row_tiles * tile_rows);
+  const i64 tile_stride = packed.words * tile_rows;
   T* z = scratch;
   T* columns = z + call.shift_block * call.column_block * z_panel;
-  T* signals = columns + call.run_frames * width;
-  T* rows = signals + tile_rows * call.window;
+  T* column_words = columns + (is_pair<W> ? call.run_frames * width : 0);
+  T* signals = column_words + call.run_frames * width;
+  W* rows = reinterpret_cast<W*>(signals + tile_rows * (call.window + lanes));
 
-  const Signal<const T>&x = call.input, &gy = call.grad_output;
+  const Signal<const S>&x = call.input, &gy = call.grad_output;
   const i64 out_row = call.out_channels * call.kernel;
-  T* out = call.grad_weight + (u.group * call.in_channels + u.first_row) * out_row;
+  S* out = call.grad_weight + (u.group * call.in_channels + u.first_row) * out_row;
   // The sums of a panel and a shift. Where a column is a tap of its own, they can be added up in
   // the result itself.
   struct Sums {
@@ -288,9 +389,11 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
     bool in_place;
   };
   const auto sums_of = [&](i64 panel, i64 j) {
-    const i64 column = (u.first_panel + panel) * width;
-    if (call.column_is_tap && smaller(width, all_columns - column) % Vec<T>::lanes == 0)
-      return Sums{out + column, out_row, true};
+    if constexpr (!is_half<S>) {
+      const i64 column = (u.first_panel + panel) * width;
+      if (call.column_is_tap && smaller(width, all_columns - column) % lanes == 0)
+        return Sums{out + column, out_row, true};
+    }
     return Sums{z + (j * call.column_block + panel) * z_panel, width, false};
   };
 
@@ -299,7 +402,7 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
   for (i64 b = 0; b < call.batch; ++b)
     for (i64 index = onto.first; index < onto.last; ++index) {
       const i64 begin = index * call.run_frames;
-      const GradRun<T> run{
+      const GradRun<S> run{
           x.data + b * x.batch_stride +
               (u.group * call.in_channels + u.first_row) * x.channel_stride,
           gy.data + b * gy.batch_stride + u.group * call.out_channels * gy.channel_stride,
@@ -308,18 +411,28 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
           u.first_shift,
           u.shifts};
       const bool is_inside = inside(call, run);
-      const i64 packs = call.separate_shifts ? u.shifts : 1;
+      const i64 words = (run.frames + frames_per_word<W> - 1) / frames_per_word<W>;
       const i64 reach = call.separate_shifts ? 0 : -(u.shifts - 1) * call.product.shift_frames;
-      for (i64 j = 0; j < packs; ++j)
-        pack_rows(call, run.x, u.rows,
+      for (i64 j = 0; j < packed.packs; ++j)
+        pack_rows(call, packed, run.x, u.rows,
                   run.first_frame + (u.first_shift + j) * call.product.shift_frames - reach,
-                  run.frames + reach, call.window, signals, rows + j * shift_stride);
-      const bool finite_rows = is_inside || all_finite(rows, packs * shift_stride);
+                  run.frames + reach, signals, rows + packed.at(j, 0));
+      // A word that is not full multiplies a frame behind the run by zero.
+      const bool whole_words = words * frames_per_word<W> == run.frames;
+      bool finite_rows = is_inside && whole_words;
+      if (!finite_rows) {
+        if constexpr (is_pair<W>)
+          finite_rows = all_finite(reinterpret_cast<const S*>(rows), 2 * packed.all());
+        else
+          finite_rows = all_finite(rows, packed.all());
+      }
       for (i64 panel = 0; panel < u.panels; ++panel) {
         const i64 column = (u.first_panel + panel) * width;
         const i64 count = smaller(width, all_columns - column);
-        const i64 vectors = (count + Vec<T>::lanes - 1) / Vec<T>::lanes;
+        const i64 vectors = (count + lanes - 1) / lanes;
         pack_columns(call, run, column, count, columns);
+        if constexpr (is_pair<W>)
+          pair_columns(columns, run.frames, reinterpret_cast<Pair*>(column_words));
         bool finite = finite_rows;
         if (!is_inside && vectors == tile_vectors)
           finite = finite && all_finite(columns, run.frames * width);
@@ -329,18 +442,17 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
         for (i64 j = 0; j < u.shifts; ++j) {
           if (!reaches_signal(call, run, u.first_shift + j)) continue;
           const Sums sums = sums_of(panel, j);
-          const T* frames =
-              rows + (call.separate_shifts ? j * shift_stride
-                                           : frames_of_shift(call, run, j, 0) * tile_rows);
+          const W* of_columns = reinterpret_cast<const W*>(column_words);
+          const W* of_rows = rows + packed.of_shift(j, tile_rows);
           if (!finite) {
-            add_present(call, run, frames, u.rows, tile_stride, u.first_shift + j, columns, column,
-                        count, sums.at, sums.row, !begun[j]);
+            add_present(call, run, of_rows, u.rows, tile_stride, u.first_shift + j, of_columns,
+                        column, count, sums.at, sums.row, !begun[j]);
             continue;
           }
-          const Strides<T> strides{width, 0, tile_rows, 0};
+          const Strides strides{width, 0, tile_rows, 0};
           for (i64 i = 0; i < row_tiles; ++i)
-            tiles<T, false>.by_size[smaller(tile_rows, u.rows - i * tile_rows) - 1][vectors - 1](
-                columns, frames + i * tile_stride, strides, run.frames, 1,
+            tiles<W, false>.by_size[smaller(tile_rows, u.rows - i * tile_rows) - 1][vectors - 1](
+                of_columns, of_rows + i * tile_stride, strides, words, 1,
                 sums.at + i * tile_rows * sums.row, sums.row, !begun[j]);
         }
       }
@@ -356,17 +468,22 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
       if (!begun[j])
         for (i64 i = 0; i < u.rows; ++i)
           for (i64 col = 0; col < count; ++col) sums.at[i * sums.row + col] = T(0);
+      // Rounded where they are: what is written lies before what is read next.
+      if constexpr (is_half<S>)
+        for (i64 i = 0; i < u.rows * width; i += lanes)
+          store(reinterpret_cast<S*>(sums.at) + i, load(sums.at + i));
     }
     if (sums_of(panel, 0).in_place) continue;
     for (i64 col = 0; col < count;) {
       const i64 channel = (column + col) / axis.phases, phase = (column + col) % axis.phases;
       const i64 phases = smaller(axis.phases - phase, count - col);
       const i64 channels = phases == axis.phases ? (count - col) / phases : 1;
-      copy_pieces(phases, z + panel * z_panel + col,
+      copy_pieces(phases, reinterpret_cast<const S*>(z + panel * z_panel) + col,
                   out + channel * call.kernel + axis.first_phase + phase +
                       u.first_shift * call.product.weight_shift,
                   {{u.rows, width, out_row},
-                   {u.shifts, call.column_block * z_panel, call.product.weight_shift},
+                   {u.shifts, call.column_block * z_panel * static_cast<i64>(sizeof(T) / sizeof(S)),
+                    call.product.weight_shift},
                    {channels, phases, call.kernel}});
       col += channels * phases;
     }
@@ -375,12 +492,13 @@ static void weight_grad_unit(const WeightGradCall<T>& call, const GradUnit<T>& u
 
 // One channel in, one out: no channels to put along the vector, so time goes there, and each run
 // ends in a sum over lanes.
-template <class T>
-static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, T* scratch) {
-  typedef typename Vec<T>::type V;
-  constexpr i64 lanes = Vec<T>::lanes;
+template <class S>
+static void depthwise_unit(const WeightGradCall<S>& call, const GradUnit<S>& u, Sum<S>* scratch) {
+  typedef Sum<S> T;
+  typedef typename Vec<S>::type V;
+  constexpr i64 lanes = Vec<S>::lanes;
   const Axis& axis = call.product.rows;
-  const Signal<const T>&x = call.input, &gy = call.grad_output;
+  const Signal<const S>&x = call.input, &gy = call.grad_output;
   T* z = scratch;
   T* samples = z + axis.phases * call.shift_block;
   T* frames = samples + call.window;
@@ -389,7 +507,7 @@ static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, 
   for (i64 b = 0; b < call.batch; ++b)
     for (i64 index = onto.first; index < onto.last; ++index) {
       const i64 begin = index * call.run_frames;
-      const GradRun<T> run{x.data + b * x.batch_stride + u.group * x.channel_stride,
+      const GradRun<S> run{x.data + b * x.batch_stride + u.group * x.channel_stride,
                            gy.data + b * gy.batch_stride + u.group * gy.channel_stride,
                            call.first_frame + begin,
                            smaller(call.run_frames, call.frames - begin),
@@ -399,22 +517,26 @@ static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, 
       const i64 packs = call.separate_shifts ? u.shifts : 1;
       const i64 reach = call.separate_shifts ? 0 : -(u.shifts - 1) * call.product.shift_frames;
       for (i64 j = 0; j < packs; ++j)
-        copy_row(run.x, x.position_stride, x.length,
-                 run.first_frame + (u.first_shift + j) * call.product.shift_frames - reach, 1,
-                 run.frames + reach, call.window, call.extension, frames + j * call.window);
+        copy_row<Widened<S>>(
+            Row<S>{run.x, x.position_stride, nullptr, 0, 0}, x.length,
+            run.first_frame + (u.first_shift + j) * call.product.shift_frames - reach, 1,
+            run.frames + reach, call.window, call.extension, frames + j * call.window);
       // A last vector that is not full multiplies frames by zeros, which is harmless where all are
       // finite.
       const bool is_inside = inside(call, run) && whole == run.frames;
       const bool finite_frames = is_inside || all_finite(frames, packs * call.window);
       for (i64 row = 0; row < axis.phases; ++row) {
         const Positions& at = call.output_at;
-        copy_row(run.gy, gy.position_stride, gy.length,
-                 run.first_frame * at.frame + (axis.first_phase + row) * at.phase_step + at.base,
-                 at.frame, run.frames, whole, zeros, samples);
+        copy_row<Widened<S>>(
+            Row<S>{run.gy, gy.position_stride, nullptr, 0, 0}, gy.length,
+            run.first_frame * at.frame + (axis.first_phase + row) * at.phase_step + at.base,
+            at.frame, run.frames, whole, zeros, samples);
         const bool finite = finite_frames && (is_inside || all_finite(samples, whole));
         for (i64 j = 0; j < u.shifts; ++j) {
           if (!reaches_signal(call, run, u.first_shift + j)) continue;
-          const T* xj = frames + frames_of_shift(call, run, j, call.window);
+          const T* xj =
+              frames + (call.separate_shifts ? j * call.window
+                                             : (run.shifts - 1 - j) * -call.product.shift_frames);
           T sums[2 * lanes] = {};
           if (finite) {
             V both[2] = {};
@@ -436,15 +558,26 @@ static void depthwise_unit(const WeightGradCall<T>& call, const GradUnit<T>& u, 
         }
       }
     }
-  T* taps = call.grad_weight + u.group * call.kernel + axis.first_phase;
+  S* taps = call.grad_weight + u.group * call.kernel + axis.first_phase;
   for (i64 row = 0; row < axis.phases; ++row)
     for (i64 j = 0; j < u.shifts; ++j)
-      taps[row + (u.first_shift + j) * call.product.weight_shift] = z[row * call.shift_block + j];
+      taps[row + (u.first_shift + j) * call.product.weight_shift] =
+          narrow<S>(z[row * call.shift_block + j]);
 }
 
-template <class T>
-static void weight_grad_units(const WeightGradCall<T>& call, i64 first, i64 last, T* scratch) {
-  for (i64 unit = first; unit < last; ++unit)
-    (call.depthwise ? depthwise_unit<T> : weight_grad_unit<T>)(call, grad_unit(call, unit),
-                                                               scratch);
+template <class S>
+static void weight_grad_units(const WeightGradCall<S>& call, i64 first, i64 last, Sum<S>* scratch) {
+  for (i64 unit = first; unit < last; ++unit) {
+    const GradUnit<S> u = grad_unit(call, unit);
+    if (call.depthwise) {
+      depthwise_unit(call, u, scratch);
+      continue;
+    }
+    if constexpr (multiplies_pairs && __is_same(S, bfloat16))
+      if (call.pairs) {
+        weight_grad_unit<S, Pair>(call, u, scratch);
+        continue;
+      }
+    weight_grad_unit<S, Sum<S>>(call, u, scratch);
+  }
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+import ml_dtypes
 import numpy as np
 import pytest
-from cases import Case, batched, cases, check_maps, laid_out
+from cases import Case, batched, cases, check_maps, laid_out, wide
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ import fracstride as fs
 from fracstride import reference
 from fracstride.geometry import PADDING_MODES, Geometry
 
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "400"))
 on_every_isa = settings(
     max_examples=EXAMPLES,
@@ -53,6 +55,7 @@ def test_random_layers(case: Case) -> None:
 # What each special path of the kernels is there for, by name.
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("batch", [1, 2])  # a weight that serves one block is packed panel by panel
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("mode", PADDING_MODES)
 @pytest.mark.parametrize(
     ("geometry", "length", "more"),
@@ -148,17 +151,23 @@ def test_random_layers(case: Case) -> None:
         ),
     ],
 )
-def test_special_paths(mode: str, geometry: dict, length: int, more: dict, batch: int) -> None:
-    check_maps(case(Geometry(**geometry, padding_mode=mode), length, **more, batch=batch), fs)
+def test_special_paths(
+    mode: str, geometry: dict, length: int, more: dict, batch: int, dtype: type
+) -> None:
+    more = {"dtype": np.dtype(dtype), **more, "batch": batch}
+    check_maps(case(Geometry(**geometry, padding_mode=mode), length, **more), fs)
 
 
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 11, 12, 13, 15, 16, 17, 31, 47, 48, 49, 97])
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 8, 16])
 @pytest.mark.parametrize("channels", [(5, 7), (17, 32)])
-def test_lengths_around_the_tile(length: int, stride: int, channels: tuple[int, int]) -> None:
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
+def test_lengths_around_the_tile(
+    length: int, stride: int, channels: tuple[int, int], dtype: type
+) -> None:
     g = Geometry(2 * stride, stride, stride // 2)
-    check_maps(case(g, length, channels, batch=1 + channels[0] % 2), fs)
+    check_maps(case(g, length, channels, batch=1 + channels[0] % 2, dtype=np.dtype(dtype)), fs)
 
 
 def test_sizes_that_only_integers_can_hold() -> None:
@@ -203,6 +212,7 @@ def test_many_taps_on_few_frames() -> None:
 
 
 def same_places(got: np.ndarray, exact: np.ndarray) -> None:
+    got = wide(got)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(exact))
     np.testing.assert_array_equal(np.isposinf(got), np.isposinf(exact))
     np.testing.assert_array_equal(np.isneginf(got), np.isneginf(exact))
@@ -211,13 +221,15 @@ def same_places(got: np.ndarray, exact: np.ndarray) -> None:
 @pytest.mark.usefixtures("isa")
 @on_every_isa
 @given(
-    cases(dtype=np.dtype(np.float32)),
+    st.sampled_from([np.dtype(np.float32), BFLOAT16]).flatmap(lambda dtype: cases(dtype=dtype)),
     st.sampled_from([np.nan, np.inf, -np.inf]),
     st.sampled_from(["x", "w", "gy"]),
     st.integers(0, 2**31),
 )
 @example(case(Geometry(4, 2, 1), 50), np.nan, "w", 3)
 @example(case(Geometry(4, 2, 1), 50, batch=1), np.nan, "w", 3)
+@example(case(Geometry(4, 2, 1), 50, dtype=BFLOAT16), np.nan, "w", 3)
+@example(case(Geometry(5, 2, 1), 50, (4, 5), dtype=BFLOAT16), np.inf, "w", 30)
 @example(case(Geometry(3, 2, 1, 1), 90, (4, 4), groups=4), np.nan, "w", 4)
 @example(case(Geometry(3, 2, 1, 1), 90, (4, 4), groups=4), np.inf, "x", 89)
 @example(case(Geometry(4, 2, 1), 1, batch=1), np.nan, "w", 3)
@@ -229,9 +241,10 @@ def test_nan_and_inf_go_where_the_definition_says(
 ) -> None:
     if case.x.size == 0:
         return
-    arrays = {name: np.array(getattr(case, name), np.float32) for name in ("x", "w", "gy")}
+    arrays = {name: np.array(getattr(case, name)) for name in ("x", "w", "gy")}
     arrays[operand].reshape(-1)[place % arrays[operand].size] = value
     x, w, gy = (laid_out(arrays[name], case.layout) for name in ("x", "w", "gy"))
+    arrays = {name: wide(array) for name, array in arrays.items()}
     x64, gy64 = batched(arrays["x"]), batched(arrays["gy"])
     geometry, groups, length = case.geometry, case.groups, case.length
 

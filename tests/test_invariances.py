@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from cases import LAYOUTS, Case, cases, laid_out
@@ -20,6 +21,9 @@ random_layers = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+F4, BFLOAT16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
+HALF = [np.dtype(np.float16), BFLOAT16]
 
 # Large enough for several threads, blocks and panels; every kind of path.
 LAYERS = {
@@ -45,17 +49,17 @@ def same_bits(a: Any, b: Any) -> None:
     )
 
 
-def operands(name: str, mode: str, batch: int = 3) -> tuple[Any, ...]:
+def operands(name: str, mode: str, batch: int = 3, dtype: np.dtype[Any] = F4) -> tuple[Any, ...]:
     sizes, in_channels, out_channels, groups, length = LAYERS[name]
     rng = np.random.default_rng(7)
     geometry = Geometry(**sizes, padding_mode=mode)
-    x = rng.standard_normal((batch, in_channels, length)).astype(np.float32)
+    x = rng.standard_normal((batch, in_channels, length))
     w = rng.standard_normal((in_channels, out_channels // groups, geometry.kernel_size))
     gy = rng.standard_normal((batch, out_channels, geometry.output_length(length)))
-    b = rng.standard_normal(out_channels).astype(np.float32)
+    b = rng.standard_normal(out_channels)
     options = {**sizes, "groups": groups, "padding_mode": mode}
     del options["kernel_size"]
-    return x, w.astype(np.float32), b, gy.astype(np.float32), geometry, options
+    return *(a.astype(dtype) for a in (x, w, b, gy)), geometry, options
 
 
 def all_three(x: Any, w: Any, b: Any, gy: Any, options: dict[str, Any]) -> list[Any]:
@@ -69,8 +73,9 @@ def all_three(x: Any, w: Any, b: Any, gy: Any, options: dict[str, Any]) -> list[
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("mode", PADDING_MODES)
 @pytest.mark.parametrize("name", LAYERS)
-def test_threads_and_runs(name: str, mode: str) -> None:
-    x, w, b, gy, _, options = operands(name, mode)
+@pytest.mark.parametrize("dtype", [F4, BFLOAT16], ids=str)
+def test_threads_and_runs(name: str, mode: str, dtype: Any) -> None:
+    x, w, b, gy, _, options = operands(name, mode, dtype=dtype)
     fs.set_num_threads(1)
     alone = all_three(x, w, b, gy, options)
     for threads in (1, 2, 3, 7):
@@ -82,8 +87,9 @@ def test_threads_and_runs(name: str, mode: str) -> None:
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("mode", PADDING_MODES)
 @pytest.mark.parametrize("name", LAYERS)
-def test_position_in_the_batch(name: str, mode: str) -> None:
-    x, w, b, gy, _, options = operands(name, mode)
+@pytest.mark.parametrize("dtype", [F4, BFLOAT16], ids=str)
+def test_position_in_the_batch(name: str, mode: str, dtype: Any) -> None:
+    x, w, b, gy, _, options = operands(name, mode, dtype=dtype)
     y = fs.conv_transpose1d(x, w, b, **options)
     gx = fs.conv_transpose1d_input_grad(gy, w, x.shape[-1], **options)
     for i in range(len(x)):
@@ -94,8 +100,9 @@ def test_position_in_the_batch(name: str, mode: str) -> None:
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("mode", [mode for mode in PADDING_MODES if mode != "circular"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_prefix(name: str, mode: str) -> None:
-    x, w, b, _, geometry, options = operands(name, mode, batch=1)
+@pytest.mark.parametrize("dtype", [F4, BFLOAT16], ids=str)
+def test_prefix(name: str, mode: str, dtype: Any) -> None:
+    x, w, b, _, geometry, options = operands(name, mode, 1, dtype)
     whole = fs.conv_transpose1d(x, w, b, **options)
     for length in (1, 2, 5, 16, 17, 50, 64, 100, x.shape[-1] - 1):
         if mode == "reflect" and length <= geometry.extension_left:
@@ -115,7 +122,7 @@ def test_prefix(name: str, mode: str) -> None:
     [(1, 1, 1), (7, 1, 3), (2, 2, 1), (3, 2, 1), (12, 2, 1), (13, 4, 1), (24, 8, 1)],
     ids=str,
 )
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [F4, np.dtype(np.float64), *HALF], ids=str)
 def test_depthwise_kernel_and_the_general_one(
     sizes: tuple[int, int, int], mode: str, dtype: Any
 ) -> None:
@@ -176,30 +183,38 @@ def test_function_layer_and_out(case: Case, layout: str) -> None:
 
 @pytest.mark.usefixtures("isa")
 @random_layers
-@given(cases(dtype=np.dtype(np.float32)), st.integers(1, 400), st.sampled_from([0.0, -0.0, np.nan]))
+@given(
+    st.sampled_from([F4, BFLOAT16]).flatmap(lambda dtype: cases(dtype=dtype)),
+    st.integers(1, 400),
+    st.sampled_from([0.0, -0.0, np.nan]),
+)
 def test_what_surrounds_a_signal(case: Case, more: int, other: float) -> None:
     # The same frames inside a longer signal, with a NaN or signed zeros behind them, and with NaN
     # among the weights: samples that only see the shared frames keep their bits.
     g = case.geometry
     assume(case.x.size and g.padding_mode in ("zeros", "replicate"))
-    x = np.array(case.x, np.float32)
-    tail = np.full((*x.shape[:-1], more), other, np.float32)
+    x = np.array(case.x, case.dtype)
+    tail = np.full((*x.shape[:-1], more), other, x.dtype)
     final = min(case.length * g.stride - g.padding_left, case.output_length)
     assume(final > 0)
-    for w in (case.w, np.where(np.abs(case.w) > 1, np.nan, case.w).astype(np.float32)):
+    for w in (case.w, np.where(np.abs(case.w) > 1, np.nan, case.w).astype(x.dtype)):
         short = fs.conv_transpose1d(x, w, None, **case.options)
         long = fs.conv_transpose1d(np.concatenate([x, tail], -1), w, None, **case.options)
-        same_bits(np.nan_to_num(long[..., :final]), np.nan_to_num(short[..., :final]))
+        long, short = long[..., :final], short[..., :final]
+        nan, zero = np.isnan(short.astype(np.float64)), x.dtype.type(0)
+        np.testing.assert_array_equal(np.isnan(long.astype(np.float64)), nan)
+        same_bits(np.where(nan, zero, long), np.where(nan, zero, short))
 
 
-def test_underflow_leaves_the_same_zero_everywhere() -> None:
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", [F4, BFLOAT16], ids=str)
+def test_underflow_leaves_the_same_zero_everywhere(dtype: Any) -> None:
     # Products that underflow to -0: adding an absent term must not tell them apart.
-    tiny = np.float32(1e-30)
-    w = np.full((4, 3, 6), -tiny)
-    x = np.full((4, 200), tiny)
+    w = np.full((4, 3, 6), -1e-30, dtype)
+    x = np.full((4, 200), 1e-30, dtype)
     for padding in range(4):
         y = fs.conv_transpose1d(x, w, stride=2, padding=padding)
-        assert not np.signbit(y).any()
+        assert not np.signbit(y.astype(np.float32)).any()
 
 
 @pytest.mark.usefixtures("isa")
@@ -241,10 +256,40 @@ def test_what_surrounds_a_layer(
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
-def test_what_surrounds_a_large_layer(name: str, mode: str) -> None:
-    x, w, b, gy, _, options = operands(name, mode, batch=2)
+@pytest.mark.parametrize("dtype", [F4, *HALF], ids=str)
+def test_what_surrounds_a_large_layer(name: str, mode: str, dtype: Any) -> None:
+    x, w, b, gy, _, options = operands(name, mode, 2, dtype)
     layer = fs.ConvTranspose1d.from_weights(w, b, **options)
-    want = gy + layer(np.where(x > 0, x, x * np.float32(0.1)))
+    want = gy + layer(np.where(x > 0, x, x * dtype.type(0.1)))
     for threads in (1, 2, 3):
         fs.set_num_threads(threads)
         same_bits(layer(x, negative_slope=0.1, residual=gy), want)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", HALF, ids=str)
+def test_half_precision_is_rounded_once(dtype: Any) -> None:
+    # One term and a bias: float32 sums of what was widened without a loss, rounded to nearest even.
+    # Every number there is, through a layer of one channel and through one that sees two (whose
+    # kernel, on some machines, takes numbers below 2**-126 for zero).
+    x = np.arange(2**16, dtype=np.uint16).view(dtype)
+    wide = x.astype(np.float32)
+    normal = (np.abs(wide) >= np.finfo(np.float32).tiny) | (wide == 0) | ~np.isfinite(wide)
+    assert normal.mean() > (0.99 if dtype == BFLOAT16 else 0.9999)
+    rng = np.random.default_rng(0)
+    for factor in (1.0, -1.0, 1.0078125, *rng.uniform(-2, 2, 9)):
+        for bias in (0.0, 1.0, *rng.uniform(-300, 300, 3)):
+            w, b = np.array([factor], dtype), np.array([bias], dtype)
+            with np.errstate(all="ignore"):
+                sums = wide * w.astype(np.float32) + b.astype(np.float32)
+                want = sums.astype(dtype)
+            tiny, nan = (sums != 0) & (np.abs(sums) < np.finfo(np.float32).tiny), np.isnan(sums)
+            exact, zero = normal & ~tiny & ~nan, dtype.type(0)
+            for channels in (1, 2):
+                signal = np.zeros((channels, len(x)), dtype)
+                signal[-1] = x
+                weight = np.full((channels, 1, 1), w[0])
+                (y,) = fs.conv_transpose1d(signal, weight, b)
+                same_bits(np.where(exact, y, zero), np.where(exact, want, zero))
+                np.testing.assert_array_equal(np.isnan(y.astype(np.float32)), nan)
+                assert (np.abs(y[tiny].astype(np.float32)) < 1.2e-38).all()

@@ -14,9 +14,28 @@ class PackedWeightFloat64:
     @property
     def instruction_set(self) -> str: ...
 
-PackedWeight = PackedWeightFloat32 | PackedWeightFloat64
+class PackedWeightFloat16:
+    @property
+    def instruction_set(self) -> str: ...
 
-def pack(
+class PackedWeightBFloat16:
+    @property
+    def instruction_set(self) -> str: ...
+
+PackedWeight = (
+    PackedWeightFloat32 | PackedWeightFloat64 | PackedWeightFloat16 | PackedWeightBFloat16
+)
+
+def pack_float32(
+    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
+) -> PackedWeight: ...
+def pack_float64(
+    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
+) -> PackedWeight: ...
+def pack_float16(
+    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
+) -> PackedWeight: ...
+def pack_bfloat16(
     weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
 ) -> PackedWeight: ...
 def forward(
@@ -40,7 +59,40 @@ def input_grad(
     first_frame: int,
     /,
 ) -> None: ...
-def weight_grad(
+def weight_grad_float32(
+    input: Array,
+    grad_output: Array,
+    grad_weight: Array,
+    groups: int,
+    stride: int,
+    dilation: int,
+    padding_left: int,
+    extension: int,
+    /,
+) -> None: ...
+def weight_grad_float64(
+    input: Array,
+    grad_output: Array,
+    grad_weight: Array,
+    groups: int,
+    stride: int,
+    dilation: int,
+    padding_left: int,
+    extension: int,
+    /,
+) -> None: ...
+def weight_grad_float16(
+    input: Array,
+    grad_output: Array,
+    grad_weight: Array,
+    groups: int,
+    stride: int,
+    dilation: int,
+    padding_left: int,
+    extension: int,
+    /,
+) -> None: ...
+def weight_grad_bfloat16(
     input: Array,
     grad_output: Array,
     grad_weight: Array,
@@ -62,7 +114,7 @@ def pack_float32_at(
     for_input_grad: bool,
     once: bool,
     /,
-) -> PackedWeightFloat32: ...
+) -> PackedWeight: ...
 def pack_float64_at(
     weight: int,
     in_channels: int,
@@ -74,13 +126,41 @@ def pack_float64_at(
     for_input_grad: bool,
     once: bool,
     /,
-) -> PackedWeightFloat64: ...
+) -> PackedWeight: ...
+def pack_float16_at(
+    weight: int,
+    in_channels: int,
+    out_per_group: int,
+    kernel: int,
+    groups: int,
+    stride: int,
+    dilation: int,
+    for_input_grad: bool,
+    once: bool,
+    /,
+) -> PackedWeight: ...
+def pack_bfloat16_at(
+    weight: int,
+    in_channels: int,
+    out_per_group: int,
+    kernel: int,
+    groups: int,
+    stride: int,
+    dilation: int,
+    for_input_grad: bool,
+    once: bool,
+    /,
+) -> PackedWeight: ...
 def forward_at(weight: PackedWeight, /, *integers: int) -> None: ...
 def input_grad_at(weight: PackedWeight, /, *integers: int) -> None: ...
 def weight_grad_float32_at(*integers: int) -> None: ...
 def weight_grad_float64_at(*integers: int) -> None: ...
+def weight_grad_float16_at(*integers: int) -> None: ...
+def weight_grad_bfloat16_at(*integers: int) -> None: ...
 def bias_grad_float32_at(*integers: int) -> None: ...
 def bias_grad_float64_at(*integers: int) -> None: ...
+def bias_grad_float16_at(*integers: int) -> None: ...
+def bias_grad_bfloat16_at(*integers: int) -> None: ...
 def same_bytes_at(a: int, b: int, count: int, /) -> bool: ...
 def multiply_adds(rounds: int, /) -> int: ...
 def read_floats_at(values: int, count: int, /) -> bool: ...

@@ -1,7 +1,7 @@
 """Operands: what may come in, and the real arrays that the kernels work on.
 
-The kernels know float32 and float64. The other dtypes stand on these: half precision is widened to
-float32 and rounded back once, at the end; a complex layer is a real one of twice the channels,
+The kernels read and write float32, float64, and half precision, which they add up in float32 and
+round once, at the end. A complex layer is a real one of twice the channels,
 
     [y_re]   [ w_re  -w_im ] [x_re]
     [y_im] = [ w_im   w_re ] [x_im]     group by group.
@@ -26,6 +26,8 @@ __all__ = [
     "as_operands",
     "compute_dtype",
     "join_channels",
+    "kernel_dtype",
+    "raw",
     "ready",
     "round_to",
     "split_channels",
@@ -41,16 +43,32 @@ _COMPUTE: dict[str, DType] = {
     "complex128": np.dtype(np.float64),
 }
 _DTYPES = ", ".join(_COMPUTE)
+_HALF = ("float16", "bfloat16")
 
 
 @lru_cache(maxsize=64)
 def compute_dtype(dtype: DType) -> DType:
-    """The real dtype that the kernels use for ``dtype``.
+    """The real dtype that the kernels add up in for ``dtype``.
 
     >>> compute_dtype(np.dtype(np.float16)), compute_dtype(np.dtype(np.complex128))
     (dtype('float32'), dtype('float64'))
     """
     return _COMPUTE[dtype.name]
+
+
+@lru_cache(maxsize=64)
+def kernel_dtype(dtype: DType) -> DType:
+    """The real dtype that the kernels read and write for ``dtype``.
+
+    >>> kernel_dtype(np.dtype(np.float16)), kernel_dtype(np.dtype(np.complex128))
+    (dtype('float16'), dtype('float64'))
+    """
+    return dtype.newbyteorder("=") if dtype.name in _HALF else _COMPUTE[dtype.name]
+
+
+def raw(array: Array) -> Array:
+    """The array as the compiled module takes it: half precision as its bits."""
+    return array.view(np.uint16) if array.itemsize == 2 else array
 
 
 def as_dtype(dtype: Any) -> DType:
@@ -152,7 +170,7 @@ def round_to(array: Array, dtype: DType) -> Array:
 
 
 def split_channels(x: Array, groups: int, dtype: DType) -> Array:
-    """``(B, C, L)`` in the kernels' dtype; a complex array as ``(B, 2*C, L)``, by group re, im."""
+    """``(B, C, L)`` in a real dtype; a complex array as ``(B, 2*C, L)``, by group re, im."""
     if x.dtype.kind != "c":
         return x if x.dtype == dtype else x.astype(dtype)
     batch, channels, length = x.shape
@@ -176,7 +194,7 @@ def join_channels(parts: Array, groups: int, dtype: DType) -> Array:
 
 
 def split_weight(weight: Array, groups: int, dtype: DType) -> Array:
-    """``(C_in, C_out/g, k)`` in the kernels' dtype, contiguous; complex as the matrix above."""
+    """``(C_in, C_out/g, k)`` in a real dtype, contiguous; complex as the matrix above."""
     if weight.dtype.kind != "c":
         return aligned(weight, dtype)
     channels, out, taps = weight.shape

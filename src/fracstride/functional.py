@@ -4,7 +4,8 @@ The map ``y = T(x, w)`` is bilinear. ``C(gy, w)`` and ``R(x, gy)`` are its adjoi
 ``w``: ``<T(x, w), gy> == <x, C(gy, w)> == <w, R(x, gy)>``, with no conjugates for complex numbers.
 
 All three work on float32, float64, complex64 and complex128, and on float16 and bfloat16
-(``ml_dtypes``), which are added up in float32. The same operands give the same bits for any number
+(``ml_dtypes``), which are added up in float32 and rounded once. (Where the machine multiplies
+bfloat16 itself, with AVX512-BF16, numbers below 2**-126 count as zero.) The same operands give the same bits for any number
 of threads, any position in the batch and any memory layout.
 """
 
@@ -26,6 +27,8 @@ from fracstride.arrays import (
     as_operands,
     compute_dtype,
     join_channels,
+    kernel_dtype,
+    raw,
     ready,
     round_to,
     split_channels,
@@ -59,7 +62,7 @@ class PackedWeight:
     native: Any
     source: Array | None  # what a weight that is packed for one call is read from
     dtype: DType
-    real: DType  # what the kernels work in
+    real: DType  # what the kernels read and write
     in_channels: int
     out_channels: int
     groups: int
@@ -77,9 +80,10 @@ def pack_weight(
 
     ``once``: for one call, which may read the weight itself if that costs less.
     """
-    real = compute_dtype(weight.dtype)
+    real = kernel_dtype(weight.dtype)
     split = split_weight(weight, groups, real)
-    packed = native.pack(split, groups, geometry.stride, geometry.dilation, for_input_grad, once)
+    pack = getattr(native, f"pack_{real.name}")
+    packed = pack(raw(split), groups, geometry.stride, geometry.dilation, for_input_grad, once)
     channels, out_per_group, _ = weight.shape
     source = split if once else None
     return PackedWeight(
@@ -89,8 +93,8 @@ def pack_weight(
 
 def pack_bias(bias: Array, groups: int) -> Array:
     """A checked bias ``(C_out,)`` as the kernels read it."""
-    real = compute_dtype(bias.dtype)
-    return aligned(split_channels(bias[None, :, None], groups, real).reshape(-1), real)
+    real = kernel_dtype(bias.dtype)
+    return raw(aligned(split_channels(bias[None, :, None], groups, real).reshape(-1), real))
 
 
 def conv_transpose1d(
@@ -192,10 +196,8 @@ def apply_packed(
         check_out(out, shape, packed.dtype, (input, residual, x, more))
     if packed.dtype == packed.real:
         return _forward(x, packed, bias, geometry, length, out, more, slope)
-    # Dtypes that are computed in another one are rounded in between, as one by one.
+    # Complex numbers: their parts are put together again in between.
     with np.errstate(invalid="ignore", over="ignore"):
-        if slope != 1:
-            x = leaky_relu(x, slope)
         y = _forward(x, packed, bias, geometry, length, None, None, 1.0)
         y = y if more is None else np.asarray(more + y)
     if out is None:
@@ -243,20 +245,22 @@ def conv_transpose1d_input_grad(
     length = as_size("input_length", input_length, 1)
     _check_length("grad_output", gy, geometry.output_length(length))
 
-    real = compute_dtype(gy.dtype)
+    # Where edges are folded, they are calls of their own, added up before anything is rounded.
+    folded = geometry.padding_mode != "zeros"
+    real = compute_dtype(gy.dtype) if folded else kernel_dtype(gy.dtype)
     # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
-    once = geometry.padding_mode == "zeros"  # else edges are folded, calls of their own
-    packed = pack_weight(w.conj(), geometry, groups, for_input_grad=True, once=once)
+    w = w.conj() if w.dtype.kind == "c" else w.astype(real, copy=False)
+    packed = pack_weight(w, geometry, groups, for_input_grad=True, once=not folded)
     source = ready(split_channels(_batched(gy), groups, real))
     channels = w.shape[0] * (2 if gy.dtype.kind == "c" else 1)
 
     def frames(first: int, count: int) -> Array:
         part = np.empty((source.shape[0], channels, count), real)
-        native.input_grad(packed.native, source, part, geometry.padding_left, first)
+        native.input_grad(packed.native, raw(source), raw(part), geometry.padding_left, first)
         return part
 
     gx = frames(0, length)
-    if geometry.padding_mode != "zeros":
+    if folded:
         for start, stop in geometry.frames_reached(length, gy.shape[-1]):
             if start < 0:
                 left = min(stop, 0)
@@ -309,14 +313,14 @@ def conv_transpose1d_weight_grad(
     length = x.shape[-1]
     _check_length("grad_output", gy, geometry.output_length(length))
 
-    real, is_complex = compute_dtype(x.dtype), x.dtype.kind == "c"
+    real, is_complex = kernel_dtype(x.dtype), x.dtype.kind == "c"
     x3, gy3 = (ready(split_channels(_batched(a), groups, real)) for a in (x, gy))
     shape = (x3.shape[1], gy3.shape[1] // groups, geometry.kernel_size)
     gw = np.empty(shape, real)
-    native.weight_grad(
-        x3,
-        gy3,
-        gw,
+    getattr(native, f"weight_grad_{real.name}")(
+        raw(x3),
+        raw(gy3),
+        raw(gw),
         groups,
         geometry.stride,
         geometry.dilation,
@@ -324,7 +328,7 @@ def conv_transpose1d_weight_grad(
         _EXTENSION[geometry.padding_mode],
     )
     if not is_complex:
-        return round_to(gw, x.dtype)
+        return gw
     parts = gw.reshape(groups, 2, shape[0] // groups // 2, 2, shape[1] // 2, shape[2])
     result = np.empty((groups, *parts.shape[2:3], *parts.shape[4:]), x.dtype)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -450,7 +454,7 @@ def _check_length(name: str, array: Array, length: int) -> None:
 
 
 def check_slope(slope: object, dtype: DType) -> float:
-    """The slope as a float that the dtype can hold, else ``TypeError`` or ``ValueError``."""
+    """The slope as it is in the dtype, else ``TypeError`` or ``ValueError``."""
     if dtype.kind == "c":
         raise TypeError(f"negative_slope must be None for a layer of {dtype}, got {slope!r}")
     if isinstance(slope, (bool, np.bool_)) or not isinstance(slope, Real):
@@ -462,13 +466,7 @@ def check_slope(slope: object, dtype: DType) -> float:
         value = np.inf
     if not np.isfinite(value):
         raise ValueError(f"negative_slope must be finite as {dtype}, got {slope!r}")
-    return float(slope)
-
-
-def leaky_relu(x: Array, negative_slope: float) -> Array:
-    """``x`` where it is above 0, elsewhere that times the slope, in the dtype of ``x``."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.where(x > 0, x, x * x.dtype.type(negative_slope))
+    return value
 
 
 def check_out(
@@ -557,15 +555,15 @@ def forward_part(
         target = np.empty((source.shape[0], channels, length), packed.real)
     native.forward(
         packed.native,
-        source,
+        raw(source),
         bias,
-        target,
+        raw(target),
         padding_left,
         _EXTENSION[padding_mode],
-        None if residual is None else ready(residual),
+        None if residual is None else raw(ready(residual)),
         negative_slope,
-        carried,
-        residual_carried,
+        None if carried is None else raw(carried),
+        None if residual_carried is None else raw(residual_carried),
     )
     if target is out:
         return out

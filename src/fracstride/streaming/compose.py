@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fracstride.arrays import as_dtype
-from fracstride.streaming.stream import Stream, check_state, cut, detached, join
+from fracstride.streaming.stream import Stream, check_state, cut, detached, join, loaded
 
 __all__ = ["Chain", "Identity", "Pointwise", "Sum"]
 
@@ -413,7 +412,7 @@ class Sum(_Composite):
     def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
         parts = _split(state, len(self._streams))
         waiting = [part.pop("waiting", None) for part in parts]
-        pieces = [None if piece is None else _loaded(piece) for piece in waiting]
+        pieces = [None if piece is None else loaded(piece) for piece in waiting]
         first = next((piece for piece in pieces if piece is not None), None)
         for i, piece in enumerate(pieces):
             if piece is not None:
@@ -448,15 +447,6 @@ class Sum(_Composite):
     def detach(self) -> None:  # noqa: D102
         super().detach()
         self._waiting = [None if w is None else detached(w) for w in self._waiting]
-
-
-def _loaded(piece: Any) -> Any:
-    """An array of bfloat16 that ``numpy.load`` knew as one of two bytes each, as it was."""
-    if isinstance(piece, np.ndarray) and piece.dtype.kind in "OSUM":
-        raise ValueError(f"state must hold arrays of numbers, got dtype {piece.dtype}")
-    if isinstance(piece, np.ndarray) and piece.dtype == np.dtype("V2"):
-        return piece.view(as_dtype("bfloat16"))
-    return piece
 
 
 def _split(state: object, count: int) -> list[dict[str, Any]]:

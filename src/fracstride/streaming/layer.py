@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fracstride.arrays import Array, as_operands, compute_dtype, ready, split_channels
-from fracstride.functional import check_out, check_slope, forward_part, leaky_relu
+from fracstride.arrays import Array, as_operands, kernel_dtype, ready, split_channels
+from fracstride.functional import check_out, check_slope, forward_part
 from fracstride.geometry import MAX_SIZE, as_size
-from fracstride.streaming.stream import Stream, check_mode, check_state, shown_shape
+from fracstride.streaming.stream import Stream, check_mode, check_state, loaded, shown_shape
 
 if TYPE_CHECKING:
     from fracstride.layer import ConvTranspose1d
@@ -58,7 +58,7 @@ class LayerStream(Stream):
         g = layer.geometry
         check_mode(g)
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
-        self._slope = 1.0
+        self._slope, self._given_slope = 1.0, negative_slope
         if negative_slope is not None:
             self._slope = check_slope(negative_slope, layer.dtype)
         self.stride, self.latency, self.overhang = g.stride, g.latency, g.overhang
@@ -68,8 +68,7 @@ class LayerStream(Stream):
         self.independent_rows = g.latency == 0 and at_once and batch_size is not None
 
         self._layer, self._geometry, self._dtype = layer, g, layer.dtype
-        self._real = compute_dtype(layer.dtype)
-        self._slope_of_kernel = self._slope if self._dtype == self._real else 1.0
+        self._real = kernel_dtype(layer.dtype)
         self._lead: tuple[int, ...] = (layer.in_channels,)
         self._rows = 1
         if self.batch_size is not None:
@@ -133,7 +132,7 @@ class LayerStream(Stream):
         length = self._done_after(self._received + chunk.shape[-1], last=False) - self._done
         early = 0 if waiting is None else min(length, waiting.shape[-1])
         shape = self._lead_out
-        # What takes another road otherwise: rows on their own, dtypes that are rounded in between.
+        # What takes another road otherwise: rows on their own, complex numbers.
         if (
             self._counts is not None
             or not isinstance(piece, np.ndarray)
@@ -178,8 +177,8 @@ class LayerStream(Stream):
     def state(self) -> dict[str, Array]:
         """What is carried: the frames, and how many there were by row, as new arrays.
 
-        Frames are in the dtype in which the kernels compute (float32 for half precision, real and
-        imaginary parts by group for complex numbers).
+        Frames are what the kernels read: of the layer's dtype, or the real and imaginary parts by
+        group of complex numbers.
         """
         frames: Array = self._carried().copy()
         counts = self._row_counts()
@@ -190,7 +189,7 @@ class LayerStream(Stream):
 
     def _checked(self, state: Mapping[str, ArrayLike]) -> Callable[[], None]:
         given = check_state(state, {"frames", "received"})
-        counts, frames = np.asarray(given["received"]), np.asarray(given["frames"])
+        counts, frames = np.asarray(given["received"]), loaded(np.asarray(given["frames"]))
         if (
             counts.dtype.kind not in "iu"
             or counts.shape != (self._rows,)
@@ -381,7 +380,7 @@ class LayerStream(Stream):
             length,
             out,
             None if residual is None else residual[1],
-            self._slope_of_kernel,
+            self._slope,
             carried,
             None if residual is None else residual[0],
         )
@@ -390,8 +389,6 @@ class LayerStream(Stream):
         """What the kernels read of frames."""
         if self._dtype == self._real:
             return x
-        if self._slope != 1:  # rounded, as one by one
-            x = leaky_relu(x, self._slope)
         return split_channels(x, self._layer.groups, self._real)
 
     def _carried(self) -> Array:
@@ -410,5 +407,5 @@ class LayerStream(Stream):
     def __repr__(self) -> str:
         more = "" if self.batch_size == 1 else f"batch_size={self.batch_size}"
         if self._slope != 1:
-            more += (", " if more else "") + f"negative_slope={self._slope}"
+            more += (", " if more else "") + f"negative_slope={self._given_slope}"
         return f"{self._layer!r}.stream({more})"

@@ -9,10 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from fracstride.arrays import Array
+from fracstride.arrays import Array, as_dtype
 from fracstride.geometry import Geometry
 
-__all__ = ["Stream", "check_mode", "check_state", "cut", "detached", "join", "shown_shape"]
+__all__ = [
+    "Stream",
+    "check_mode",
+    "check_state",
+    "cut",
+    "detached",
+    "join",
+    "loaded",
+    "shown_shape",
+]
 
 
 class Stream(ABC):
@@ -128,6 +137,15 @@ def check_state(state: object, keys: set[str]) -> Mapping[str, Any]:
             f"got {sorted(map(str, state))}"
         )
     return state
+
+
+def loaded(piece: Any) -> Any:
+    """An array of bfloat16 that ``numpy.load`` knew as one of two bytes each, as it was."""
+    if isinstance(piece, np.ndarray) and piece.dtype.kind in "OSUM":
+        raise ValueError(f"state must hold arrays of numbers, got dtype {piece.dtype}")
+    if isinstance(piece, np.ndarray) and piece.dtype == np.dtype("V2"):
+        return piece.view(as_dtype("bfloat16"))
+    return piece
 
 
 def shown_shape(lead: tuple[int, ...]) -> str:

@@ -1,8 +1,8 @@
 """The three maps on CPU tensors: strides and addresses go to the compiled kernels, nothing else.
 
 No tensor becomes a NumPy array here unless it was made here: an array over a parameter's memory
-would keep torch from ever resizing it, which FSDP does. float16 and bfloat16 are added up in
-float32; dtypes that the kernels do not know go through torch's own operators.
+would keep torch from ever resizing it, which FSDP does. Dtypes that the kernels do not know go
+through torch's own operators.
 """
 
 from __future__ import annotations
@@ -22,10 +22,17 @@ from fracstride.torch.parts import join_signal, join_weight_grad, split_signal, 
 
 __all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "weight_grad"]
 
-_PACK = {torch.float32: native.pack_float32_at, torch.float64: native.pack_float64_at}
+_PACK = {
+    torch.float32: native.pack_float32_at,
+    torch.float64: native.pack_float64_at,
+    torch.float16: native.pack_float16_at,
+    torch.bfloat16: native.pack_bfloat16_at,
+}
 _WEIGHT_GRAD = {
     torch.float32: native.weight_grad_float32_at,
     torch.float64: native.weight_grad_float64_at,
+    torch.float16: native.weight_grad_float16_at,
+    torch.bfloat16: native.weight_grad_bfloat16_at,
 }
 _HALF = (torch.float16, torch.bfloat16)
 _COMPLEX = (torch.complex64, torch.complex128)
@@ -35,10 +42,12 @@ _empty: Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = geta
     "_empty_strided_cpu",
     lambda size, stride, dtype: torch.empty_strided(size, stride, dtype=dtype),
 )
-_KNOWN = {*_PACK, *_HALF, *_COMPLEX}
+_KNOWN = {*_PACK, *_COMPLEX}
 _BIAS_GRAD = {
     torch.float32: native.bias_grad_float32_at,
     torch.float64: native.bias_grad_float64_at,
+    torch.float16: native.bias_grad_float16_at,
+    torch.bfloat16: native.bias_grad_bfloat16_at,
 }
 _EXTENSION = {mode: number for number, mode in enumerate(PADDING_MODES)}
 
@@ -49,12 +58,8 @@ def pack(w: Tensor, geometry: Geometry, groups: int) -> Any:
 
 
 def _real(w: Tensor, groups: int) -> Tensor:
-    """The weight as the kernels take it: contiguous, float32 or float64."""
-    if w.dtype in _HALF:
-        w = w.float()
-    elif w.dtype in _COMPLEX:
-        w = split_weight(w, groups)
-    return w.contiguous()
+    """The weight as the kernels take it: contiguous, and its parts where it is complex."""
+    return (split_weight(w, groups) if w.dtype in _COMPLEX else w).contiguous()
 
 
 def _packed(w: Tensor, geometry: Geometry, groups: int, for_input_grad: bool, once: bool) -> Any:
@@ -87,9 +92,6 @@ def forward(
         packed = _packed(real, geometry, groups, for_input_grad=False, once=True)
     if dtype in _PACK:
         return _forward(x, packed, b, geometry, channels, length)
-    if dtype in _HALF:
-        b = None if b is None else b.float()
-        return _forward(x.float(), packed, b, geometry, channels, length).to(dtype)
     b = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
     parts = _forward(split_signal(x, groups), packed, b, geometry, 2 * channels, length)
     return join_signal(parts, groups)
@@ -125,10 +127,10 @@ def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: i
     """``C``: ``(B, C_in, length)``, what falls on extended frames added to those they copy."""
     check_input_grad(gy, w, length, geometry, groups)
     dtype = gy.dtype
+    if dtype in _HALF and geometry.padding_mode != "zeros":  # folded before it is rounded
+        return _input_grad(gy.float(), w.float(), length, geometry, groups).to(dtype)
     if dtype in _PACK:
         return _input_grad(gy, w, length, geometry, groups)
-    if dtype in _HALF:
-        return _input_grad(gy.float(), w, length, geometry, groups).to(dtype)
     if dtype in _COMPLEX:
         # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
         parts = _input_grad(
@@ -190,10 +192,8 @@ def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tenso
     """``R``: ``(C_in, C_out/g, k)``, summed in an order that depends on the shapes alone."""
     check_weight_grad(x, gy, geometry, groups)
     dtype = x.dtype
-    if dtype in _PACK:
+    if dtype in _WEIGHT_GRAD:
         return _weight_grad(x, gy, geometry, groups)
-    if dtype in _HALF:
-        return _weight_grad(x.float(), gy.float(), geometry, groups).to(dtype)
     if dtype in _COMPLEX:
         parts = split_signal(x, groups), split_signal(gy, groups)
         return join_weight_grad(_weight_grad(*parts, geometry, groups), groups)
@@ -230,10 +230,8 @@ def bias_grad(gy: Tensor) -> Tensor:
     (torch's own sum depends on the number of threads where there are few channels.)
     """
     dtype = gy.dtype
-    if dtype in _PACK:
+    if dtype in _BIAS_GRAD:
         return _bias_grad(gy)
-    if dtype in _HALF:
-        return _bias_grad(gy.float()).to(dtype)
     if dtype in _COMPLEX:
         return join_signal(_bias_grad(split_signal(gy, 1))[None, :, None], 1).reshape(-1)
     return gy.sum((0, 2))
@@ -265,7 +263,7 @@ def backward(
             f"grad_output must have the shape {shape} and the dtype {x.dtype}, got "
             f"{tuple(gy.shape)} and {gy.dtype}"
         )
-    known = x.dtype in _PACK
+    known = x.dtype in _PACK and x.dtype not in _HALF
     of_input, of_weight = (_input_grad, _weight_grad) if known else (input_grad, weight_grad)
     return (
         of_input(gy, w, x.shape[2], geometry, groups) if needs[0] else None,
