@@ -5,8 +5,8 @@ The map ``y = T(x, w)`` is bilinear. ``C(gy, w)`` and ``R(x, gy)`` are its adjoi
 
 All three work on float32, float64, complex64 and complex128, and on float16 and bfloat16
 (``ml_dtypes``), which are added up in float32 and rounded once. (Where the machine multiplies
-bfloat16 itself, with AVX512-BF16, numbers below 2**-126 count as zero.) The same operands give the same bits for any number
-of threads, any position in the batch and any memory layout.
+bfloat16 itself, with AVX512-BF16, numbers below 2**-126 count as zero.) The same operands give the
+same bits for any number of threads, any position in the batch and any memory layout.
 """
 
 from __future__ import annotations
