@@ -23,6 +23,7 @@ namespace {
 #include "product.hpp"
 #include "depthwise.hpp"
 #include "weight_grad.hpp"
+#include "depthwise_grad.hpp"
 #include "bias_grad.hpp"
 #include "roofline.hpp"
 
@@ -50,13 +51,8 @@ constexpr Kernels<S> kernels{
 
 template <class S>
 constexpr GradKernels<S> grad_kernels{
-    Vec<S>::lanes,
-    grad_width<S>(),
-    tile_rows,
-    multiplies_pairs && __is_same(S, bfloat16),
-    weight_grad_scratch<S>,
-    weight_grad_units<S>,
-    bias_grad<S>,
+    Vec<S>::lanes,   grad_width<S>(), tile_rows,    multiplies_pairs && __is_same(S, bfloat16),
+    grad_scratch<S>, grad_units<S>,   bias_grad<S>,
 };
 
 #define FS_TEXT(x) #x

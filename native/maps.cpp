@@ -417,7 +417,9 @@ void weight_grad(const Layer& whole, i64 batch, const Signal<const S>& input,
     const i64 frames_per_word = c.pairs ? 2 : 1;
     const i64 most = c.depthwise ? depthwise_run_steps : grad_run_steps * frames_per_word;
     const i64 runs = std::max<i64>(1, divide_up(c.frames, most));
-    c.run_frames = round_up(std::max<i64>(1, divide_up(c.frames, runs)), frames_per_word);
+    // Whole vectors, where a run has many: then only the last run has one that is not full.
+    const i64 grain = c.depthwise && c.frames > most ? kernels.lanes : frames_per_word;
+    c.run_frames = round_up(std::max<i64>(1, divide_up(c.frames, runs)), grain);
     c.column_is_tap = p.rows.phases == layer.kernel;
     c.extension = extension;
     choose_grad_blocks(c, kernels, wanted);

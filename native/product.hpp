@@ -274,8 +274,8 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
           const i64 j1 = smaller(j0 + runs.shifts, segment.shifts);
           const W* x = at_shift_0 + frame_base + u * frame_channel;
           const W* wu = w + u * w_channel;
-          for (i64 f = 0; f < along; f += tile_vectors * lanes) {
-            const i64 vectors = smaller(tile_vectors, (along - f) / lanes);
+          for (i64 f = 0, vectors; f < along; f += vectors * lanes) {
+            vectors = vectors_of_tile((along - f) / lanes, rows);
             const Shifts onto = complete ? all
                                          : shifts_onto(call, block.first_frame + f,
                                                        smaller(vectors * lanes, block.frames - f));

@@ -16,6 +16,12 @@ static constexpr int tile_rows = 4;    // 4 x 3 + 3 + 1 = 16
 static constexpr int lane_frames = 6;  // 6 x 2 + 2 + 1 = 15
 #endif
 static constexpr int tile_vectors = 3;
+// Of one row or two, longer tiles: each sum is a chain of additions, and too few chains wait for
+// each other.
+static constexpr int most_vectors = 8;
+static constexpr int vectors_for(int rows) {
+  return rows == 1 ? most_vectors : rows == 2 ? most_vectors / 2 : tile_vectors;
+}
 static constexpr int panel_vectors = 2;
 
 struct Strides {
@@ -37,12 +43,12 @@ static void tile(const W* vector, const W* bcast, const Strides& by, i64 channel
       // many terms are a memory access ahead.
       if constexpr (weights_are_bcast) __builtin_prefetch(bcast + 16 * by.bcast_shift);
       typename Vec<W>::type x[NV];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) x[v] = load(vector + v * lanes);
 #pragma GCC unroll 16
       for (int b = 0; b < NB; ++b) {
         const auto w = broadcast(bcast[b]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) acc[b][v] = multiply_add(w, x[v], acc[b][v]);
       }
       vector += by.vector_shift;
@@ -55,7 +61,7 @@ static void tile(const W* vector, const W* bcast, const Strides& by, i64 channel
   // absent and a term that is zero then leave the same bits.
 #pragma GCC unroll 16
   for (int b = 0; b < NB; ++b) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
       auto* p = z + b * z_stride + v * lanes;
       store(p, (first ? V{} : load(p)) + acc[b][v]);
@@ -95,6 +101,12 @@ static void tile_runs(const W* vector, const W* bcast, const Strides& by, i64 ch
   }
 }
 
+// How many of so many vectors of frames the next tile takes, so that no single one is left.
+static inline i64 vectors_of_tile(i64 left, i64 rows) {
+  const i64 most = vectors_for(static_cast<int>(smaller(rows, tile_rows)));
+  return left == most + 1 ? most - 1 : smaller(left, most);
+}
+
 template <class W>
 using TileFunction = void (*)(const W*, const W*, const Strides&, i64, i64,
                               typename SumOf<W>::type*, i64, bool);
@@ -103,14 +115,20 @@ using TileFunction = void (*)(const W*, const W*, const Strides&, i64, i64,
 template <class W>
 struct TileTable {
   static constexpr int max_bcast = lane_frames > tile_rows ? lane_frames : tile_rows;
-  TileFunction<W> by_size[max_bcast][tile_vectors];
+  TileFunction<W> by_size[max_bcast][most_vectors];
 };
+
+template <class W, bool weights_are_bcast, int NB, int NV>
+static constexpr void fill_tiles_of(TileTable<W>& table) {
+  table.by_size[NB - 1][NV - 1] = tile<W, NB, NV, weights_are_bcast>;
+  if constexpr (NV > 1) fill_tiles_of<W, weights_are_bcast, NB, NV - 1>(table);
+}
 
 template <class W, bool weights_are_bcast, int NB>
 static constexpr void fill_tiles(TileTable<W>& table) {
-  table.by_size[NB - 1][0] = tile<W, NB, 1, weights_are_bcast>;
-  table.by_size[NB - 1][1] = tile<W, NB, 2, weights_are_bcast>;
-  if constexpr (NB <= tile_rows) table.by_size[NB - 1][2] = tile<W, NB, 3, weights_are_bcast>;
+  constexpr int most =
+      NB > tile_rows ? panel_vectors : vectors_for(weights_are_bcast ? NB : tile_rows);
+  fill_tiles_of<W, weights_are_bcast, NB, most>(table);
   if constexpr (NB > 1) fill_tiles<W, weights_are_bcast, NB - 1>(table);
 }
 

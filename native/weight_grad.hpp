@@ -291,6 +291,15 @@ static bool reaches_signal(const WeightGradCall<T>& call, const GradRun<T>& run,
   return first < call.input.length && first + run.frames > 0;
 }
 
+// Those shifts of a run's unit that have frames of the signal in it.
+template <class S>
+static Shifts shifts_of_run(const WeightGradCall<S>& call, const GradRun<S>& run) {
+  i64 first = 0, last = run.shifts;
+  while (first < last && !reaches_signal(call, run, run.first_shift + first)) ++first;
+  while (first < last && !reaches_signal(call, run, run.first_shift + last - 1)) --last;
+  return {first, last};
+}
+
 // One run, one by one, where a value that is not finite meets one that does not exist.
 template <class S, class W>
 static void add_present(const WeightGradCall<S>& call, const GradRun<S>& run, const W* rows,
@@ -329,9 +338,6 @@ static i64 weight_grad_scratch(const WeightGradCall<S>& call) {
   constexpr i64 width = grad_width<S>();
   const i64 rows = round_up(call.row_block, tile_rows);
   const i64 signals = call.separate_shifts ? call.shift_block : 1;
-  if (call.depthwise)
-    return 2 * call.window * (call.separate_shifts ? call.shift_block : 1) +
-           call.product.rows.phases * call.shift_block;
   // Pairs: half as many words, but columns as single ones too, and frames in two alignments.
   return call.shift_block * call.column_block * rows * width +
          (call.pairs ? 2 : 1) * call.run_frames * width + rows * signals * call.window +
@@ -487,97 +493,5 @@ static void weight_grad_unit(const WeightGradCall<S>& call, const GradUnit<S>& u
                    {channels, phases, call.kernel}});
       col += channels * phases;
     }
-  }
-}
-
-// One channel in, one out: no channels to put along the vector, so time goes there, and each run
-// ends in a sum over lanes.
-template <class S>
-static void depthwise_unit(const WeightGradCall<S>& call, const GradUnit<S>& u, Sum<S>* scratch) {
-  typedef Sum<S> T;
-  typedef typename Vec<S>::type V;
-  constexpr i64 lanes = Vec<S>::lanes;
-  const Axis& axis = call.product.rows;
-  const Signal<const S>&x = call.input, &gy = call.grad_output;
-  T* z = scratch;
-  T* samples = z + axis.phases * call.shift_block;
-  T* frames = samples + call.window;
-  for (T* p = z; p < samples; ++p) *p = T(0);
-  const Shifts onto = runs_onto(call, u.first_shift, u.shifts);
-  for (i64 b = 0; b < call.batch; ++b)
-    for (i64 index = onto.first; index < onto.last; ++index) {
-      const i64 begin = index * call.run_frames;
-      const GradRun<S> run{x.data + b * x.batch_stride + u.group * x.channel_stride,
-                           gy.data + b * gy.batch_stride + u.group * gy.channel_stride,
-                           call.first_frame + begin,
-                           smaller(call.run_frames, call.frames - begin),
-                           u.first_shift,
-                           u.shifts};
-      const i64 whole = round_up(run.frames, lanes);
-      const i64 packs = call.separate_shifts ? u.shifts : 1;
-      const i64 reach = call.separate_shifts ? 0 : -(u.shifts - 1) * call.product.shift_frames;
-      for (i64 j = 0; j < packs; ++j)
-        copy_row<Widened<S>>(
-            Row<S>{run.x, x.position_stride, nullptr, 0, 0}, x.length,
-            run.first_frame + (u.first_shift + j) * call.product.shift_frames - reach, 1,
-            run.frames + reach, call.window, call.extension, frames + j * call.window);
-      // A last vector that is not full multiplies frames by zeros, which is harmless where all are
-      // finite.
-      const bool is_inside = inside(call, run) && whole == run.frames;
-      const bool finite_frames = is_inside || all_finite(frames, packs * call.window);
-      for (i64 row = 0; row < axis.phases; ++row) {
-        const Positions& at = call.output_at;
-        copy_row<Widened<S>>(
-            Row<S>{run.gy, gy.position_stride, nullptr, 0, 0}, gy.length,
-            run.first_frame * at.frame + (axis.first_phase + row) * at.phase_step + at.base,
-            at.frame, run.frames, whole, zeros, samples);
-        const bool finite = finite_frames && (is_inside || all_finite(samples, whole));
-        for (i64 j = 0; j < u.shifts; ++j) {
-          if (!reaches_signal(call, run, u.first_shift + j)) continue;
-          const T* xj =
-              frames + (call.separate_shifts ? j * call.window
-                                             : (run.shifts - 1 - j) * -call.product.shift_frames);
-          T sums[2 * lanes] = {};
-          if (finite) {
-            V both[2] = {};
-            for (i64 f = 0; f < whole; f += lanes)
-              both[f / lanes % 2] += load(xj + f) * load(samples + f);
-            store(sums, both[0]);
-            store(sums + lanes, both[1]);
-          } else {
-            for (i64 f = 0; f < run.frames; ++f) {
-              const i64 t = run.first_frame + f;
-              if (sample_of(call, row, t) >= 0 &&
-                  frame_exists(call, t + (u.first_shift + j) * call.product.shift_frames))
-                sums[f % (2 * lanes)] += xj[f] * samples[f];
-            }
-          }
-          T acc = 0;
-          for (i64 lane = 0; lane < lanes; ++lane) acc += sums[lane] + sums[lane + lanes];
-          z[row * call.shift_block + j] += acc;
-        }
-      }
-    }
-  S* taps = call.grad_weight + u.group * call.kernel + axis.first_phase;
-  for (i64 row = 0; row < axis.phases; ++row)
-    for (i64 j = 0; j < u.shifts; ++j)
-      taps[row + (u.first_shift + j) * call.product.weight_shift] =
-          narrow<S>(z[row * call.shift_block + j]);
-}
-
-template <class S>
-static void weight_grad_units(const WeightGradCall<S>& call, i64 first, i64 last, Sum<S>* scratch) {
-  for (i64 unit = first; unit < last; ++unit) {
-    const GradUnit<S> u = grad_unit(call, unit);
-    if (call.depthwise) {
-      depthwise_unit(call, u, scratch);
-      continue;
-    }
-    if constexpr (multiplies_pairs && __is_same(S, bfloat16))
-      if (call.pairs) {
-        weight_grad_unit<S, Pair>(call, u, scratch);
-        continue;
-      }
-    weight_grad_unit<S, Sum<S>>(call, u, scratch);
   }
 }

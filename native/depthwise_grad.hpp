@@ -1,0 +1,204 @@
+// The map R with one channel in and one out: no channels to put along the vector, so time goes
+// there, and each run ends in a sum over lanes. Included inside the namespace of one instruction
+// set.
+//
+// Sums of several phases and shifts are held in registers at once: each vector of samples and of
+// frames is then loaded for several products.
+
+static constexpr int dot_phases = 4;                                 // at once, at most
+static constexpr int dot_sums = FS_VECTOR_REGISTERS == 32 ? 12 : 6;  // of two vectors each
+static constexpr int dot_shifts(int phases) { return dot_sums / phases; }
+
+// Frames of a run are added to two vectors in turn, these to each other, and then the upper half of
+// the lanes to the lower one, until one is left.
+template <class T>
+static inline T sum_of_lanes(typename Vec<T>::type even, typename Vec<T>::type odd) {
+  constexpr int lanes = Vec<T>::lanes;
+  T sums[lanes];
+  store(sums, even + odd);
+#pragma GCC unroll 4
+  for (int half = lanes / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  return sums[0];
+}
+
+// z[p * z_phase + j] += the sum of samples[p * step + f] * frames[j * shift + f] over f; `count` is
+// a multiple of the lanes.
+template <class T, int P, int J>
+static void dots(const T* samples, i64 step, const T* frames, i64 shift, i64 count, T* z,
+                 i64 z_phase) {
+  typedef typename Vec<T>::type V;
+  constexpr i64 lanes = Vec<T>::lanes;
+  V sums[2][P][J] = {};
+  const auto add = [&](V(&to)[P][J], i64 f) {
+    V y[P];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) y[p] = load(samples + p * step + f);
+#pragma GCC unroll 12
+    for (int j = 0; j < J; ++j) {
+      const V x = in_register(load(frames + j * shift + f));
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) to[p][j] += x * y[p];
+    }
+  };
+  i64 f = 0;
+  for (; f + 2 * lanes <= count; f += 2 * lanes) {
+    add(sums[0], f);
+    add(sums[1], f + lanes);
+  }
+  if (f < count) add(sums[0], f);
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p)
+#pragma GCC unroll 12
+    for (int j = 0; j < J; ++j) z[p * z_phase + j] += sum_of_lanes<T>(sums[0][p][j], sums[1][p][j]);
+}
+
+template <class T>
+struct DotTable {
+  void (*by_size[dot_phases][dot_sums])(const T*, i64, const T*, i64, i64, T*, i64);
+};
+
+template <class T, int P, int J>
+static constexpr void fill_dots(DotTable<T>& table) {
+  table.by_size[P - 1][J - 1] = dots<T, P, J>;
+  if constexpr (J > 1)
+    fill_dots<T, P, J - 1>(table);
+  else if constexpr (P > 1)
+    fill_dots<T, P - 1, dot_shifts(P - 1)>(table);
+}
+
+template <class T>
+static constexpr DotTable<T> make_dots() {
+  DotTable<T> table{};
+  fill_dots<T, dot_phases, dot_shifts(dot_phases)>(table);
+  return table;
+}
+
+template <class T>
+static constexpr DotTable<T> dot_table = make_dots<T>();
+
+// The same, one by one, of a phase and a shift for which some frame or sample does not exist.
+template <class S>
+static Sum<S> dot_present(const WeightGradCall<S>& call, const GradRun<S>& run, i64 phase,
+                          i64 shift, const Sum<S>* samples, const Sum<S>* frames) {
+  constexpr i64 lanes = Vec<S>::lanes;
+  Sum<S> sums[2 * lanes] = {};
+  for (i64 f = 0; f < run.frames; ++f) {
+    const i64 t = run.first_frame + f;
+    if (sample_of(call, phase, t) >= 0 && frame_exists(call, t + shift * call.product.shift_frames))
+      sums[f % (2 * lanes)] = multiply_add(frames[f], samples[f], sums[f % (2 * lanes)]);
+  }
+  return sum_of_lanes<Sum<S>>(load(sums), load(sums + lanes));
+}
+
+template <class S>
+static i64 depthwise_grad_scratch(const WeightGradCall<S>& call) {
+  const i64 signals = dot_phases + (call.separate_shifts ? call.shift_block : 1);
+  return signals * call.window + call.product.rows.phases * call.shift_block;
+}
+
+template <class S>
+static void depthwise_grad_unit(const WeightGradCall<S>& call, const GradUnit<S>& u,
+                                Sum<S>* scratch) {
+  typedef Sum<S> T;
+  constexpr i64 lanes = Vec<S>::lanes;
+  const Axis& axis = call.product.rows;
+  const Positions& at = call.output_at;
+  const Signal<const S>&x = call.input, &gy = call.grad_output;
+  T* z = scratch;
+  T* samples = z + axis.phases * call.shift_block;
+  T* copied = samples + dot_phases * call.window;
+  for (T* p = z; p < samples; ++p) *p = T(0);
+  const i64 back = -call.product.shift_frames;
+  const i64 packs = call.separate_shifts ? u.shifts : 1;
+  const i64 reach = call.separate_shifts ? 0 : (u.shifts - 1) * back;
+  // From the frames of one shift to those of the next, which are earlier ones.
+  const i64 shift = call.separate_shifts ? call.window : -back;
+  const Shifts onto = runs_onto(call, u.first_shift, u.shifts);
+  for (i64 b = 0; b < call.batch; ++b)
+    for (i64 index = onto.first; index < onto.last; ++index) {
+      const i64 begin = index * call.run_frames;
+      const GradRun<S> run{x.data + b * x.batch_stride + u.group * x.channel_stride,
+                           gy.data + b * gy.batch_stride + u.group * gy.channel_stride,
+                           call.first_frame + begin,
+                           smaller(call.run_frames, call.frames - begin),
+                           u.first_shift,
+                           u.shifts};
+      const i64 whole = round_up(run.frames, lanes);
+      const i64 first = run.first_frame - u.first_shift * back - reach;
+      const T* frames = copied;
+      bool in_place = false;
+      if constexpr (!is_half<S>)
+        if (packs == 1 && x.position_stride == 1 && first >= 0 &&
+            first + reach + whole <= x.length) {
+          frames = run.x + first;
+          in_place = true;
+        }
+      if (!in_place)
+        for (i64 j = 0; j < packs; ++j)
+          copy_row<Widened<S>>(Row<S>{run.x, x.position_stride, nullptr, 0, 0}, x.length,
+                               first - j * back, 1, run.frames + reach, call.window, call.extension,
+                               copied + j * call.window);
+      // A last vector that is not full multiplies frames by zeros, which is harmless where all are
+      // finite.
+      const bool is_inside = inside(call, run) && whole == run.frames;
+      const bool finite_frames =
+          is_inside || all_finite(frames, in_place ? reach + whole : packs * call.window);
+      const Shifts reaching = shifts_of_run(call, run);
+      for (i64 phase = 0; phase < axis.phases; phase += dot_phases) {
+        const i64 phases = smaller(dot_phases, axis.phases - phase);
+        for (i64 p = 0; p < phases; ++p)
+          copy_row<Widened<S>>(
+              Row<S>{run.gy, gy.position_stride, nullptr, 0, 0}, gy.length,
+              run.first_frame * at.frame + (axis.first_phase + phase + p) * at.phase_step + at.base,
+              at.frame, run.frames, whole, zeros, samples + p * call.window);
+        bool finite = finite_frames;
+        for (i64 p = 0; p < phases && finite && !is_inside; ++p)
+          finite = all_finite(samples + p * call.window, whole);
+        T* sums = z + phase * call.shift_block;
+        const T* of_shift_0 = frames + reach;
+        const i64 at_once = finite ? dot_shifts(static_cast<int>(phases)) : 1;
+        for (i64 j = reaching.first, shifts; j < reaching.last; j += shifts) {
+          shifts = smaller(at_once, reaching.last - j);
+          if (finite) {
+            dot_table<T>.by_size[phases - 1][shifts - 1](samples, call.window,
+                                                         of_shift_0 + j * shift, shift, whole,
+                                                         sums + j, call.shift_block);
+            continue;
+          }
+          for (i64 p = 0; p < phases; ++p)
+            sums[p * call.shift_block + j] +=
+                dot_present(call, run, phase + p, u.first_shift + j, samples + p * call.window,
+                            of_shift_0 + j * shift);
+        }
+      }
+    }
+  S* taps = call.grad_weight + u.group * call.kernel + axis.first_phase;
+  for (i64 phase = 0; phase < axis.phases; ++phase)
+    for (i64 j = 0; j < u.shifts; ++j)
+      taps[phase + (u.first_shift + j) * call.product.weight_shift] =
+          narrow<S>(z[phase * call.shift_block + j]);
+}
+
+template <class S>
+static i64 grad_scratch(const WeightGradCall<S>& call) {
+  return call.depthwise ? depthwise_grad_scratch(call) : weight_grad_scratch(call);
+}
+
+template <class S>
+static void grad_units(const WeightGradCall<S>& call, i64 first, i64 last, Sum<S>* scratch) {
+  for (i64 unit = first; unit < last; ++unit) {
+    const GradUnit<S> u = grad_unit(call, unit);
+    if (call.depthwise) {
+      depthwise_grad_unit(call, u, scratch);
+      continue;
+    }
+    if constexpr (multiplies_pairs && __is_same(S, bfloat16))
+      if (call.pairs) {
+        weight_grad_unit<S, Pair>(call, u, scratch);
+        continue;
+      }
+    weight_grad_unit<S, Sum<S>>(call, u, scratch);
+  }
+}
