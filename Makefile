@@ -57,8 +57,9 @@ bench-full: $(VENV)/.bench-full ## the same against all peers and the machine's 
 	mkdir -p build
 	$(BIN)/python benchmarks/bench.py --full --seconds 240 --json build/bench.json --plot build/bench.svg
 
-bench-scaling: $(VENV)/.bench ## threads, lengths never seen, long signals
+bench-scaling: $(VENV)/.bench ## threads, lengths never seen, long signals, memory
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/memory.py
 
 bench-train: $(VENV)/.bench ## forward and backward in torch against torch eager
 	$(BIN)/python benchmarks/train.py

@@ -37,7 +37,7 @@ constexpr Kernels<S> kernels{
     Vec<S>::lanes,
     panel_vectors * Vec<S>::lanes,
     tile_vectors * Vec<S>::lanes,
-    tile_rows,
+    run_steps,
     multiplies_pairs && __is_same(S, bfloat16),
     all_finite<S>,
     widen_all<S>,

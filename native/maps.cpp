@@ -25,6 +25,7 @@ constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a sha
 constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
 constexpr i64 most_tiles = 8;                 // of frames in one block
 constexpr i64 few_uses = 1;                   // of a panel, up to which each packs it for itself
+constexpr i64 few_rows = 8;                   // that are not worth packing the input for
 constexpr i64 fewest_rows = 4;                // that are worth their products
 constexpr i64 products_per_thread = 256 * 1024;  // multiply-adds below which a thread costs more
 
@@ -94,7 +95,7 @@ void choose_blocks(Call<S>& call, const Kernels<S>& kernels, int threads) {
   // An odd number of cache lines, so that the rows of a block do not share a few cache sets.
   const i64 line = cache_line / word_bytes;
   call.window = (divide_up(call.window, line) | 1) * line;
-  call.in_place = !is_half<S> && row_count(p) <= kernels.tile_rows && !call.separate_shifts &&
+  call.in_place = !is_half<S> && row_count(p) <= few_rows && !call.separate_shifts &&
                   call.source.position_stride == 1 && call.source_at.frame == 1 &&
                   call.source_at.phase_step == 0 && call.around.negative_slope == 1;
 }
@@ -300,7 +301,8 @@ bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<co
   c.last_frame = (output.length - 1 + padding_left) / s + 1;
   c.first_whole = std::max(divide_up(padding_left, s), reach + carried.length);
   c.last_whole = std::min((output.length + padding_left) / s, input.length);
-  if (taps.most > run_steps || c.last_whole - c.first_whole < std::max(kernels.lanes, 2 * reach))
+  if (taps.most > kernels.run_steps ||
+      c.last_whole - c.first_whole < std::max(kernels.lanes, 2 * reach))
     return false;
   const i64 rows = batch * layer.groups, frames = c.last_frame - c.first_frame;
   const int threads = threads_for(static_cast<double>(rows) * frames * layer.kernel);

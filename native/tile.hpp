@@ -107,6 +107,12 @@ static inline i64 vectors_of_tile(i64 left, i64 rows) {
   return left == most + 1 ? most - 1 : smaller(left, most);
 }
 
+// Products are added up in runs of about this many words, and the runs' sums one after another. The
+// length depends on nothing but this constant and the layer, so that the order of every sum does.
+// A run's weights and frames are read once per tile of rows: with few rows to a tile, they have to
+// stay in the first-level cache.
+static constexpr i64 run_steps = tile_rows == 8 ? 256 : 128;
+
 template <class W>
 using TileFunction = void (*)(const W*, const W*, const Strides&, i64, i64,
                               typename SumOf<W>::type*, i64, bool);

@@ -38,12 +38,7 @@ using Sum = typename SumType<S>::type;
 
 enum Extension : int { zeros = 0, reflect = 1, replicate = 2, circular = 3 };
 
-// Products are added up in runs of about this many, and the runs' sums one after another. The
-// length depends on nothing but this constant and the layer, so that the order of every sum does.
-constexpr i64 run_steps = 256;
-
-// The same for the gradient of the weight, which sums over time: runs of equal length, of at most
-// this many frames.
+// The gradient of the weight sums over time: in runs of equal length, of at most this many frames.
 constexpr i64 grad_run_steps = 96;
 constexpr i64 depthwise_run_steps = 1024;  // which sums over lanes only at the end of a run
 
@@ -183,7 +178,7 @@ struct Kernels {
   i64 lanes;              // of one vector
   i64 panel_rows;         // rows of a weight panel
   i64 tile_frames;        // frames of a full tile
-  i64 tile_rows;          // rows of a full tile
+  i64 run_steps;          // words of a run of a sum
   bool multiplies_pairs;  // of neighbouring terms, in one word
   bool (*all_finite)(const S* values, i64 count);
   void (*widen)(const S* from, Sum<S>* to, i64 count);
