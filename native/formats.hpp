@@ -66,14 +66,16 @@ static inline U narrowed(bfloat16, F value) {
   return nearest<F, U>(value) >> 16;
 }
 
-// Exponents differ by 127 - 15: multiplying by 2**112 moves them, and makes normal numbers of those
-// that are not.
+// Exponents differ by 127 - 15 = 112. Numbers below 2**-14 get an exponent like the others, whose
+// leading 1 is then taken away: no operand is below 2**-126, which some processes count as zero.
 template <class F, class U>
 static inline F widened(float16, U half) {
   const U magnitude = (half & 0x7fff) << 13;
-  const U scaled = reinterpret_cast<U>(reinterpret_cast<F>(magnitude) * 0x1p112f);
-  const U infinite = reinterpret_cast<U>(magnitude >= 0x0f800000) & 0x7f800000;
-  return reinterpret_cast<F>(scaled | infinite | (half & 0x8000) << 16);
+  const U is_small = reinterpret_cast<U>(magnitude < 0x00800000);
+  const U is_infinite = reinterpret_cast<U>(magnitude >= 0x0f800000);
+  const U small = reinterpret_cast<U>(reinterpret_cast<F>(magnitude + 0x38800000) - 0x1p-14f);
+  const U normal = (magnitude + 0x38000000) | (is_infinite & 0x7f800000);
+  return reinterpret_cast<F>((is_small & small) | (~is_small & normal) | (half & 0x8000) << 16);
 }
 
 template <class F, class U>
@@ -90,16 +92,12 @@ static inline U narrowed(float16, F value) {
   return all | (bits >> 16 & 0x8000);
 }
 
-// Vectors of halves. Where the machine converts bfloat16 itself, numbers below 2**-126 become zero.
-static inline HalfBits halves(bfloat16, Vec<float>::type v) {
-#if defined(__AVX512BF16__)
-  return (HalfBits)_mm512_cvtneps_pbh((__m512)v);
-#else
+// Vectors of halves: the nearest ones.
+static inline HalfBits nearest_halves(bfloat16, Vec<float>::type v) {
   return __builtin_convertvector((narrowed<Vec<float>::type, Bits>(bfloat16{}, v)), HalfBits);
-#endif
 }
 
-static inline HalfBits halves(float16, Vec<float>::type v) {
+static inline HalfBits nearest_halves(float16, Vec<float>::type v) {
 #if defined(__AVX512F__)
   return (HalfBits)_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT);
 #elif defined(__aarch64__)
@@ -109,6 +107,16 @@ static inline HalfBits halves(float16, Vec<float>::type v) {
 #else
   return __builtin_convertvector((narrowed<Vec<float>::type, Bits>(float16{}, v)), HalfBits);
 #endif
+}
+
+// What a layer stores. Where the machine converts to bfloat16 itself, numbers below 2**-126 become
+// zero, as its products take them.
+template <class S>
+static inline HalfBits halves(S, Vec<float>::type v) {
+#if defined(__AVX512BF16__)
+  if constexpr (__is_same(S, bfloat16)) return (HalfBits)_mm512_cvtneps_pbh((__m512)v);
+#endif
+  return nearest_halves(S{}, v);
 }
 
 static inline Vec<float>::type floats(bfloat16, HalfBits v) {
@@ -185,6 +193,24 @@ static inline S narrow(Sum<S> x) {
     return S{halves(S{}, typename Vec<S>::type{x})[0]};
   else
     return x;
+}
+
+// Operations on arrays that are done on the way, of numbers stored as S: their results are the
+// nearest ones, whatever the machine does with those of a layer.
+template <class S>
+static inline S nearest_of(Sum<S> x) {
+  if constexpr (is_half<S>)
+    return S{nearest_halves(S{}, typename Vec<S>::type{x})[0]};
+  else
+    return x;
+}
+
+template <class S>
+static inline void store_nearest(S* p, typename Vec<S>::type v) {
+  if constexpr (is_half<S>)
+    *reinterpret_cast<HalfMemory*>(p) = nearest_halves(S{}, v);
+  else
+    store(p, v);
 }
 
 // What is left of a value once it has been stored as S.

@@ -146,22 +146,37 @@ static void copy_row(const Row<S>& signal, i64 length, i64 start, i64 step, i64 
 // Leaky ReLU of a number, or of a vector of them, that is stored as S.
 template <class S>
 static inline Sum<S> bent(Sum<S> x, Sum<S> negative_slope) {
-  return x > 0 ? x : rounded<S>(x * negative_slope);
+  return x > 0 ? x : widen<S>(nearest_of<S>(x * negative_slope));
 }
 
+// The same of vectors of halves, widened.
+template <class S>
+static inline Vec<float>::type bent_half(Vec<float>::type x, float negative_slope) {
+  typedef Vec<float>::type V;
+  const Bits above = reinterpret_cast<Bits>(x > 0);
+  const Bits low = reinterpret_cast<Bits>(floats(S{}, nearest_halves(S{}, x * negative_slope)));
+  return reinterpret_cast<V>((above & reinterpret_cast<Bits>(x)) | (~above & low));
+}
+
+// Of a row of words, in whole vectors, which a row has.
 template <class S>
 static inline void bend(Sum<S>* values, i64 count, Sum<S> negative_slope) {
-  for (i64 i = 0; i < count; ++i) values[i] = bent<S>(values[i], negative_slope);
+  if constexpr (is_half<S>)
+    for (i64 i = 0; i < count; i += Vec<S>::lanes)
+      store(values + i, bent_half<S>(load(values + i), negative_slope));
+  else
+    for (i64 i = 0; i < count; ++i) values[i] = bent<S>(values[i], negative_slope);
 }
 
 template <class S>
 static inline void bend(Pair* values, i64 count, float negative_slope) {
-  const auto bend_half = [&](std::uint32_t bits) {
-    return narrow<S>(bent<S>(widen(S{static_cast<std::uint16_t>(bits)}), negative_slope)).bits;
-  };
-  for (i64 i = 0; i < count; ++i)
-    values[i].bits = std::uint32_t{bend_half(values[i].bits)} |
-                     std::uint32_t{bend_half(values[i].bits >> 16)} << 16;
+  for (i64 i = 0; i < count; i += Vec<Pair>::lanes) {
+    Vec<float>::type first, second;
+    load_alternating(reinterpret_cast<const bfloat16*>(values + i), first, second);
+    first = bent_half<S>(first, negative_slope);
+    second = bent_half<S>(second, negative_slope);
+    store(values + i, SecondHalves::put(FirstHalves::put(Bits{}, first), second));
+  }
 }
 
 template <class S>

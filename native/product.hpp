@@ -129,7 +129,9 @@ static inline bool present(const Call<S>& call, const Block& block, const Axis& 
     if (n < 0 || n >= call.source.length) return false;
     const Row<S> channel = row_of(call.source, call.carried, block.entry,
                                   block.group * call.source_channels + u / axis.phases);
-    x = narrow<S>(bent<S>(widen(channel.at(n)), call.around.negative_slope));
+    x = channel.at(n);
+    if (call.around.negative_slope != 1)
+      x = nearest_of<S>(bent<S>(widen(x), call.around.negative_slope));
     return true;
   };
   S x{};

@@ -8,7 +8,7 @@
 // A residual and a sample, which is rounded first.
 template <class S>
 static inline S sum(S residual, Sum<S> sample) {
-  return narrow<S>(widen(residual) + rounded<S>(sample));
+  return nearest_of<S>(widen(residual) + rounded<S>(sample));
 }
 
 // The same samples of P neighbouring phases, vector by vector, to where they lie side by side.
@@ -52,7 +52,7 @@ static void store_interleaved(const Sum<S>* z, i64 z_row, Sum<S> bias, const S* 
     if (frame_step == P) {
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p)
-        store(at + p * lanes, load(residual + f * P + p * lanes) + rounded<S>(r[p]));
+        store_nearest(at + p * lanes, load(residual + f * P + p * lanes) + rounded<S>(r[p]));
     } else {
       constexpr int frames = lanes / P;  // in one vector
       for (int p = 0; p < P; ++p) {
@@ -97,7 +97,7 @@ static void store_row(const Sum<S>* z, i64 z_frame, Sum<S> bias, bool has_bias, 
     }
     for (; z_frame == 1 && residual && residual_step == 1 && out_step == 1 && count >= lanes;
          count -= lanes, z += lanes, out += lanes, residual += lanes)
-      store(out, load(residual) + rounded<S>(has_bias ? load(z) + bias : load(z)));
+      store_nearest(out, load(residual) + rounded<S>(has_bias ? load(z) + bias : load(z)));
   }
   if (residual) {
     for (i64 f = 0; f < count; ++f)

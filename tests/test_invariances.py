@@ -293,3 +293,52 @@ def test_half_precision_is_rounded_once(dtype: Any) -> None:
                 same_bits(np.where(exact, y, zero), np.where(exact, want, zero))
                 np.testing.assert_array_equal(np.isnan(y.astype(np.float32)), nan)
                 assert (np.abs(y[tiny].astype(np.float32)) < 1.2e-38).all()
+
+
+@pytest.mark.usefixtures("isa")
+def test_numbers_below_the_smallest_normal_one() -> None:
+    # Where the machine multiplies bfloat16 they count as zero, but in every place alike.
+    tiny = np.full((1, 1, 90), 2.0**-130, BFLOAT16)
+    # One term: a weight that is not finite has some frames computed one by one.
+    w = np.full((1, 40, 3), 2.0**60, BFLOAT16)
+    w[0, 39, 0] = np.nan
+    for x in (tiny[..., :2], tiny):
+        y = fs.conv_transpose1d(x, w)[:, :39]
+        same_bits(fs.ConvTranspose1d.from_weights(w)(x)[:, :39], y)
+        same_bits(fs.conv_transpose1d(np.concatenate([x, x]), w)[1:, :39], y)
+        same_bits(fs.conv_transpose1d(laid_out(x, "strided"), w)[:, :39], y)
+    filters = np.array([[[2.0**60, 1, np.inf]]], BFLOAT16)
+    y = fs.conv_transpose1d(tiny, filters)
+    same_bits(fs.conv_transpose1d(laid_out(tiny, "strided"), filters), y)
+    # What is done on the way: as the same operation on arrays.
+    zero = fs.ConvTranspose1d.from_weights(np.zeros((1, 1, 3), BFLOAT16), padding=1)
+    same_bits(zero(tiny, residual=tiny), tiny + zero(tiny))
+    for stride in (1, 2, 8):  # the stores of one phase, and of several
+        up = np.zeros((2, 2, 2 * stride), BFLOAT16)
+        layer = fs.ConvTranspose1d.from_weights(up, stride=stride, padding="same")
+        x = np.zeros((1, 2, 90), BFLOAT16)
+        residual = np.full((1, 2, 90 * stride), 2.0**-130, BFLOAT16)
+        same_bits(layer(x, residual=residual), residual)
+    large = fs.ConvTranspose1d.from_weights(np.full((1, 1, 1), 2.0**100, BFLOAT16))
+    x = np.full((1, 1, 90), -(2.0**-124), BFLOAT16)
+    same_bits(large(x, negative_slope=0.1), large(x * BFLOAT16.type(0.1)))
+
+
+@pytest.mark.usefixtures("isa")
+def test_float16_in_a_process_that_flushes_subnormals() -> None:
+    # Below 2**-14 float16 has numbers that are normal ones in float32: nothing may lose them.
+    torch = pytest.importorskip("torch")
+    values = np.arange(2**15, dtype=np.uint16).view(np.float16)  # all that are not negative
+    x = np.stack([values, values[::-1]])[:, :-1]
+    x[~np.isfinite(x)] = 0
+    w = np.zeros((2, 2, 3), np.float16)
+    w[0, 0, 1] = w[1, 1, 1] = 1
+    try:
+        if not torch.set_flush_denormal(True):
+            pytest.skip("this machine does not flush")
+        same_bits(fs.conv_transpose1d(x, w, padding=1), x)
+        same_bits(fs.conv_transpose1d(laid_out(x, "strided"), w, padding=1), x)
+        same_bits(fs.conv_transpose1d(x[:1], w[:1, :1], padding=1), x[:1])
+        same_bits(fs.conv_transpose1d(x[:1, :5], w[:1, :1], padding=1), x[:1, :5])
+    finally:
+        torch.set_flush_denormal(False)
