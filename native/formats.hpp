@@ -221,7 +221,6 @@ static inline Sum<S> rounded(Sum<S> x) {
 
 template <class S>
 static inline typename Vec<S>::type rounded(typename Vec<S>::type v) {
-  typedef typename Vec<S>::type V;
   if constexpr (is_half<S>)
     return floats(S{}, halves(S{}, v));
   else

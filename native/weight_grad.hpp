@@ -260,8 +260,8 @@ static void pack_columns(const WeightGradCall<S>& call, const GradRun<S>& run, i
       for (i64 col = count; col < round_up(count, lanes); ++col) columns[f * width + col] = 0;
 }
 
-// The frames of a panel of columns in pairs.
-static void pair_columns(const float* columns, i64 frames, Pair* pairs) {
+// The frames of a panel of columns in pairs, for sets that multiply these.
+[[maybe_unused]] static void pair_columns(const float* columns, i64 frames, Pair* pairs) {
   constexpr i64 width = grad_width<float>(), lanes = Vec<float>::lanes;
   for (i64 f = 0; f < frames; f += 2, columns += 2 * width, pairs += width)
     for (i64 col = 0; col < width; col += lanes) {
