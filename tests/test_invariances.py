@@ -322,23 +322,3 @@ def test_numbers_below_the_smallest_normal_one() -> None:
     large = fs.ConvTranspose1d.from_weights(np.full((1, 1, 1), 2.0**100, BFLOAT16))
     x = np.full((1, 1, 90), -(2.0**-124), BFLOAT16)
     same_bits(large(x, negative_slope=0.1), large(x * BFLOAT16.type(0.1)))
-
-
-@pytest.mark.usefixtures("isa")
-def test_float16_in_a_process_that_flushes_subnormals() -> None:
-    # Below 2**-14 float16 has numbers that are normal ones in float32: nothing may lose them.
-    torch = pytest.importorskip("torch")
-    values = np.arange(2**15, dtype=np.uint16).view(np.float16)  # all that are not negative
-    x = np.stack([values, values[::-1]])[:, :-1]
-    x[~np.isfinite(x)] = 0
-    w = np.zeros((2, 2, 3), np.float16)
-    w[0, 0, 1] = w[1, 1, 1] = 1
-    try:
-        if not torch.set_flush_denormal(True):
-            pytest.skip("this machine does not flush")
-        same_bits(fs.conv_transpose1d(x, w, padding=1), x)
-        same_bits(fs.conv_transpose1d(laid_out(x, "strided"), w, padding=1), x)
-        same_bits(fs.conv_transpose1d(x[:1], w[:1, :1], padding=1), x[:1])
-        same_bits(fs.conv_transpose1d(x[:1, :5], w[:1, :1], padding=1), x[:1, :5])
-    finally:
-        torch.set_flush_denormal(False)

@@ -323,3 +323,24 @@ def test_operator_refuses_what_the_kernels_cannot_read() -> None:
         operator(torch.empty(1, 0, 64), torch.empty(0, 2, 3), None, *sizes)
     with pytest.raises(RuntimeError, match="groups"):
         operator(torch.empty(1, 2, 64), torch.empty(2, 2, 3), None, 1, 0, 0, 0, 0, 1, "zeros")
+
+
+@pytest.mark.usefixtures("isa")
+def test_float16_in_a_process_that_flushes_subnormals() -> None:
+    # Below 2**-14 float16 has numbers that are normal ones in float32: nothing may lose them.
+    values = np.arange(2**15, dtype=np.uint16).view(np.float16)  # all that are not negative
+    x = np.stack([values, values[::-1]])[:, :-1]
+    x[~np.isfinite(x)] = 0
+    w = np.zeros((2, 2, 3), np.float16)
+    w[0, 0, 1] = w[1, 1, 1] = 1
+    strided = np.repeat(x, 2, axis=1)[:, ::2]
+    try:
+        if not torch.set_flush_denormal(True):
+            pytest.skip("this machine does not flush")
+        made = [fs.conv_transpose1d(signal, w, padding=1) for signal in (x, strided)]
+        single = fs.conv_transpose1d(x[:1], w[:1, :1], padding=1)
+        short = fs.conv_transpose1d(x[:1, :5], w[:1, :1], padding=1)
+    finally:
+        torch.set_flush_denormal(False)
+    for got, wanted in ((made[0], x), (made[1], x), (single, x[:1]), (short, x[:1, :5])):
+        np.testing.assert_array_equal(got.view(np.uint16), wanted.view(np.uint16))
