@@ -478,19 +478,39 @@ def test_extensions_are_reached() -> None:
     assert (g.extension_left, g.extension_right) == (3, 3)
 
 
-@given(geometries(), lengths, st.integers(0, 15), st.booleans())
+@given(geometries(), lengths, st.integers(0, 15), st.booleans(), st.integers(0, 12))
 @moderate
-def test_frames_reached(g: Geometry, L: int, length: int, own: bool) -> None:
+def test_frames_reached(g: Geometry, L: int, length: int, own: bool, first: int) -> None:
     if own:
         length = length_of(g, L)
-    frames = {t for _, _, t in all_products(g, length)}
+    frames = {t for n, _, t in all_products(g, length) if n >= first}
     if g.padding_mode == "zeros":
         frames &= set(range(L))
-    runs = g.frames_reached(L, length)
+    runs = g.frames_reached(L, length, first)
     assert {t for start, stop in runs for t in range(start, stop)} == frames
     assert all(start < stop for start, stop in runs)
     assert all(a[1] < b[0] for a, b in itertools.pairwise(runs))
-    assert g.frames_reached(np.int64(L), length) is runs
+    assert g.frames_reached(np.int64(L), length, np.int64(first)) is runs
+
+
+@given(geometries(), lengths, st.integers(0, 40), st.integers(1, 9))
+@moderate
+def test_frames_of_part(g: Geometry, L: int, first: int, samples: int) -> None:
+    length = length_of(g, L)
+    first = min(first, length - 1)
+    samples = min(samples, length - first)
+    reached = {t for n, _, t in all_products(g, first + samples) if n >= first}
+    start, stop = g.frames_of_part(L, first, samples)
+    if g.padding_mode == "zeros":
+        reached &= set(range(L))
+        assert 0 <= start < stop <= L
+    assert reached <= set(range(start, stop))
+    part = g.of_part(start, stop - start, first, samples, "zeros")
+    assert part.output_length(stop - start) == samples
+    if g.padding_mode == "zeros":
+        for n in range(samples):
+            taps = [(t + start, m) for t, m in part.taps(n, stop - start)]
+            assert taps == g.taps(first + n, L)
 
 
 def test_frames_reached_with_gaps() -> None:

@@ -215,6 +215,10 @@ MODULES = ["fracstride"] + [
     for found in pkgutil.iter_modules(fracstride.__path__)
     if found.name not in ("__main__", "_native", "geometry", "reference") and not found.ispkg
 ]
+MODULES += [
+    f"fracstride.streaming.{found.name}"
+    for found in pkgutil.iter_modules(fracstride.streaming.__path__)
+]
 
 
 def test_the_modules_are_found() -> None:

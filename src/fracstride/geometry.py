@@ -384,6 +384,27 @@ class Geometry:
         pads, a = (left, max(0, right)), max(0, -right)
         return geometry_of(self.kernel_size, self.stride, pads, a, self.dilation, padding_mode)
 
+    def frames_of_part(self, L: int, first_sample: int, samples: int) -> tuple[int, int]:
+        """The frames ``[start, stop)`` that so many samples are computed from by :meth:`of_part`.
+
+        All that are reached, and where neighbouring samples have no taps, one that is not. Of all
+        integers where the padding mode extends the input, of ``[0, L)`` for ``zeros``. All is
+        trusted; ``samples >= 1``.
+
+        >>> Geometry(16, stride=8, padding=4).frames_of_part(100, first_sample=400, samples=80)
+        (49, 61)
+        """
+        runs = self.frames_reached(L, first_sample + samples, first_sample)
+        # Tap 0 of these two is the last that lands before, or on, the first and the last sample.
+        start = (first_sample + self.padding_left) // self.stride
+        stop = (first_sample + samples - 1 + self.padding_left) // self.stride + 1
+        if runs:
+            start, stop = min(start, runs[0][0]), max(stop, runs[-1][1])
+        if self.padding_mode != "zeros":
+            return start, stop
+        start = min(start, L - 1)
+        return start, max(min(stop, L), start + 1)
+
     def source(self, t: int, L: int) -> int | None:
         """The frame in ``[0, L)`` that frame ``t``, any integer, is a copy of; ``None`` for 0.
 
@@ -421,8 +442,10 @@ class Geometry:
         sources = ((source_frame(t, L, self.padding_mode), m) for t, m in pairs)
         return [(t, m) for t, m in sources if t is not None]
 
-    def frames_reached(self, L: int, output_length: int) -> tuple[tuple[int, int], ...]:
-        """The frames of which some tap lands on a sample in ``[0, output_length)``.
+    def frames_reached(
+        self, L: int, output_length: int, first_sample: int = 0
+    ) -> tuple[tuple[int, int], ...]:
+        """The frames of which some tap lands on a sample in ``[first_sample, output_length)``.
 
         Sorted disjoint intervals ``[start, stop)``: of all integers where the padding mode extends
         the input, of ``[0, L)`` for ``zeros``. Strides can leave gaps: frames that nothing hears.
@@ -431,21 +454,26 @@ class Geometry:
         ((0, 7),)
         >>> Geometry(2, stride=2, dilation=6).frames_reached(9, output_length=3)
         ((0, 2),)
+        >>> Geometry(16, stride=8, padding=4).frames_reached(100, 480, first_sample=400)
+        ((49, 61),)
         """
         L = as_size("input length L", L, 1)
-        return _frames_reached(self, L, as_size("output_length", output_length))
+        stop, start = as_size("output_length", output_length), as_size("first_sample", first_sample)
+        return _frames_reached(self, L, start, stop)
 
 
 @lru_cache(maxsize=256)
-def _frames_reached(g: Geometry, L: int, output_length: int) -> tuple[tuple[int, int], ...]:
+def _frames_reached(
+    g: Geometry, L: int, first_sample: int, output_length: int
+) -> tuple[tuple[int, int], ...]:
     s, d, last = g.stride, g.dilation, g.kernel_size - 1
 
     def reach(early: int, late: int) -> tuple[int, int]:
-        """Frames t with p_l - early*d <= t*s < output_length + p_l - late*d."""
-        start = -((early * d - g.padding_left) // s)
+        """Frames t with first_sample + p_l - early*d <= t*s < output_length + p_l - late*d."""
+        start = -((early * d - g.padding_left - first_sample) // s)
         return start, (output_length + g.padding_left - late * d - 1) // s + 1
 
-    if output_length >= d:  # no gap between one tap's t*s and the next tap's: all is one run
+    if output_length - first_sample >= d:  # no gap between one tap's t*s and the next's: one run
         runs = [reach(last, 0)]
     else:
         runs = []

@@ -321,8 +321,18 @@ def test_operator_refuses_what_the_kernels_cannot_read() -> None:
     operator = torch.ops.fracstride.conv_transpose1d
     with pytest.raises(RuntimeError, match="size 0"):
         operator(torch.empty(1, 0, 64), torch.empty(0, 2, 3), None, *sizes)
-    with pytest.raises(RuntimeError, match="groups"):
-        operator(torch.empty(1, 2, 64), torch.empty(2, 2, 3), None, 1, 0, 0, 0, 0, 1, "zeros")
+    for group_channels in (0, -1, 3):
+        with pytest.raises(RuntimeError, match="group_channels"):
+            operator(
+                torch.empty(1, 4, 64),
+                torch.empty(4, 2, 3),
+                None,
+                *sizes[:4],
+                group_channels,
+                *sizes[5:],
+            )
+    y = operator(torch.ones(1, 2, 4), torch.ones(2, 1, 1), None, *sizes[:4], 9, *sizes[5:])
+    assert torch.equal(y, torch.full((1, 1, 4), 2.0))  # a part of a group of nine is one group
 
 
 @pytest.mark.usefixtures("isa")

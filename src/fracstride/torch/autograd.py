@@ -20,6 +20,7 @@ from torch.autograd import Function, forward_ad
 from fracstride.geometry import Geometry
 from fracstride.torch import batching, kernels, operators
 from fracstride.torch.checks import output_length
+from fracstride.torch.packed import PackedWeights
 from fracstride.torch.state import forward_mode_possible, needs_derivative, plain, transforming
 
 __all__ = [
@@ -37,12 +38,19 @@ __all__ = [
 _BelowAutograd: Any = torch._C._AutoDispatchBelowAutograd
 
 
-def transposed(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: int) -> Tensor:
-    """``T``: ``(B, C_out, L_out)`` of ``x (B, C_in, L)``."""
+def transposed(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    kept: PackedWeights | None = None,
+) -> Tensor:
+    """``T``: ``(B, C_out, L_out)`` of ``x (B, C_in, L)``; ``kept`` is for packed weights."""
     if plain(x, w, b):
         if needs_derivative(x, w, b):
             return transposed_here(x, w, b, geometry, groups)
-        return kernels.forward(x, w, b, geometry, groups)
+        return kernels.forward(x, w, b, geometry, groups, None if kept is None else kept.pack)
     if transforming():
         return _apply(Forward, x, w, b, geometry, groups)
     return operators.forward(x, w, b, geometry, groups)

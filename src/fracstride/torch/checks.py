@@ -19,6 +19,7 @@ __all__ = [
     "check_input_grad",
     "check_weight_grad",
     "geometry_of_call",
+    "groups_among",
     "groups_of_call",
     "output_length",
 ]
@@ -52,6 +53,22 @@ def groups_of_call(groups: Any, in_channels: int) -> int:
         return check_groups(groups, in_channels=in_channels)
     except ValueError as error:
         raise RuntimeError(str(error)) from None
+
+
+def groups_among(channels: int, group_channels: int) -> int:
+    """The groups that so many input channels are, of which a group has ``group_channels``.
+
+    Fewer channels than a group has are a part of one. ``RuntimeError`` if they do not fit.
+    """
+    if group_channels < 1:
+        raise RuntimeError(f"group_channels must be a positive int, got {group_channels}")
+    if channels <= group_channels:
+        return 1
+    if channels % group_channels:
+        raise RuntimeError(
+            f"group_channels must divide the input channels, {channels}, got {group_channels}"
+        )
+    return int(channels // group_channels)
 
 
 def output_length(geometry: Geometry, L: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -111,7 +112,32 @@ def apply(
             return transposed_here(input, weight, bias, geometry, groups)
         pack = None if kept is None else kept.pack
         return kernels.forward(input, weight, bias, geometry, groups, pack)
+    if _distributed(input, weight, bias):
+        return _of_shards(input, weight, bias, geometry, groups, kept)
     return transposed(input, weight, bias, geometry, groups)
+
+
+def _distributed(*tensors: Tensor | None) -> bool:
+    """Whether one of them is a DTensor; nobody has one who has not imported its module."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and any(isinstance(t, module.DTensor) for t in tensors)
+
+
+def _of_shards(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    kept: PackedWeights | None,
+) -> Tensor:
+    """Cut along time, by halos; cut otherwise, by DTensor with the rules that the import makes."""
+    from fracstride.torch.distributed import time
+
+    cut = time.time_cut(x)
+    if cut is None:
+        return transposed(x, w, b, geometry, groups)
+    return time.conv_transpose1d(cast(Any, x), w, b, geometry, groups, cut, kept)
 
 
 def _in_a_graph(
@@ -135,8 +161,10 @@ def _in_a_graph(
     if exporting():
         geometry = _geometry(k, stride, (left, right), a, dilation, mode)
         return fallback.forward(x, w, b, geometry, groups)
+    channels = _constant(w.shape[0])
+    group_channels = channels // groups_of_call(groups, channels)
     result: Tensor = torch.ops.fracstride.conv_transpose1d(
-        x, w, b, stride, left, right, a, groups, dilation, mode
+        x, w, b, stride, left, right, a, group_channels, dilation, mode
     )
     return result
 

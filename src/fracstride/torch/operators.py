@@ -14,34 +14,34 @@ __all__ = ["forward", "input_grad", "weight_grad"]
 
 def forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: int) -> Tensor:
     """``T``: ``(B, C_out, L_out)``."""
-    sizes = _sizes(geometry, groups)
+    sizes = _sizes(geometry, int(w.shape[0]) // groups)
     y: Tensor = torch.ops.fracstride.conv_transpose1d(x, w, b, *sizes)
     return y
 
 
 def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
     """``C``: ``(B, C_in, length)``."""
-    sizes = _sizes(geometry, groups)
+    sizes = _sizes(geometry, int(w.shape[0]) // groups)
     gx: Tensor = torch.ops.fracstride.conv_transpose1d_input_grad(gy, w, length, *sizes)
     return gx
 
 
 def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """``R``: ``(C_in, C_out/g, k)``."""
-    k, sizes = geometry.kernel_size, _sizes(geometry, groups)
+    k, sizes = geometry.kernel_size, _sizes(geometry, int(x.shape[1]) // groups)
     gw: Tensor = torch.ops.fracstride.conv_transpose1d_weight_grad(x, gy, k, *sizes)
     return gw
 
 
 @lru_cache(maxsize=1024)
-def _sizes(geometry: Geometry, groups: int) -> tuple[int, int, int, int, int, int, str]:
+def _sizes(geometry: Geometry, group_channels: int) -> tuple[int, int, int, int, int, int, str]:
     """What an operator takes after its tensors: plain ints and the padding mode."""
     return (
         geometry.stride,
         geometry.padding_left,
         geometry.padding_right,
         geometry.total_output_padding,
-        groups,
+        group_channels,
         geometry.dilation,
         geometry.padding_mode,
     )

@@ -2,6 +2,10 @@
 
 Three maps, each under one name on every device: CPU tensors go to the compiled kernels, others
 through torch's own operators. Importing this module registers them.
+
+Where a layer says ``groups``, an operator says how many input channels a group has: a shard of the
+groups has fewer of them, and a shard of one group's channels is one group still, but that number is
+the same for all.
 """
 
 from __future__ import annotations
@@ -21,13 +25,14 @@ from fracstride.torch.checks import (
     check_input_grad,
     check_weight_grad,
     geometry_of_call,
+    groups_among,
 )
 from fracstride.torch.state import needs_derivative
 
 __all__: list[str] = []
 
 _SIZES = (
-    "int stride, int padding_left, int padding_right, int output_padding, int groups, "
+    "int stride, int padding_left, int padding_right, int output_padding, int group_channels, "
     "int dilation, str padding_mode"
 )
 _SCHEMAS = (
@@ -45,58 +50,73 @@ for _schema in _SCHEMAS:
 _BelowAutograd: Any = torch._C._AutoDispatchBelowAutograd
 
 
-def _layer(kernel_size: int, sizes: tuple[Any, ...]) -> tuple[Geometry, int]:
-    stride, left, right, a, groups, dilation, mode = sizes
-    return geometry_of_call(kernel_size, stride, (left, right), a, dilation, mode), groups
+def _layer(channels: int, kernel_size: int, sizes: tuple[Any, ...]) -> tuple[Geometry, int]:
+    """The geometry, and the groups among so many input channels."""
+    stride, left, right, a, group_channels, dilation, mode = sizes
+    geometry = geometry_of_call(kernel_size, stride, (left, right), a, dilation, mode)
+    return geometry, groups_among(channels, group_channels)
+
+
+def _layer_of(w: Tensor, sizes: tuple[Any, ...]) -> tuple[Geometry, int]:
+    if w.dim() != 3:
+        raise RuntimeError(
+            f"weight must have the shape (C_in, C_out/groups, k), got shape {tuple(w.shape)}"
+        )
+    return _layer(w.shape[0], int(w.shape[2]), sizes)
+
+
+def _layer_for(x: Tensor, kernel_size: int, sizes: tuple[Any, ...]) -> tuple[Geometry, int]:
+    if x.dim() != 3:
+        raise RuntimeError(f"input must have the shape (B, C, length), got shape {tuple(x.shape)}")
+    return _layer(x.shape[1], kernel_size, sizes)
 
 
 def _forward(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Tensor:
-    return kernels.forward(x, w, b, *_layer(_taps(w), sizes))
+    return kernels.forward(x, w, b, *_layer_of(w, sizes))
 
 
 def _forward_anywhere(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Tensor:
-    layer = _layer(_taps(w), sizes)
+    layer = _layer_of(w, sizes)
     check_forward(x, w, b, *layer)
     return fallback.forward(x, w, b, *layer).contiguous()
 
 
 def _forward_fake(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Tensor:
-    geometry, groups = _layer(_taps(w), sizes)
+    geometry, groups = _layer_of(w, sizes)
     length = check_forward(x, w, b, geometry, groups)
     return x.new_empty((x.shape[0], w.shape[1] * groups, length))
 
 
 def _forward_autograd(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Tensor:
     if needs_derivative(x, w, b):
-        return _tensor(_apply(Forward, x, w, b, *_layer(_taps(w), sizes)))
+        return _tensor(_apply(Forward, x, w, b, *_layer_of(w, sizes)))
     with _BelowAutograd():
         return _tensor(torch.ops.fracstride.conv_transpose1d(x, w, b, *sizes))
 
 
 def _forward_vmap(info: Any, in_dims: Any, x: Tensor, w: Tensor, b: Any, *sizes: Any) -> Any:
-    k = w.shape[-1] if in_dims[1] is None else _taps(w.movedim(in_dims[1], 0)[0])
-    layer = _layer(k, sizes)
+    layer = _layer_of(w if in_dims[1] is None else w.movedim(in_dims[1], 0)[0], sizes)
     return batching.forward(operators.forward, info.batch_size, in_dims, x, w, b, *layer)
 
 
 def _input_grad(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Tensor:
-    return kernels.input_grad(gy, w, length, *_layer(_taps(w), sizes))
+    return kernels.input_grad(gy, w, length, *_layer_of(w, sizes))
 
 
 def _input_grad_anywhere(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Tensor:
-    layer = _layer(_taps(w), sizes)
+    layer = _layer_of(w, sizes)
     check_input_grad(gy, w, length, *layer)
     return fallback.input_grad(gy, w, length, *layer).contiguous()
 
 
 def _input_grad_fake(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Tensor:
-    check_input_grad(gy, w, length, *_layer(_taps(w), sizes))
+    check_input_grad(gy, w, length, *_layer_of(w, sizes))
     return gy.new_empty((gy.shape[0], w.shape[0], length))
 
 
 def _input_grad_autograd(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Tensor:
     if needs_derivative(gy, w, None):
-        return _tensor(_apply(InputGrad, gy, w, length, *_layer(_taps(w), sizes)))
+        return _tensor(_apply(InputGrad, gy, w, length, *_layer_of(w, sizes)))
     with _BelowAutograd():
         return _tensor(torch.ops.fracstride.conv_transpose1d_input_grad(gy, w, length, *sizes))
 
@@ -104,30 +124,30 @@ def _input_grad_autograd(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Ten
 def _input_grad_vmap(
     info: Any, in_dims: Any, gy: Tensor, w: Tensor, length: int, *sizes: Any
 ) -> Any:
-    k = w.shape[-1] if in_dims[1] is None else _taps(w.movedim(in_dims[1], 0)[0])
-    n, layer = info.batch_size, _layer(k, sizes)
+    layer = _layer_of(w if in_dims[1] is None else w.movedim(in_dims[1], 0)[0], sizes)
+    n = info.batch_size
     return batching.input_grad(operators.input_grad, n, in_dims, gy, w, length, *layer)
 
 
 def _weight_grad(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> Tensor:
-    return kernels.weight_grad(x, gy, *_layer(kernel_size, sizes))
+    return kernels.weight_grad(x, gy, *_layer_for(x, kernel_size, sizes))
 
 
 def _weight_grad_anywhere(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> Tensor:
-    layer = _layer(kernel_size, sizes)
+    layer = _layer_for(x, kernel_size, sizes)
     check_weight_grad(x, gy, *layer)
     return fallback.weight_grad(x, gy, *layer).contiguous()
 
 
 def _weight_grad_fake(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> Tensor:
-    geometry, groups = _layer(kernel_size, sizes)
+    geometry, groups = _layer_for(x, kernel_size, sizes)
     check_weight_grad(x, gy, geometry, groups)
     return x.new_empty((x.shape[1], gy.shape[1] // groups, kernel_size))
 
 
 def _weight_grad_autograd(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> Tensor:
     if needs_derivative(x, gy, None):
-        return _tensor(_apply(WeightGrad, x, gy, *_layer(kernel_size, sizes)))
+        return _tensor(_apply(WeightGrad, x, gy, *_layer_for(x, kernel_size, sizes)))
     with _BelowAutograd():
         return _tensor(
             torch.ops.fracstride.conv_transpose1d_weight_grad(x, gy, kernel_size, *sizes)
@@ -137,7 +157,8 @@ def _weight_grad_autograd(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) 
 def _weight_grad_vmap(
     info: Any, in_dims: Any, x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any
 ) -> Any:
-    n, layer = info.batch_size, _layer(kernel_size, sizes)
+    one = x if in_dims[0] is None else x.movedim(in_dims[0], 0)[0]
+    n, layer = info.batch_size, _layer_for(one, kernel_size, sizes)
     return batching.weight_grad(operators.weight_grad, n, in_dims, x, gy, *layer)
 
 
@@ -173,14 +194,6 @@ def _apply(function: Any, *operands: Any) -> Any:
         return apply_here(function, *operands)
     with enable_single_level_autograd_function():
         return apply_here(function, *operands)
-
-
-def _taps(w: Tensor) -> int:
-    if w.dim() != 3:
-        raise RuntimeError(
-            f"weight must have the shape (C_in, C_out/groups, k), got shape {tuple(w.shape)}"
-        )
-    return int(w.shape[2])
 
 
 def _tensor(result: Any) -> Tensor:

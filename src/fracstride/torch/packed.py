@@ -57,4 +57,4 @@ class PackedWeights:
         return packed
 
     def __reduce__(self) -> tuple[type[PackedWeights], tuple[()]]:
-        return PackedWeights, ()
+        return type(self), ()

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from fracstride._load import native
-from fracstride.geometry import MAX_SIZE, Geometry, as_size, conv1d_geometry, geometry_of
+from fracstride.geometry import MAX_SIZE, as_size
 from fracstride.streaming.compose import Chain, Pointwise
 from fracstride.streaming.stream import (
     Stream,
@@ -22,39 +21,13 @@ from fracstride.streaming.stream import (
     join,
     shown_shape,
 )
+from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
+from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL
 from fracstride.torch.functional import apply
 from fracstride.torch.module import ConvTranspose1d
 from fracstride.torch.packed import PackedWeights
-from fracstride.torch.state import plain
 
 __all__ = ["ModuleStream", "stream"]
-
-_ELEMENTWISE: tuple[type[nn.Module], ...] = (
-    nn.CELU,
-    nn.ELU,
-    nn.GELU,
-    nn.Hardshrink,
-    nn.Hardsigmoid,
-    nn.Hardswish,
-    nn.Hardtanh,
-    nn.Identity,
-    nn.LeakyReLU,
-    nn.LogSigmoid,
-    nn.Mish,
-    nn.PReLU,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.SELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Softplus,
-    nn.Softshrink,
-    nn.Softsign,
-    nn.Tanh,
-    nn.Tanhshrink,
-    nn.Threshold,
-)
-_ELEMENTWISE_IN_EVAL: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.Dropout)
 
 
 def stream(
@@ -114,8 +87,8 @@ def _stream(
             return ModuleStream(module, batch_size)
     except ValueError as error:
         raise ValueError(f"{where} ({type(module).__name__}) cannot stream: {error}") from None
-    in_eval = type(module) in _ELEMENTWISE_IN_EVAL
-    if isinstance(module, elementwise) or type(module) in _ELEMENTWISE:
+    in_eval = type(module) in ELEMENTWISE_IN_EVAL
+    if isinstance(module, elementwise) or type(module) in ELEMENTWISE:
         return Pointwise(module)
     if in_eval and not module.training:
         return Pointwise(module)
@@ -134,8 +107,8 @@ class ModuleStream(Stream):
     def __init__(self, module: Any, batch_size: int | None = 1) -> None:
         self._module = module
         self._is_conv1d = isinstance(module, nn.Conv1d)
-        self._kept = _OfConv1d() if self._is_conv1d else PackedWeights()
-        g = self._geometry = _geometry(module)
+        self._kept = TurnedWeights() if self._is_conv1d else PackedWeights()
+        g = self._geometry = geometry_of_module(module)
         check_mode(g)
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
         self.stride, self.latency, self.overhang = g.stride, g.latency, g.overhang
@@ -268,69 +241,12 @@ class ModuleStream(Stream):
             if isinstance(hook, (WeightNorm, SpectralNorm)):  # they make the weight
                 hook(module, ())
         weight, bias = module.weight, module.bias
-        if isinstance(self._kept, _OfConv1d):
+        if isinstance(self._kept, TurnedWeights):
             weight = self._kept.transposed(weight, module.groups)
         return weight, bias
 
     def __repr__(self) -> str:
         return f"stream({self._module!r}, batch_size={self.batch_size})"
-
-
-class _OfConv1d(PackedWeights):
-    """A Conv1d's weight as the transposed convolution's that it is, kept from push to push."""
-
-    __slots__ = ("_packed", "_source", "_turned")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._source: Tensor | None = None
-        self._turned: Tensor | None = None
-        self._packed: Any = None
-
-    def transposed(self, weight: Tensor, groups: int) -> Tensor:
-        """Taps flipped, channels swapped by group; differentiable where that is asked for."""
-        differentiable = torch.is_grad_enabled() and weight.requires_grad
-        if differentiable or not plain(weight, weight, None) or not weight.is_contiguous():
-            return _turn(weight, groups)
-        source, turned = self._source, self._turned
-        if source is not None and turned is not None and source.shape == weight.shape:
-            same = source.dtype == weight.dtype
-            if same and native.same_bytes_at(weight.data_ptr(), source.data_ptr(), weight.nbytes):
-                return turned
-        with torch.inference_mode(False):  # kept for calls with gradients too
-            self._source = weight.detach().clone()
-            self._turned = turned = _turn(self._source, groups).contiguous()
-        self._packed = None
-        return turned
-
-    def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:
-        if weight is not self._turned:
-            return super().pack(weight, geometry, groups)
-        if self._packed is None:  # nobody else writes to it, and a stream has one stride
-            self._packed = super().pack(weight, geometry, groups)
-        return self._packed
-
-
-def _turn(weight: Tensor, groups: int) -> Tensor:
-    out, per_group, k = weight.shape
-    by_group = weight.reshape(groups, out // groups, per_group, k)
-    return by_group.transpose(1, 2).flip(-1).reshape(groups * per_group, out // groups, k)
-
-
-def _geometry(module: Any) -> Geometry:
-    if isinstance(module, nn.Conv1d):
-        if module.stride != (1,):
-            raise ValueError(f"stride must be 1, got {module.stride[0]}")
-        padding: Any = module.padding
-        return conv1d_geometry(module.kernel_size, padding, module.dilation, module.padding_mode)
-    return geometry_of(
-        module.kernel_size,
-        module.stride,
-        module.padding,
-        module.output_padding,
-        module.dilation,
-        module.padding_mode,
-    )
 
 
 @join.register

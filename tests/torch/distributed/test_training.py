@@ -1,25 +1,19 @@
 """Training that is spread over two processes: the numbers of one process with the whole batch.
 
-Each process runs every scenario once, by running this file as a program, and leaves what it saw in
-a file. The tests compare.
+Each process runs every scenario once; the tests compare.
 """
 
 from __future__ import annotations
 
 import copy
-import faulthandler
-import subprocess
-import sys
-import traceback
-import warnings
+import functools
 from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from ranks import check, launch, take_part
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -35,7 +29,6 @@ from torch.nn.utils import parametrizations
 import fracstride.torch as ft
 
 RANKS, BATCH, STEPS = 2, 4, 2
-ENOUGH_SECONDS = 120  # then the processes end by themselves
 FULL = StateDictOptions(full_state_dict=True)
 
 pytestmark = pytest.mark.skipif(
@@ -174,52 +167,18 @@ def there_and_back(make: Callable[[], nn.Module], spread: Callable[..., nn.Modul
         assert torch.equal(model(x), after)
 
 
-def run_as(rank: int, folder: Path) -> None:
-    """One of the processes."""
-    faulthandler.dump_traceback_later(ENOUGH_SECONDS, exit=True)
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=(folder / "store").as_uri(),
-        rank=rank,
-        world_size=RANKS,
-        timeout=timedelta(seconds=20),
-    )
-    share = BATCH // RANKS
-    seen: dict[str, Any] = {}
-    for name, (make, spread, _) in SCENARIOS.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                trained = train(spread(seeded(make)), slice(rank * share, (rank + 1) * share))
-                there_and_back(make, spread)
-            seen[name] = trained
-        except Exception:
-            seen[name] = traceback.format_exc()
-    torch.save(seen, folder / f"seen-{rank}")
-    dist.destroy_process_group()
+def scenario(name: str) -> dict[str, Tensor]:
+    make, spread, _ = SCENARIOS[name]
+    share, rank = BATCH // RANKS, dist.get_rank()
+    trained = train(spread(seeded(make)), slice(rank * share, (rank + 1) * share))
+    there_and_back(make, spread)
+    return trained
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each rank saw."""
-    folder = tmp_path_factory.mktemp("ranks")
-    logs = [(folder / f"log-{rank}").open("w+") for rank in range(RANKS)]
-    processes = [
-        subprocess.Popen([sys.executable, __file__, str(rank), folder], stdout=log, stderr=log)
-        for rank, log in enumerate(logs)
-    ]
-    try:
-        for process in processes:
-            process.wait(ENOUGH_SECONDS + 30)
-    finally:
-        for process, log in zip(processes, logs, strict=True):
-            process.kill()
-            process.wait()
-            log.close()
-    said = "\n".join(Path(log.name).read_text() for log in logs)
-    assert [process.returncode for process in processes] == [0] * RANKS, said
-    return [torch.load(folder / f"seen-{rank}") for rank in range(RANKS)]
+    return launch(__file__, RANKS, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")
@@ -235,12 +194,10 @@ def test_two_processes_are_one(
     name: str, seen: list[dict[str, Any]], expected: dict[str, dict[str, Tensor]]
 ) -> None:
     want = expected[SCENARIOS[name][2]]
-    for rank, all_seen in enumerate(seen):
-        got = all_seen[name]
-        assert not isinstance(got, str), f"rank {rank}: {got}"
+    for got in check(seen, name):
         torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-13)
     assert not torch.allclose(want["output at first"], want["output at last"])  # it has learned
 
 
 if __name__ == "__main__":
-    run_as(int(sys.argv[1]), Path(sys.argv[2]))
+    take_part({name: functools.partial(scenario, name) for name in SCENARIOS})

@@ -1,0 +1,73 @@
+"""A ``Conv1d`` of stride 1 as the transposed convolution that it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fracstride._load import native
+from fracstride.geometry import Geometry, conv1d_geometry, geometry_of
+from fracstride.torch.packed import PackedWeights
+from fracstride.torch.state import plain
+
+__all__ = ["TurnedWeights", "geometry_of_module"]
+
+
+class TurnedWeights(PackedWeights):
+    """A Conv1d's weight as the transposed convolution's that it is, kept from call to call."""
+
+    __slots__ = ("_packed", "_source", "_turned")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._source: Tensor | None = None
+        self._turned: Tensor | None = None
+        self._packed: Any = None
+
+    def transposed(self, weight: Tensor, groups: int) -> Tensor:
+        """Taps flipped, channels swapped by group; differentiable where that is asked for."""
+        differentiable = torch.is_grad_enabled() and weight.requires_grad
+        if differentiable or not plain(weight, weight, None) or not weight.is_contiguous():
+            return _turned(weight, groups)
+        source, turned = self._source, self._turned
+        if source is not None and turned is not None and source.shape == weight.shape:
+            same = source.dtype == weight.dtype
+            if same and native.same_bytes_at(weight.data_ptr(), source.data_ptr(), weight.nbytes):
+                return turned
+        with torch.inference_mode(False):  # kept for calls with gradients too
+            self._source = weight.detach().clone()
+            self._turned = turned = _turned(self._source, groups).contiguous()
+        self._packed = None
+        return turned
+
+    def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:  # noqa: D102
+        if weight is not self._turned:
+            return super().pack(weight, geometry, groups)
+        if self._packed is None:  # nobody else writes to it, and there is one stride
+            self._packed = super().pack(weight, geometry, groups)
+        return self._packed
+
+
+def _turned(weight: Tensor, groups: int) -> Tensor:
+    out, per_group, k = weight.shape
+    by_group = weight.reshape(groups, out // groups, per_group, k)
+    return by_group.transpose(1, 2).flip(-1).reshape(groups * per_group, out // groups, k)
+
+
+def geometry_of_module(module: Any) -> Geometry:
+    """Of a ``ConvTranspose1d``, or of what a ``Conv1d`` is: ``ValueError`` if that is none."""
+    if isinstance(module, nn.Conv1d):
+        if module.stride != (1,):
+            raise ValueError(f"stride must be 1, got {module.stride[0]}")
+        padding: Any = module.padding
+        return conv1d_geometry(module.kernel_size, padding, module.dilation, module.padding_mode)
+    return geometry_of(
+        module.kernel_size,
+        module.stride,
+        module.padding,
+        module.output_padding,
+        module.dilation,
+        module.padding_mode,
+    )

@@ -1,0 +1,166 @@
+"""Layers whose channels are cut over the ranks: styles for torch's ``parallelize_module``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import (
+    DTensor,
+    Placement,
+    Replicate,
+    Shard,
+    distribute_module,
+    distribute_tensor,
+)
+from torch.distributed.tensor.parallel import ParallelStyle
+from torch.nn.utils import parametrize
+
+from fracstride.torch.accelerate import accelerate
+from fracstride.torch.distributed.halo import shard_bounds, some_for_all
+from fracstride.torch.distributed.meshes import check_mesh
+
+__all__ = ["ColwiseConvTranspose1d", "RowwiseConvTranspose1d"]
+
+_CHANNELS = Shard(-2)  # of (B, C, L) and of (C, L)
+
+
+class _Channelwise(ParallelStyle):
+    """What the two styles have in common. A layer of several groups is cut between these."""
+
+    _input: Placement  # what the layer needs, and the default of input_layouts
+    _weight: Placement
+    _bias: Placement
+    _output: Placement  # the default of output_layouts
+
+    def __init__(
+        self,
+        *,
+        input_layouts: Placement | None = None,
+        output_layouts: Placement | None = None,
+        use_local_output: bool = True,
+    ) -> None:
+        super().__init__()
+        self.input_layouts = input_layouts or self._input
+        self.output_layouts = output_layouts or self._output
+        self.use_local_output = use_local_output
+
+    def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
+        check_mesh(device_mesh)
+        self._check(module, device_mesh.size())
+        return distribute_module(accelerate(module), device_mesh, self._cut, self._take, self._give)
+
+    def _check(self, module: nn.Module, ranks: int) -> None:
+        style = type(self).__name__
+        if not isinstance(module, nn.ConvTranspose1d):
+            raise TypeError(f"{style} is for ConvTranspose1d, got {type(module).__name__}")
+        if parametrize.is_parametrized(module) or "weight" not in module._parameters:
+            raise ValueError(
+                f"{style} needs a layer whose weight is a parameter, got one whose weight is made "
+                "of others (weight_norm and the like): remove the parametrization first"
+            )
+        if module.groups > 1:
+            if module.groups % ranks:
+                raise ValueError(
+                    f"groups must be a multiple of the mesh's {ranks} ranks, got {module.groups}"
+                )
+            return
+        name = "out_channels" if self._weight == Shard(1) else "in_channels"
+        count = getattr(module, name)
+        if not some_for_all(count, ranks):
+            size = -(-count // ranks)
+            raise ValueError(
+                f"{name} must leave none of the mesh's {ranks} ranks without any, got {count}, "
+                f"{size} to a rank"
+            )
+
+    def _cut(self, name: str, module: Any, mesh: DeviceMesh) -> None:
+        between_groups = module.groups > 1
+        ways = {
+            "weight": Shard(0) if between_groups else self._weight,
+            "bias": Shard(0) if between_groups else self._bias,
+        }
+        for key, parameter in list(module._parameters.items()):
+            if parameter is not None:
+                cut = distribute_tensor(
+                    parameter, mesh, [ways[key]], src_data_rank=self.src_data_rank
+                )
+                module.register_parameter(key, nn.Parameter(cut, parameter.requires_grad))
+
+    def _take(self, module: Any, inputs: tuple[Any, ...], mesh: DeviceMesh) -> Any:
+        x, *rest = inputs
+        if not isinstance(x, DTensor):
+            x = _of_local(x, module.in_channels, self.input_layouts, mesh)
+        needed = _CHANNELS if module.groups > 1 else self._input
+        return x.redistribute(placements=[needed], async_op=True), *rest
+
+    def _give(self, module: nn.Module, y: Any, mesh: DeviceMesh) -> Any:
+        y = y.redistribute(placements=[self.output_layouts], async_op=True)
+        return y.to_local() if self.use_local_output else y
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(input_layouts={self.input_layouts!r}, "
+            f"output_layouts={self.output_layouts!r}, use_local_output={self.use_local_output})"
+        )
+
+
+class ColwiseConvTranspose1d(_Channelwise):
+    """Each rank has some of the output channels, and needs the whole input.
+
+    As torch's ``ColwiseParallel`` is for ``Linear``; followed by :class:`RowwiseConvTranspose1d`
+    over elementwise functions, the two take one all-reduce. A layer of several groups is cut
+    between these: each rank has some groups, their input and their output.
+
+    Args:
+        input_layouts: what an ordinary tensor that comes in is, by default ``Replicate()``.
+        output_layouts: what comes out, by default ``Shard(-2)``: the rank's own channels.
+        use_local_output: whether an ordinary tensor comes out, not a DTensor.
+
+    ``parallelize_module`` raises ``TypeError`` for a module that is no ``ConvTranspose1d``, and
+    ``ValueError`` if there are fewer output channels than ranks, if the ranks do not divide the
+    groups, if the weight is no parameter, or if the mesh has more than one dimension.
+
+    >>> from torch.distributed.tensor.parallel import parallelize_module
+    >>> def spread(block, mesh):  # one of up, activation and out
+    ...     styles = {"up": ColwiseConvTranspose1d(), "out": RowwiseConvTranspose1d()}
+    ...     return parallelize_module(block, mesh, styles)
+    """
+
+    _input, _weight, _bias, _output = Replicate(), Shard(1), Shard(0), _CHANNELS
+
+
+class RowwiseConvTranspose1d(_Channelwise):
+    """Each rank has some of the input channels; outputs are sums over the ranks.
+
+    As torch's ``RowwiseParallel`` is for ``Linear``. Arguments and errors are those of
+    :class:`ColwiseConvTranspose1d`; by default an ordinary tensor that comes in has the rank's own
+    channels, ``Shard(-2)``, and the whole output comes out, ``Replicate()``. With
+    ``output_layouts=Shard(-1)`` the all-reduce is a reduce-scatter along time.
+
+    >>> RowwiseConvTranspose1d(use_local_output=False).output_layouts
+    Replicate()
+    """
+
+    _input, _weight, _bias, _output = _CHANNELS, Shard(0), Replicate(), Replicate()
+
+
+def _of_local(x: Any, channels: int, layout: Placement, mesh: DeviceMesh) -> DTensor:
+    """A rank's tensor as a DTensor; channels need not divide."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"input must be a tensor, got {type(x).__name__}")
+    if not layout.is_shard(-2) and not layout.is_shard(x.dim() - 2):
+        return DTensor.from_local(x, mesh, [layout], run_check=False)
+    first, stop = shard_bounds(channels, mesh.size(), mesh.get_local_rank())
+    if x.dim() not in (2, 3) or x.shape[-2] != stop - first:
+        raise RuntimeError(
+            f"input must have the shape (B, {stop - first}, L) or ({stop - first}, L), this rank's "
+            f"share of {channels} channels, got shape {tuple(x.shape)}"
+        )
+    shape = torch.Size((*x.shape[:-2], channels, x.shape[-1]))
+    stride = (channels * x.shape[-1], x.shape[-1], 1)[3 - x.dim() :]
+    return DTensor.from_local(
+        x, mesh, [Shard(x.dim() - 2)], run_check=False, shape=shape, stride=stride
+    )

@@ -1,0 +1,209 @@
+"""Who needs which frames of a signal that is cut along time: integers in, integers out.
+
+A signal of ``length`` over ``ranks`` is cut as ``torch.distributed.tensor.Shard`` cuts it: into
+pieces of ``ceil(length/ranks)``, of which the last ones may be short, or empty. A rank that holds a
+piece of a layer's input computes its own piece of the output. What it lacks for it is its *halo*::
+
+    ranks               0           1           2
+    frames        0 1 2 3 4 5|6 7 8 9 a b|c d e f g h
+    samples                  |-----------|              kernel 3, padding 1: frames 5 to c
+    halo of rank 1         5 |           | c            one frame from either side
+
+The halo holds each frame that some tap puts on one of the rank's samples, and no other: what a
+padding mode mirrors or wraps around is looked up where it is, so with ``circular`` the ranks are a
+ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fracstride.geometry import Geometry, source_frame
+
+__all__ = ["Halo", "Piece", "Runs", "halo_of", "messages", "shard_bounds", "some_for_all"]
+
+#: Sorted disjoint intervals ``[start, stop)``.
+Runs = tuple[tuple[int, int], ...]
+_Place = Callable[[int], tuple[int, int]]  # the owner of a frame, and where the owner has it
+
+
+def shard_bounds(length: int, ranks: int, rank: int) -> tuple[int, int]:
+    """What ``Shard`` gives to one of the ranks: ``[start, stop)``.
+
+    >>> [shard_bounds(10, 4, rank) for rank in range(4)]
+    [(0, 3), (3, 6), (6, 9), (9, 10)]
+    """
+    size = -(-length // ranks)
+    return min(rank * size, length), min((rank + 1) * size, length)
+
+
+def some_for_all(count: int, ranks: int) -> bool:
+    """Whether ``Shard`` leaves no rank without any of so many.
+
+    >>> some_for_all(6, 4), some_for_all(7, 4)  # 2 + 2 + 2 + 0, 2 + 2 + 2 + 1
+    (False, True)
+    """
+    first, stop = shard_bounds(count, ranks, ranks - 1)
+    return first < stop
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Neighbouring frames of a rank's input, and where they come from.
+
+    ``owner`` is a rank: this one, whose frames are counted from the start of its shard, or another,
+    whose frames are counted in the message from it; None for frames that nothing reads. They are
+    the ``count`` frames from ``start`` on, or, if there are ``indices``, those.
+    """
+
+    owner: int | None
+    start: int
+    count: int
+    indices: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Halo:
+    """What one rank computes, from what, and what it gives to others.
+
+    ``geometry`` makes its samples of its input, which is made of ``pieces``. Messages come with the
+    rank at the other end: of ``received`` the number of frames, of ``sent`` the frames themselves,
+    from the start of this rank's shard. Without ``samples`` there is no geometry, and no piece.
+    """
+
+    samples: int
+    geometry: Geometry | None
+    pieces: tuple[Piece, ...]
+    received: tuple[tuple[int, int], ...]
+    sent: tuple[tuple[int, Runs], ...]
+
+
+def messages(geometry: Geometry, L: int, ranks: int) -> dict[tuple[int, int], int]:
+    """``{(sender, receiver): frames}`` of a forward call; a backward call sends them back.
+
+    No frame goes to the same rank twice, and none that it could do without. One frame is
+    ``B*C_in`` numbers.
+
+    >>> messages(Geometry(16, stride=8, padding=4), L=100, ranks=2)
+    {(1, 0): 1, (0, 1): 1}
+    >>> messages(Geometry(4, stride=2, padding="causal"), L=100, ranks=2)
+    {(0, 1): 1}
+    >>> messages(Geometry(3, padding=1, padding_mode="circular"), L=9, ranks=3)
+    {(1, 0): 1, (2, 0): 1, (0, 1): 1, (2, 1): 1, (0, 2): 1, (1, 2): 1}
+    """
+    return {
+        (sender, receiver): frames
+        for receiver in range(ranks)
+        for sender, runs in _from_others(geometry, L, ranks, receiver).items()
+        for frames in [_count(runs)]
+    }
+
+
+@lru_cache(maxsize=4096)
+def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
+    """The halo of one rank, for an input of ``L`` frames in all."""
+    first, stop = shard_bounds(geometry.output_length(L), ranks, rank)
+    mine = shard_bounds(L, ranks, rank)
+    sent = []
+    for other in range(ranks):
+        runs = () if other == rank else _within(_needed(geometry, L, ranks, other), *mine)
+        if runs:
+            sent.append((other, tuple((a - mine[0], b - mine[0]) for a, b in runs)))
+    if first == stop:
+        return Halo(0, None, (), (), tuple(sent))
+
+    received = _from_others(geometry, L, ranks, rank)
+    begin, end = geometry.frames_of_part(L, first, stop - first)
+    part = geometry.of_part(begin, end - begin, first, stop - first, "zeros")
+    size = -(-L // ranks)
+
+    def place(t: int) -> tuple[int, int]:
+        """The owner of a frame of the input, and where it is in the owner's shard or message."""
+        owner = t // size
+        return owner, (t - mine[0] if owner == rank else _position(received[owner], t))
+
+    pieces: list[Piece] = []
+    at = begin
+    for start, end_of_run in geometry.frames_reached(L, stop, first):
+        pieces += [Piece(None, 0, start - at)] if at < start else []
+        pieces += _extended(range(start, min(end_of_run, 0)), geometry, L, place)
+        pieces += _inside(max(start, 0), min(end_of_run, L), size, place)
+        pieces += _extended(range(max(start, L), end_of_run), geometry, L, place)
+        at = end_of_run
+    pieces += [Piece(None, 0, end - at)] if at < end else []
+    counts = ((owner, _count(runs)) for owner, runs in received.items())
+    return Halo(stop - first, part, tuple(pieces), tuple(counts), tuple(sent))
+
+
+def _from_others(geometry: Geometry, L: int, ranks: int, rank: int) -> dict[int, Runs]:
+    """The frames that a rank needs and has not, by owner."""
+    needed, size = _needed(geometry, L, ranks, rank), -(-L // ranks)
+    owners = {owner for a, b in needed for owner in range(a // size, (b - 1) // size + 1)}
+    return {
+        owner: _within(needed, *shard_bounds(L, ranks, owner)) for owner in sorted(owners - {rank})
+    }
+
+
+@lru_cache(maxsize=4096)
+def _needed(geometry: Geometry, L: int, ranks: int, rank: int) -> Runs:
+    """The frames of the input that a rank's samples are sums of, its own among them."""
+    first, stop = shard_bounds(geometry.output_length(L), ranks, rank)
+    inside, copied = [], set()
+    for a, b in geometry.frames_reached(L, stop, first) if first < stop else ():
+        if max(a, 0) < min(b, L):
+            inside.append((max(a, 0), min(b, L)))
+        for t in (*range(a, min(b, 0)), *range(max(a, L), b)):
+            copied.add(source_frame(t, L, geometry.padding_mode))
+    return _merged([*inside, *((t, t + 1) for t in copied if t is not None)])
+
+
+def _merged(runs: Iterable[tuple[int, int]]) -> Runs:
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(runs):
+        if merged and start <= merged[-1][1]:
+            start, last = merged.pop()
+            stop = max(stop, last)
+        merged.append((start, stop))
+    return tuple(merged)
+
+
+def _within(runs: Runs, start: int, stop: int) -> Runs:
+    cut = ((max(a, start), min(b, stop)) for a, b in runs)
+    return tuple((a, b) for a, b in cut if a < b)
+
+
+def _count(runs: Runs) -> int:
+    return sum(stop - start for start, stop in runs)
+
+
+def _position(runs: Runs, t: int) -> int:
+    """How many of the frames in ``runs`` come before ``t``."""
+    return sum(min(b, t) - a for a, b in runs if a < t)
+
+
+def _inside(start: int, stop: int, size: int, place: _Place) -> Iterator[Piece]:
+    """Frames of the input itself, cut where the owner changes."""
+    while start < stop:
+        end = min(stop, (start // size + 1) * size)
+        owner, at = place(start)
+        yield Piece(owner, at, end - start)
+        start = end
+
+
+def _extended(frames: range, geometry: Geometry, L: int, place: _Place) -> Iterator[Piece]:
+    """Frames past an end of the input: copies, gathered one by one, cut where the owner changes."""
+    indices: list[int] = []
+    last = None
+    for t in frames:
+        source = source_frame(t, L, geometry.padding_mode)
+        assert source is not None  # with zeros, nothing past the ends is reached
+        owner, at = place(source)
+        if indices and owner != last:
+            yield Piece(last, 0, len(indices), tuple(indices))
+            indices = []
+        indices.append(at)
+        last = owner
+    if indices:
+        yield Piece(last, 0, len(indices), tuple(indices))

@@ -1,0 +1,34 @@
+"""Modules of torch that do the same to every sample, whatever its neighbours are."""
+
+from __future__ import annotations
+
+from torch import nn
+
+__all__ = ["ELEMENTWISE", "ELEMENTWISE_IN_EVAL"]
+
+ELEMENTWISE: tuple[type[nn.Module], ...] = (
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardshrink,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.Identity,
+    nn.LeakyReLU,
+    nn.LogSigmoid,
+    nn.Mish,
+    nn.PReLU,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Softshrink,
+    nn.Softsign,
+    nn.Tanh,
+    nn.Tanhshrink,
+    nn.Threshold,
+)
+ELEMENTWISE_IN_EVAL: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.Dropout)

@@ -1,0 +1,126 @@
+"""Halos against the definition: which frames each rank's samples are sums of, sample by sample."""
+
+from __future__ import annotations
+
+import doctest
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.reference import conv_transpose1d
+from fracstride.torch.distributed import halo as module
+from fracstride.torch.distributed.halo import Halo, halo_of, messages, shard_bounds
+
+moderate = settings(max_examples=300, deadline=None)
+
+
+@st.composite
+def geometries(draw: st.DrawFn) -> Geometry:
+    stride, dilation = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    pair = st.tuples(st.integers(0, 12), st.integers(0, 12))
+    padding = draw(st.one_of(pair, st.sampled_from(["same", "causal"])))
+    a = 0 if isinstance(padding, str) else draw(st.integers(0, max(stride, dilation) - 1))
+    mode = draw(st.sampled_from(PADDING_MODES))
+    return Geometry(draw(st.integers(1, 7)), stride, padding, a, dilation, mode)
+
+
+def owner(L: int, ranks: int, t: int) -> int:
+    return next(r for r in range(ranks) for a, b in [shard_bounds(L, ranks, r)] if a <= t < b)
+
+
+def needed(g: Geometry, L: int, ranks: int) -> dict[tuple[int, int], set[int]]:
+    """The frames that a rank needs and another has, from the taps of each sample."""
+    found: dict[tuple[int, int], set[int]] = defaultdict(set)
+    for rank in range(ranks):
+        for n in range(*shard_bounds(g.output_length(L), ranks, rank)):
+            for t, _ in g.taps(n, L):
+                if owner(L, ranks, t) != rank:
+                    found[owner(L, ranks, t), rank].add(t)
+    return found
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(("length", "ranks"), [(10, 4), (9, 4), (3, 4), (4, 2), (1, 1), (5, 3)])
+def test_shards_are_torchs_chunks(length: int, ranks: int) -> None:
+    bounds = [shard_bounds(length, ranks, r) for r in range(ranks)]
+    chunks = torch.arange(length).chunk(ranks)
+    assert [list(range(*b)) for b in bounds[: len(chunks)]] == [c.tolist() for c in chunks]
+    assert all(b == (length, length) for b in bounds[len(chunks) :])
+
+
+def exchange(g: Geometry, x: np.ndarray, ranks: int, rank: int) -> np.ndarray:
+    """The input of a rank, put together as the plans of it and of the others say."""
+    L = x.shape[1]
+    mine = halo_of(g, L, ranks, rank)
+    buffers = {}
+    for other, count in mine.received:
+        theirs: Halo = halo_of(g, L, ranks, other)
+        shard = x[:, slice(*shard_bounds(L, ranks, other))]
+        message = np.concatenate([shard[:, a:b] for a, b in dict(theirs.sent)[rank]], 1)
+        assert message.shape[1] == count
+        buffers[other] = message
+    buffers[rank] = x[:, slice(*shard_bounds(L, ranks, rank))]
+    parts = []
+    for piece in mine.pieces:
+        if piece.owner is None:
+            parts.append(np.zeros((x.shape[0], piece.count)))
+        elif piece.indices is not None:
+            assert len(piece.indices) == piece.count
+            parts.append(buffers[piece.owner][:, list(piece.indices)])
+        else:
+            parts.append(buffers[piece.owner][:, piece.start : piece.start + piece.count])
+    return np.concatenate(parts, 1)
+
+
+@moderate
+@given(geometries(), st.integers(1, 20), st.integers(1, 5))
+def test_no_frame_too_many_and_none_too_few(g: Geometry, L: int, ranks: int) -> None:
+    assume(g.overhang + L * g.stride > 0)
+    want = needed(g, L, ranks)
+    assert messages(g, L, ranks) == {ends: len(frames) for ends, frames in want.items()}
+    for rank in range(ranks):
+        a, _ = shard_bounds(L, ranks, rank)
+        sent = {
+            (rank, other): {a + t for first, stop in runs for t in range(first, stop)}
+            for other, runs in halo_of(g, L, ranks, rank).sent
+        }
+        assert sent == {ends: frames for ends, frames in want.items() if ends[0] == rank}
+
+
+@moderate
+@given(geometries(), st.integers(1, 20), st.integers(1, 5), st.integers(0, 99))
+def test_each_rank_makes_its_samples(g: Geometry, L: int, ranks: int, seed: int) -> None:
+    assume(g.overhang + L * g.stride > 0)
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal((2, L)), rng.standard_normal((2, 1, g.kernel_size))
+
+    def layer(x: np.ndarray, g: Geometry) -> np.ndarray:
+        return conv_transpose1d(x[None], w, None, g, 1)[0]
+
+    whole = layer(x, g)
+    for rank in range(ranks):
+        first, stop = shard_bounds(whole.shape[1], ranks, rank)
+        halo = halo_of(g, L, ranks, rank)
+        assert halo.samples == stop - first
+        if halo.geometry is None:
+            assert not halo.samples
+            assert not halo.pieces
+            continue
+        got = layer(exchange(g, x, ranks, rank), halo.geometry)
+        np.testing.assert_allclose(got, whole[:, first:stop], rtol=1e-12, atol=1e-12)
+
+
+def test_a_thousand_ranks_are_planned_at_once() -> None:
+    g = Geometry(16, 8, 4)
+    between = messages(g, 1024 * 100, 1024)
+    assert len(between) == 2 * 1023
+    assert set(between.values()) == {1}
+    assert halo_of(g, 1024 * 100, 1024, 500).received == ((499, 1), (501, 1))

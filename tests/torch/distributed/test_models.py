@@ -1,0 +1,447 @@
+"""Models that are cut by the styles, on two and four ranks: the numbers of one process."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from ranks import check, launch, take_part
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
+from torch.distributed.tensor.debug import CommDebugMode
+from torch.distributed.tensor.parallel import parallelize_module
+from torch.nn import functional as tf
+from torch.nn.utils import parametrizations, spectral_norm, weight_norm
+
+import fracstride.torch as ft
+from fracstride.torch.distributed import (
+    ColwiseConvTranspose1d,
+    RowwiseConvTranspose1d,
+    TimeParallel,
+    traffic,
+)
+from fracstride.torch.distributed.halo import shard_bounds
+
+L = 13
+
+
+def line() -> DeviceMesh:
+    return init_device_mesh("cpu", (dist.get_world_size(),))
+
+
+def signal(channels: int, length: int = L, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(2, channels, length, generator=torch.Generator().manual_seed(1), dtype=dtype)
+
+
+def piece(x: Tensor, dim: int = -1) -> Tensor:
+    first, stop = shard_bounds(x.shape[dim], dist.get_world_size(), dist.get_rank())
+    return x.narrow(dim, first, stop - first).clone()
+
+
+def seeded(make: Callable[[], nn.Module]) -> nn.Module:
+    torch.manual_seed(5)
+    return make().double()
+
+
+def whole(t: Tensor | None) -> Tensor:
+    assert t is not None
+    return t.full_tensor() if isinstance(t, DTensor) else t
+
+
+def same_gradients(one: nn.Module, many: nn.Module) -> None:
+    pairs = zip(one.named_parameters(), many.named_parameters(), strict=True)
+    for (name, p), (_, q) in pairs:
+        torch.testing.assert_close(whole(q.grad), p.grad, msg=lambda m, n=name: f"{n}: {m}")
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """As in vocoders, with a parameter that is used between the layers."""
+
+    def __init__(self, channels: int, norm: Callable[[nn.Module], nn.Module]) -> None:
+        super().__init__()
+        self.first = norm(nn.Conv1d(channels, channels, 3, dilation=3, padding="same"))
+        self.second = norm(nn.Conv1d(channels, channels, 7, padding=3, padding_mode="reflect"))
+        self.activation = nn.LeakyReLU(0.1)
+        self.scale = nn.Parameter(torch.full((channels, 1), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(self.activation(self.first(self.activation(x))))
+        return x + self.scale * tf.silu(y)
+
+
+def vocoder(norm: Callable[[Any], Any] = lambda layer: layer) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(4, 8, 7, padding=3),
+        norm(nn.ConvTranspose1d(8, 6, 16, stride=8, padding=4)),
+        Residual(6, norm),
+        nn.PReLU(6),
+        norm(ft.ConvTranspose1d(6, 4, 5, 2, "same", padding_mode="circular")),
+        nn.GELU(),
+        nn.Conv1d(4, 2, 5, padding=2, groups=2, bias=False),
+        nn.Tanh(),
+    )
+
+
+NORMS: dict[str, Callable[[Any], Any]] = {
+    "plain": lambda layer: layer,
+    "weight_norm": parametrizations.weight_norm,
+    "old weight_norm": weight_norm,
+}
+
+
+def cut_along_time(norm: str, length: int = L) -> None:
+    make = functools.partial(vocoder, NORMS[norm])
+    one = ft.accelerate(seeded(make))
+    many = parallelize_module(seeded(make), line(), TimeParallel())
+    x = signal(4, length)
+    whole_x, mine = x.clone().requires_grad_(), piece(x).requires_grad_()
+    optimizers = [torch.optim.Adam(m.parameters(), 1e-3) for m in (one, many)]
+    for _ in range(2):
+        want, got = one(whole_x), many(mine)
+        assert type(got) is Tensor
+        torch.testing.assert_close(got, piece(want), rtol=1e-9, atol=1e-11)
+        for y, given in ((want, whole_x), (got, mine)):
+            given.grad = None
+            y.square().sum().backward()
+        torch.testing.assert_close(mine.grad, piece(whole_x.grad), rtol=1e-8, atol=1e-11)
+        same_gradients(one, many)
+        for p in many.parameters():
+            assert isinstance(p.grad, DTensor)
+            assert p.grad.placements == (Replicate(),)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    with torch.inference_mode():
+        if norm != "old weight_norm":
+            assert torch.equal(copy.deepcopy(many)(mine), many(mine))
+        torch.testing.assert_close(many(mine), piece(one(whole_x)), rtol=1e-6, atol=1e-8)
+    assert list(many.state_dict()) == list(one.state_dict())
+
+
+def bits_of_one_process() -> None:
+    """A stack of this library's layers, in float32; only what seams need is exchanged."""
+    torch.manual_seed(5)
+    stack = nn.Sequential(
+        ft.ConvTranspose1d(4, 8, 16, 8, 4), nn.LeakyReLU(0.1), ft.ConvTranspose1d(8, 2, 4, 2, 1)
+    )
+    x = signal(4, 6 * dist.get_world_size(), torch.float32)
+    want = stack(x)
+    many = parallelize_module(stack, line(), TimeParallel())
+    with traffic() as sent:
+        got = many(piece(x))
+    assert torch.equal(got, piece(want))
+    seams = (dist.get_rank() > 0) + (dist.get_rank() < dist.get_world_size() - 1)
+    assert sent.messages == 2 * seams  # one frame to either side, for each layer
+    assert sent.bytes == seams * 2 * (4 + 8) * 4
+
+
+def what_comes_and_goes() -> None:
+    """Tensors without batch, DTensors, several arguments, several outputs."""
+
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up = ft.ConvTranspose1d(2, 2, 4, 2, 1)
+
+        def forward(self, x: Tensor, speaker: Tensor, scale: float) -> Any:
+            y = self.up(x + speaker)
+            return y, {"mean": y.sum()}, scale
+
+    torch.manual_seed(5)
+    one = Two()
+    x, speaker = signal(2, dtype=torch.float32), torch.ones(2, 1)
+    want, want_mean = one(x, speaker, 2.0)[0], one(x, speaker, 2.0)[1]["mean"]
+    many = parallelize_module(copy.deepcopy(one), line(), TimeParallel())
+    got, extra, scale = many(piece(x), speaker, 2.0)
+    assert torch.equal(got, piece(want))
+    torch.testing.assert_close(extra["mean"], want_mean)
+    assert scale == 2.0
+    assert torch.equal(many(piece(x[0]), speaker, 2.0)[0], piece(want[0]))
+    given = DTensor.from_local(x, line(), [Replicate()])
+    assert torch.equal(many(given, speaker, 2.0)[0], piece(want))
+    style = TimeParallel(use_local_output=False)
+    y = parallelize_module(copy.deepcopy(one), line(), style)(piece(x), speaker, 2.0)[0]
+    assert y.placements == (Shard(2),)
+    assert torch.equal(y.full_tensor(), want)
+
+
+def pieces_of_nothing() -> None:
+    """Each rank says the same, whichever of them is wrong; and afterwards they work."""
+    many = parallelize_module(seeded(vocoder), line(), TimeParallel())
+    mine = piece(signal(4))
+    first = dist.get_rank() == 0
+    for wrong, named in (
+        (torch.cat([mine, mine], 2) if first else mine, "frames in pieces of"),
+        (mine[:, :3] if first else mine, r"alike but for their length.*rank 1: \(2, 4, "),
+        (mine.float() if first else mine, "alike .*float32"),
+        (mine.clone().requires_grad_(first), "alike .*with gradient"),
+        (mine[0] if first else mine, "as many dimensions"),
+        (None if first else mine, "as many dimensions.*no tensor"),
+        (mine.long() if first else mine, "no tensor of floating point"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            many(wrong)
+    with pytest.raises(RuntimeError, match="input must have"):  # all of them are wrong alike
+        many(mine[:, :3])
+    many(mine)
+
+
+def what_cannot_be_cut_along_time() -> None:
+    for module, named in (
+        (nn.Sequential(nn.Conv1d(1, 1, 4, stride=2)), r"0 \(Conv1d\).*stride must be 1, got 2"),
+        (nn.Sequential(nn.Tanh(), nn.GroupNorm(1, 2)), r"1 \(GroupNorm\) cannot be cut"),
+        (nn.Dropout(), "the module itself"),
+        (nn.Upsample(scale_factor=2), "Upsample"),
+        (nn.Conv2d(1, 1, 1), "Conv2d"),
+    ):
+        with pytest.raises(TypeError, match=named):
+            parallelize_module(module, line(), TimeParallel())
+    parallelize_module(nn.Dropout().eval(), line(), TimeParallel())
+    parallelize_module(nn.Softmax(1), line(), TimeParallel(elementwise=(nn.Softmax,)))
+
+    class Own(nn.Conv1d):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x)
+
+    with pytest.raises(TypeError, match="Own"):
+        parallelize_module(Own(1, 1, 3), line(), TimeParallel())
+
+
+def torchs_own_convolutions() -> None:
+    """Within a model's own code they would be wrong in silence."""
+
+    class Filters(nn.Module):
+        def __init__(self, function: Any, k: int) -> None:
+            super().__init__()
+            self.function, self.w = function, nn.Parameter(torch.ones(2, 2, k))
+
+        def forward(self, x: Tensor) -> Any:
+            return self.function(x, self.w)
+
+    x = signal(2, dtype=torch.float32)
+    for function in (tf.conv1d, tf.conv_transpose1d):
+        many = parallelize_module(Filters(function, 3), line(), TimeParallel())
+        with pytest.raises(NotImplementedError, match="would be wrong: use fracstride"):
+            many(piece(x))
+    many = parallelize_module(Filters(tf.conv1d, 1), line(), TimeParallel())
+    torch.testing.assert_close(many(piece(x)), piece(tf.conv1d(x, torch.ones(2, 2, 1))))
+    many = parallelize_module(Filters(ft.conv_transpose1d, 3), line(), TimeParallel())
+    assert torch.equal(many(piece(x)), piece(ft.conv_transpose1d(x, torch.ones(2, 2, 3))))
+
+
+# --- channels -----------------------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    """An upsampling stack with a pair of layers in it."""
+
+    def __init__(self, middle: int = 8, kind: Any = nn.ConvTranspose1d, **options: Any) -> None:
+        super().__init__()
+        self.up = kind(6, middle, 8, 4, 2, **options)
+        self.out = kind(middle, 3, 4, 2, 1, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(tf.leaky_relu(self.up(x), 0.1))
+
+
+PAIR = {"up": ColwiseConvTranspose1d, "out": RowwiseConvTranspose1d}
+
+
+def column_and_row() -> None:
+    """One all-reduce for a pair of layers, forward; one backward for the input's gradient."""
+    for middle in (8, 7):  # 7 over four ranks: 2, 2, 2, 1
+        for bias in (True, False):
+            one = seeded(functools.partial(Block, middle, bias=bias))
+            styles = {name: style() for name, style in PAIR.items()}
+            many = parallelize_module(copy.deepcopy(one), line(), styles)
+            assert isinstance(many.up, ft.ConvTranspose1d)
+            x, y = signal(6).requires_grad_(), signal(6).requires_grad_()
+            want = one(x)
+            with CommDebugMode() as forward:
+                got = many(y)
+            assert not isinstance(got, DTensor)
+            torch.testing.assert_close(got, want)
+            assert dict(forward.get_comm_counts()) == {torch.ops.c10d_functional.all_reduce: 1}, (
+                forward.get_comm_counts()
+            )
+            want.square().sum().backward()
+            with CommDebugMode() as backward:
+                got.square().sum().backward()
+            assert backward.get_total_counts() == 1
+            torch.testing.assert_close(y.grad, x.grad)
+            same_gradients(one, many)
+            sizes = [shard_bounds(middle, dist.get_world_size(), dist.get_rank())]
+            assert many.up.weight.to_local().shape[1] == sizes[0][1] - sizes[0][0]
+            assert many.out.weight.to_local().shape[0] == sizes[0][1] - sizes[0][0]
+
+
+def groups_and_depthwise() -> None:
+    for groups in (4, 8):
+        make = functools.partial(ft.ConvTranspose1d, 8, 8, 5, 2, "same", 0, groups)
+        one = seeded(functools.partial(make, padding_mode="reflect"))
+        for style in (ColwiseConvTranspose1d, RowwiseConvTranspose1d):
+            many = parallelize_module(
+                copy.deepcopy(one),
+                line(),
+                style(input_layouts=Replicate(), output_layouts=Shard(-2)),
+            )
+            x, y = signal(8).requires_grad_(), signal(8).requires_grad_()
+            want, got = one(x), many(y)
+            torch.testing.assert_close(got, piece(want, 1))
+            want.square().sum().backward()
+            got.square().sum().backward()
+            torch.testing.assert_close(y.grad, x.grad)
+            same_gradients(one, many)
+            one.zero_grad()
+
+
+def layouts() -> None:
+    """Without batch; DTensors out; a reduce-scatter along time."""
+    one = seeded(Block)
+    x = signal(6)
+    want = one(x)
+    many = parallelize_module(
+        copy.deepcopy(one),
+        line(),
+        {"up": ColwiseConvTranspose1d(), "out": RowwiseConvTranspose1d(output_layouts=Shard(-1))},
+    )
+    torch.testing.assert_close(many(x), piece(want))
+    torch.testing.assert_close(many(x[0]), piece(want[0]))
+    for layout in (Shard(1), Shard(-2)):
+        style = ColwiseConvTranspose1d(output_layouts=layout, use_local_output=False)
+        up = parallelize_module(copy.deepcopy(one.up), line(), style)
+        y = up(x, output_size=4 * L + 1)
+        assert isinstance(y, DTensor)
+        assert y.placements == (Shard(1),)
+        torch.testing.assert_close(y.full_tensor(), one.up(x, output_size=[4 * L + 1]))
+        row = parallelize_module(
+            copy.deepcopy(one.out), line(), RowwiseConvTranspose1d(input_layouts=layout)
+        )
+        torch.testing.assert_close(row(piece(one.up(x), 1)), one.out(one.up(x)))
+
+
+def what_cannot_be_cut_along_channels() -> None:
+    ranks = dist.get_world_size()
+    layer = functools.partial(nn.ConvTranspose1d, kernel_size=3)
+    for style, module, error, named in (
+        (ColwiseConvTranspose1d(), nn.Linear(4, 4), TypeError, "for ConvTranspose1d, got Linear"),
+        (ColwiseConvTranspose1d(), layer(4, ranks - 1), ValueError, "out_channels must leave none"),
+        (RowwiseConvTranspose1d(), layer(ranks - 1, 4), ValueError, "in_channels must leave none"),
+        (RowwiseConvTranspose1d(), layer(3, 3, groups=3), ValueError, "groups must be a multiple"),
+        (
+            ColwiseConvTranspose1d(),
+            parametrizations.weight_norm(layer(4, 4)),
+            ValueError,
+            "weight is a parameter",
+        ),
+        (ColwiseConvTranspose1d(), spectral_norm(layer(4, 4)), ValueError, "weight is a parameter"),
+    ):
+        with pytest.raises(error, match=named):
+            parallelize_module(module, line(), style)
+    row = parallelize_module(layer(2 * ranks, 4), line(), RowwiseConvTranspose1d())
+    with pytest.raises(RuntimeError, match=r"\(B, 2, L\).* share of .* channels"):
+        row(torch.ones(1, 2 * ranks, 5))
+    with pytest.raises(TypeError, match="input must be a tensor"):
+        row(None)
+    row(torch.ones(1, 2, 5))
+
+
+# --- meshes -------------------------------------------------------------------------------------
+
+
+def wrong_meshes() -> None:
+    ranks = dist.get_world_size()
+    plane = init_device_mesh("cpu", (1, ranks), mesh_dim_names=("data", "time"))
+    nobody = DeviceMesh("cpu", [ranks - 1])
+    for style, make in (
+        (TimeParallel(), vocoder),
+        (ColwiseConvTranspose1d(), lambda: nn.ConvTranspose1d(4, 4, 3)),
+        (RowwiseConvTranspose1d(), lambda: nn.ConvTranspose1d(4, 4, 3)),
+    ):
+        with pytest.raises(ValueError, match=r"one dimension, got 2 .*data.*time"):
+            parallelize_module(make(), plane, style)
+        with pytest.raises(TypeError, match="device_mesh must be a DeviceMesh"):
+            style._apply(make(), None)  # type: ignore[arg-type]
+        if dist.get_rank() < ranks - 1:
+            with pytest.raises(ValueError, match="this rank must be one of"):
+                parallelize_module(make(), nobody, style)
+    one = ft.accelerate(seeded(vocoder))
+    x = signal(4)
+    many = parallelize_module(copy.deepcopy(one), plane["time"], TimeParallel())
+    torch.testing.assert_close(many(piece(x)), piece(one(x)))
+
+
+def data_and_time() -> None:
+    """A mesh of two dimensions: DDP over one of them, time over the other."""
+    if dist.get_world_size() < 4:
+        return
+    plane = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "time"))
+    data, time = (plane.get_local_rank(name) for name in ("data", "time"))
+    one = ft.accelerate(seeded(vocoder))
+    many = parallelize_module(copy.deepcopy(one), plane["time"], TimeParallel())
+    x = signal(4)
+    first, stop = shard_bounds(L, 2, time)
+    got = many(x[data : data + 1, :, first:stop].contiguous())
+    want = one(x)
+    first, stop = shard_bounds(want.shape[2], 2, time)
+    torch.testing.assert_close(got, want[data : data + 1, :, first:stop])
+    want.square().sum().backward()
+    got.square().sum().backward()
+    for p in many.parameters():
+        assert isinstance(p.grad, DTensor)
+        dist.all_reduce(p.grad.to_local(), group=plane.get_group("data"))
+    same_gradients(one, many)
+
+
+SCENARIOS: dict[str, Callable[[], Any]] = {
+    **{f"time, {norm}": functools.partial(cut_along_time, norm) for norm in NORMS},
+    "time, two frames": functools.partial(cut_along_time, "plain", 2),
+    **{
+        f.__name__: f
+        for f in (
+            bits_of_one_process,
+            what_comes_and_goes,
+            pieces_of_nothing,
+            what_cannot_be_cut_along_time,
+            torchs_own_convolutions,
+            column_and_row,
+            groups_and_depthwise,
+            layouts,
+            what_cannot_be_cut_along_channels,
+            wrong_meshes,
+            data_and_time,
+        )
+    },
+}
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return launch(__file__, request.param, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_is_as_one_process(name: str, seen: list[dict[str, Any]]) -> None:
+    check(seen, name)
+
+
+def test_styles_say_what_they_are() -> None:
+    shown = repr(ColwiseConvTranspose1d(use_local_output=False))
+    assert shown.startswith("ColwiseConvTranspose1d(input_layouts=Replicate()")
+    assert pickle.loads(pickle.dumps(TimeParallel())).input_layouts == (Shard(-1),)
+    layouts: tuple[Placement, ...] = (Shard(-1), Replicate())
+    assert TimeParallel(input_layouts=layouts).input_layouts == layouts
+
+
+if __name__ == "__main__":
+    take_part(SCENARIOS)
