@@ -405,6 +405,18 @@ class Geometry:
         start = min(start, L - 1)
         return start, max(min(stop, L), start + 1)
 
+    def samples_of_frames(self, first: int, stop: int) -> tuple[int, int]:
+        """The samples ``[start, stop)`` that take no tap of any frame outside ``[first, stop)``.
+
+        Of all integers, and none if ``start >= stop``. All is trusted.
+
+        >>> Geometry(16, stride=8, padding=4).samples_of_frames(50, 60)
+        (404, 476)
+        """
+        return (first - 1) * self.stride + self.span - self.padding_left, (
+            stop * self.stride - self.padding_left
+        )
+
     def source(self, t: int, L: int) -> int | None:
         """The frame in ``[0, L)`` that frame ``t``, any integer, is a copy of; ``None`` for 0.
 

@@ -20,7 +20,7 @@ from fracstride.torch import fallback
 from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
 from fracstride.torch.parts import join_signal, join_weight_grad, split_signal, split_weight
 
-__all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "weight_grad"]
+__all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "reads", "weight_grad"]
 
 _PACK = {
     torch.float32: native.pack_float32_at,
@@ -52,6 +52,11 @@ _BIAS_GRAD = {
 _EXTENSION = {mode: number for number, mode in enumerate(PADDING_MODES)}
 
 
+def reads(dtype: torch.dtype) -> bool:
+    """Whether the kernels take it as it is stored."""
+    return dtype in _PACK
+
+
 def pack(w: Tensor, geometry: Geometry, groups: int) -> Any:
     """A checked weight, of any dtype that the kernels take, in the order in which they read it."""
     return _packed(_real(w, groups), geometry, groups, for_input_grad=False, once=False)
@@ -76,10 +81,12 @@ def forward(
     geometry: Geometry,
     groups: int,
     pack: Callable[[Tensor, Geometry, int], Any] | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """``T``: ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
 
-    ``pack`` is where the packed weight comes from, if it is kept.
+    ``pack`` is where the packed weight comes from, if it is kept; ``out``, trusted, is where a
+    result of a dtype that the kernels read goes.
     """
     length = check_forward(x, w, b, geometry, groups)
     dtype, channels = x.dtype, w.shape[1] * groups
@@ -91,18 +98,25 @@ def forward(
         real = _real(w, groups)
         packed = _packed(real, geometry, groups, for_input_grad=False, once=True)
     if dtype in _PACK:
-        return _forward(x, packed, b, geometry, channels, length)
+        return _forward(x, packed, b, geometry, channels, length, out)
     b = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
     parts = _forward(split_signal(x, groups), packed, b, geometry, 2 * channels, length)
     return join_signal(parts, groups)
 
 
 def _forward(
-    x: Tensor, packed: Any, b: Tensor | None, geometry: Geometry, out_channels: int, length: int
+    x: Tensor,
+    packed: Any,
+    b: Tensor | None,
+    geometry: Geometry,
+    out_channels: int,
+    length: int,
+    out: Tensor | None = None,
 ) -> Tensor:
     batch = x.shape[0]
-    by_batch = out_channels * length
-    y = _empty((batch, out_channels, length), (by_batch, length, 1), x.dtype)
+    if out is None:
+        by_batch = out_channels * length
+        out = _empty((batch, out_channels, length), (by_batch, length, 1), x.dtype)
     if batch:
         bias = None if b is None else b.contiguous()
         native.forward_at(
@@ -112,15 +126,13 @@ def _forward(
             *x.stride(),
             x.shape[2],
             0 if bias is None else bias.data_ptr(),
-            y.data_ptr(),
-            by_batch,
-            length,
-            1,
+            out.data_ptr(),
+            *out.stride(),
             length,
             geometry.padding_left,
             _EXTENSION[geometry.padding_mode],
         )
-    return y
+    return out
 
 
 def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:

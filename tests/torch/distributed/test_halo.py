@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fracstride.geometry import PADDING_MODES, Geometry
 from fracstride.reference import conv_transpose1d
 from fracstride.torch.distributed import halo as module
-from fracstride.torch.distributed.halo import Halo, halo_of, messages, shard_bounds
+from fracstride.torch.distributed.halo import Halo, Part, halo_of, messages, shard_bounds
 
 moderate = settings(max_examples=300, deadline=None)
 
@@ -56,8 +56,8 @@ def test_shards_are_torchs_chunks(length: int, ranks: int) -> None:
     assert all(b == (length, length) for b in bounds[len(chunks) :])
 
 
-def exchange(g: Geometry, x: np.ndarray, ranks: int, rank: int) -> np.ndarray:
-    """The input of a rank, put together as the plans of it and of the others say."""
+def exchange(g: Geometry, x: np.ndarray, ranks: int, rank: int, part: Part) -> np.ndarray:
+    """The input of a part, put together as the plans of it and of the others say."""
     L = x.shape[1]
     mine = halo_of(g, L, ranks, rank)
     buffers = {}
@@ -69,7 +69,7 @@ def exchange(g: Geometry, x: np.ndarray, ranks: int, rank: int) -> np.ndarray:
         buffers[other] = message
     buffers[rank] = x[:, slice(*shard_bounds(L, ranks, rank))]
     parts = []
-    for piece in mine.pieces:
+    for piece in part.pieces:
         if piece.owner is None:
             parts.append(np.zeros((x.shape[0], piece.count)))
         elif piece.indices is not None:
@@ -109,13 +109,19 @@ def test_each_rank_makes_its_samples(g: Geometry, L: int, ranks: int, seed: int)
     for rank in range(ranks):
         first, stop = shard_bounds(whole.shape[1], ranks, rank)
         halo = halo_of(g, L, ranks, rank)
-        assert halo.samples == stop - first
-        if halo.geometry is None:
-            assert not halo.samples
-            assert not halo.pieces
+        if halo.whole is None:
+            assert first == stop
+            assert not halo.parts
             continue
-        got = layer(exchange(g, x, ranks, rank), halo.geometry)
-        np.testing.assert_allclose(got, whole[:, first:stop], rtol=1e-12, atol=1e-12)
+        assert (halo.whole.first, halo.whole.samples) == (0, stop - first)
+        for part in (halo.whole, *halo.parts):
+            got = layer(exchange(g, x, ranks, rank, part), part.geometry)
+            want = whole[:, first + part.first : first + part.first + part.samples]
+            assert got.shape == want.shape
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+            assert part.own == all(piece.owner in (rank, None) for piece in part.pieces)
+        covered = [n for p in halo.parts for n in range(p.first, p.first + p.samples)]
+        assert covered == list(range(stop - first))
 
 
 def test_a_thousand_ranks_are_planned_at_once() -> None:

@@ -6,7 +6,7 @@ to point, one message from a rank to another; every rank of the group calls them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +16,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 
-from fracstride.torch.distributed.halo import Halo, Piece
+from fracstride.geometry import Geometry
+from fracstride.torch.distributed.halo import Halo, Part, Piece
 
-__all__ = ["Traffic", "extended", "shared", "traffic"]
+__all__ = ["Traffic", "extended", "in_parts", "shared", "traffic"]
 
 
 @dataclass(eq=False)
@@ -59,21 +60,45 @@ def shared(w: Tensor, group: Any) -> Tensor:
     return _applied(Shared, w, group)
 
 
+def in_parts(
+    x: Tensor,
+    halo: Halo,
+    rank: int,
+    group: Any,
+    make: Callable[[Tensor, Geometry, slice], None],
+) -> None:
+    """Let ``make`` compute a rank's samples, most of them while the frames for the others come.
+
+    It is called with the input ``(B, C, frames)`` of some samples, the geometry that makes them,
+    and their place among the rank's own.
+    """
+    asked, buffers = _ask(x, halo, group), {rank: x}
+    for part in sorted(halo.parts, key=lambda part: not part.own):
+        if not part.own and len(buffers) == 1:
+            buffers |= asked.finish()
+        place = slice(part.first, part.first + part.samples)
+        make(_joined(part, buffers, x), part.geometry, place)
+    asked.finish()
+
+
+def _ask(x: Tensor, halo: Halo, group: Any) -> _Trade:
+    """Give to others what they need of a shard, and wait for what it lacks."""
+    outgoing = [(other, torch.cat([x[:, :, a:b] for a, b in runs], 2)) for other, runs in halo.sent]
+    return _Trade(outgoing, halo.received, x, group)
+
+
 class Extend(Function):
     """:func:`extended`."""
 
     @staticmethod
     def forward(x: Tensor, halo: Halo, rank: int, group: Any) -> Tensor:
         """Give to others what they need, and put together the pieces."""
-        outgoing = [
-            (other, torch.cat([x[:, :, a:b] for a, b in runs], 2)) for other, runs in halo.sent
-        ]
-        buffers = _trade(outgoing, halo.received, x, group)
+        buffers = _ask(x, halo, group).finish()
+        if halo.whole is None:
+            return x[:, :, :0]
         buffers[rank] = x
-        parts = [_part(piece, buffers, x) for piece in halo.pieces]
-        if len(parts) == 1:
-            return parts[0] if parts[0] is not x else x.view_as(x)
-        return torch.cat(parts, 2) if parts else x[:, :, :0]
+        joined = _joined(halo.whole, buffers, x)
+        return joined if joined is not x else x.view_as(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -103,16 +128,17 @@ class Fold(Function):
         """Give back to others what fell on their frames, and add up what fell on ours."""
         shape = g.shape[:2]
         buffers = {other: g.new_zeros((*shape, count)) for other, count in halo.received}
-        own = _whole(g, halo, frames, rank)
+        pieces = () if halo.whole is None else halo.whole.pieces
+        own = _whole(g, pieces, frames, rank)
         buffers[rank] = g.new_zeros((*shape, frames)) if own is None else own[1]
         at = 0
-        for piece in halo.pieces:
+        for piece in pieces:
             if piece.owner is not None and (own is None or piece is not own[0]):
                 _add(buffers[piece.owner], piece, g[:, :, at : at + piece.count])
             at += piece.count
         outgoing = [(other, buffers[other]) for other, _ in halo.received]
         incoming = [(other, sum(b - a for a, b in runs)) for other, runs in halo.sent]
-        back = _trade(outgoing, incoming, g, group)
+        back = _Trade(outgoing, incoming, g, group).finish()
         for other, runs in halo.sent:
             at = 0
             for a, b in runs:
@@ -191,7 +217,13 @@ def _applied(function: Any, *operands: Any) -> Tensor:
     return result
 
 
-def _part(piece: Piece, buffers: dict[int, Tensor], like: Tensor) -> Tensor:
+def _joined(part: Part, buffers: dict[int, Tensor], like: Tensor) -> Tensor:
+    """The input of a part; no copy where it is one piece."""
+    pieces = [_piece(piece, buffers, like) for piece in part.pieces]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 2)
+
+
+def _piece(piece: Piece, buffers: dict[int, Tensor], like: Tensor) -> Tensor:
     if piece.owner is None:
         return like.new_zeros((*like.shape[:2], piece.count))
     buffer = buffers[piece.owner]
@@ -209,34 +241,47 @@ def _add(buffer: Tensor, piece: Piece, g: Tensor) -> None:
         buffer.narrow(2, piece.start, piece.count).add_(g)
 
 
-def _whole(g: Tensor, halo: Halo, frames: int, rank: int) -> tuple[Piece, Tensor] | None:
+def _whole(
+    g: Tensor, pieces: Sequence[Piece], frames: int, rank: int
+) -> tuple[Piece, Tensor] | None:
     """The piece that is the rank's whole shard, and its gradient in memory of its own."""
     at = 0
-    for piece in halo.pieces:
+    for piece in pieces:
         if piece.owner == rank and piece.indices is None and piece.count == frames:
             return piece, g[:, :, at : at + frames].clone(memory_format=torch.contiguous_format)
         at += piece.count
     return None
 
 
-def _trade(
-    outgoing: Sequence[tuple[int, Tensor]],
-    incoming: Sequence[tuple[int, int]],
-    like: Tensor,
-    group: Any,
-) -> dict[int, Tensor]:
-    """Send tensors to ranks of the group, and receive so many frames from others, by rank."""
-    received = {other: like.new_empty((*like.shape[:2], count)) for other, count in incoming}
-    operations = []
-    for other, tensor in outgoing:
-        operations.append(_operation(dist.isend, tensor.contiguous(), other, group))
-        for counted in _watching:
-            counted.messages += 1
-            counted.bytes += tensor.nbytes
-    operations += [_operation(dist.irecv, received[other], other, group) for other in received]
-    for work in dist.batch_isend_irecv(operations) if operations else ():
-        work.wait()
-    return received
+class _Trade:
+    """Tensors on their way to ranks of the group, and so many frames from others on theirs here.
+
+    ``received`` is there, by rank, and what was sent may be written to, after ``finish``.
+    """
+
+    def __init__(
+        self,
+        outgoing: Sequence[tuple[int, Tensor]],
+        incoming: Sequence[tuple[int, int]],
+        like: Tensor,
+        group: Any,
+    ) -> None:
+        shape = like.shape[:2]
+        self.received = {other: like.new_empty((*shape, count)) for other, count in incoming}
+        self._operations = []
+        for other, tensor in outgoing:
+            self._operations.append(_operation(dist.isend, tensor.contiguous(), other, group))
+            for counted in _watching:
+                counted.messages += 1
+                counted.bytes += tensor.nbytes
+        for other, tensor in self.received.items():
+            self._operations.append(_operation(dist.irecv, tensor, other, group))
+        self._works = dist.batch_isend_irecv(self._operations) if self._operations else []
+
+    def finish(self) -> dict[int, Tensor]:
+        while self._works:  # none may be waited for twice
+            self._works.pop().wait()
+        return self.received
 
 
 def _operation(kind: Any, tensor: Tensor, other: int, group: Any) -> dist.P2POp:

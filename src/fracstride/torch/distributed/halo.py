@@ -22,7 +22,7 @@ from functools import lru_cache
 
 from fracstride.geometry import Geometry, source_frame
 
-__all__ = ["Halo", "Piece", "Runs", "halo_of", "messages", "shard_bounds", "some_for_all"]
+__all__ = ["Halo", "Part", "Piece", "Runs", "halo_of", "messages", "shard_bounds", "some_for_all"]
 
 #: Sorted disjoint intervals ``[start, stop)``.
 Runs = tuple[tuple[int, int], ...]
@@ -65,17 +65,31 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Neighbouring samples of a rank, and what makes them.
+
+    ``first`` counts from the rank's own first sample. ``geometry`` makes them of an input that is
+    made of ``pieces``. ``own`` says that all of these are the rank's own.
+    """
+
+    first: int
+    samples: int
+    geometry: Geometry
+    pieces: tuple[Piece, ...]
+    own: bool
+
+
+@dataclass(frozen=True)
 class Halo:
     """What one rank computes, from what, and what it gives to others.
 
-    ``geometry`` makes its samples of its input, which is made of ``pieces``. Messages come with the
-    rank at the other end: of ``received`` the number of frames, of ``sent`` the frames themselves,
-    from the start of this rank's shard. Without ``samples`` there is no geometry, and no piece.
+    ``whole`` is all of its samples, None if there are none. ``parts`` are the same, cut so that
+    most need nothing of others. Messages come with the rank at the other end: of ``received`` the
+    number of frames, of ``sent`` the frames themselves, from the start of this rank's shard.
     """
 
-    samples: int
-    geometry: Geometry | None
-    pieces: tuple[Piece, ...]
+    whole: Part | None
+    parts: tuple[Part, ...]
     received: tuple[tuple[int, int], ...]
     sent: tuple[tuple[int, Runs], ...]
 
@@ -111,18 +125,37 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
         runs = () if other == rank else _within(_needed(geometry, L, ranks, other), *mine)
         if runs:
             sent.append((other, tuple((a - mine[0], b - mine[0]) for a, b in runs)))
-    if first == stop:
-        return Halo(0, None, (), (), tuple(sent))
-
     received = _from_others(geometry, L, ranks, rank)
+    counts = tuple((owner, _count(runs)) for owner, runs in received.items())
+    if first == stop:
+        return Halo(None, (), counts, tuple(sent))
+
+    def part(a: int, b: int) -> Part:
+        return _part(geometry, L, ranks, rank, a, b)
+
+    begin, end = geometry.samples_of_frames(*mine)
+    if geometry.padding_mode == "zeros":  # beyond an end there is nothing to wait for
+        begin = first if mine[0] == 0 else begin
+        end = stop if mine[1] == L else end
+    begin, end = max(begin, first), min(end, stop)
+    if begin >= end:
+        return Halo(part(first, stop), (part(first, stop),), counts, tuple(sent))
+    edges = ((first, begin), (begin, end), (end, stop))
+    parts = tuple(part(a, b) for a, b in edges if a < b)
+    return Halo(part(first, stop), parts, counts, tuple(sent))
+
+
+def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: int) -> Part:
+    """The samples ``[first, stop)`` of a rank."""
     begin, end = geometry.frames_of_part(L, first, stop - first)
-    part = geometry.of_part(begin, end - begin, first, stop - first, "zeros")
+    received = _from_others(geometry, L, ranks, rank)
+    own_first, _ = shard_bounds(L, ranks, rank)
     size = -(-L // ranks)
 
     def place(t: int) -> tuple[int, int]:
         """The owner of a frame of the input, and where it is in the owner's shard or message."""
         owner = t // size
-        return owner, (t - mine[0] if owner == rank else _position(received[owner], t))
+        return owner, (t - own_first if owner == rank else _position(received[owner], t))
 
     pieces: list[Piece] = []
     at = begin
@@ -133,8 +166,14 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
         pieces += _extended(range(max(start, L), end_of_run), geometry, L, place)
         at = end_of_run
     pieces += [Piece(None, 0, end - at)] if at < end else []
-    counts = ((owner, _count(runs)) for owner, runs in received.items())
-    return Halo(stop - first, part, tuple(pieces), tuple(counts), tuple(sent))
+    start, _ = shard_bounds(geometry.output_length(L), ranks, rank)
+    return Part(
+        first - start,
+        stop - first,
+        geometry.of_part(begin, end - begin, first, stop - first, "zeros"),
+        tuple(pieces),
+        all(piece.owner in (rank, None) for piece in pieces),
+    )
 
 
 def _from_others(geometry: Geometry, L: int, ranks: int, rank: int) -> dict[int, Runs]:

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
-from torch.nn import functional as tf
 
-from fracstride.geometry import Geometry, geometry_of
-from fracstride.torch.autograd import transposed
+from fracstride.geometry import Geometry
 from fracstride.torch.checks import check_forward
-from fracstride.torch.distributed.exchange import extended, shared
-from fracstride.torch.distributed.halo import Halo, halo_of, shard_bounds, some_for_all
+from fracstride.torch.distributed.exchange import shared
+from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_all
+from fracstride.torch.distributed.shard import samples
 from fracstride.torch.packed import PackedWeights
 
 __all__ = ["conv_transpose1d", "time_cut"]
@@ -117,9 +116,10 @@ def conv_transpose1d(
             f"rank {rank}, got {local.shape[_TIME]}"
         )
     halo = halo_of(geometry, L, ranks, rank)
-    mine = extended(local, halo, rank, mesh.get_group(cut))
+    weight = _local(w, ways, "w")
     bias = None if b is None else _local(b, ways, "b")
-    y = _samples(mine, _local(w, ways, "w"), bias, halo, geometry, local_groups, kept)
+    place = halo, rank, mesh.get_group(cut)
+    y = samples(local, weight, bias, geometry, local_groups, place, kept)
     shape = torch.Size((x.shape[0], w.shape[1] * groups, length))
     stride = (shape[1] * length, length, 1)
     made = [way.y for way in ways]
@@ -150,20 +150,3 @@ def _local(tensor: DTensor, ways: list[_Way], name: str) -> Tensor:
         if name == "b" and way is _ROWS and mesh.get_local_rank(i):
             local = local.masked_fill(local.new_ones((), dtype=torch.bool), 0)  # added once
     return local
-
-
-def _samples(
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    halo: Halo,
-    geometry: Geometry,
-    groups: int,
-    kept: PackedWeights | None,
-) -> Tensor:
-    if halo.geometry is not None:
-        return transposed(x, w, b, halo.geometry, groups, kept)
-    # A rank without samples takes part in the sums of gradients nevertheless.
-    k, s, d = geometry.kernel_size, geometry.stride, geometry.dilation
-    y = transposed(tf.pad(x, (0, 1)), w, b, geometry_of(k, s, 0, 0, d, "zeros"), groups)
-    return y[:, :, :0]
