@@ -16,7 +16,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate test lint format fuzz bench bench-full bench-scaling bench-train bench-half sanitize wheel clean
+.PHONY: help demo train accelerate long-signal test lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed sanitize wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,6 +35,9 @@ train: $(VENV)/.demo $(VENV)/.train ## learn a speech upsampler from demo.wav: t
 
 accelerate: $(VENV)/.accelerate ## one line makes two vocoders of transformers faster: by how much
 	$(KEEP_MEMORY) $(BIN)/python examples/accelerate_vocoders.py
+
+long-signal: $(VENV)/.train ## ten minutes of signal on two processes, of which one dies: the bits of one process
+	$(BIN)/torchrun --standalone --nproc-per-node 2 --max-restarts 1 examples/long_signal.py --kill 1
 
 lint: $(VENV)/.lint ## ruff, mypy --strict, clang-format
 	$(BIN)/ruff format --check .
@@ -67,6 +70,9 @@ bench-train: $(VENV)/.bench ## forward and backward in torch against torch eager
 bench-half: $(VENV)/.bench ## bfloat16 against our float32 and torch's bfloat16, forward, then with gradients
 	$(BIN)/python benchmarks/half.py
 	$(BIN)/python benchmarks/half.py --train
+
+bench-distributed: $(VENV)/.bench ## a stack on 1, 2 and 4 processes, cut along time or channels, and a model of it
+	$(KEEP_MEMORY) $(BIN)/python benchmarks/distributed.py
 
 # The interpreter is not built with the sanitizers, so their runtime is loaded before it. Leaks are
 # not looked for: CPython keeps what it has until it ends.

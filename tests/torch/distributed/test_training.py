@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
 )
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations
@@ -175,6 +175,56 @@ def scenario(name: str) -> dict[str, Tensor]:
     return trained
 
 
+def halves(model: Callable[[], nn.Module], cast: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """The mean of the gradients of two models, each with its half of the batch; in float32."""
+    x, target = batch()
+    gradients: dict[str, Tensor] = {}
+    for half in (slice(0, BATCH // 2), slice(BATCH // 2, BATCH)):
+        of_half = model()
+        y = of_half(cast(x[half]))
+        (y - cast(target[half, :, : y.shape[2]])).square().mean().backward()
+        for name, parameter in of_half.named_parameters():
+            assert parameter.grad is not None
+            gradients[name] = gradients.get(name, torch.zeros(())) + parameter.grad.float() / 2
+    return gradients
+
+
+def mixed(kind: str) -> None:
+    """Layers in bfloat16, gradients added up in float32: as two processes, so one."""
+    rank, share = dist.get_rank(), BATCH // RANKS
+    mine = slice(rank * share, (rank + 1) * share)
+    x, target = (t[mine].float() for t in batch())
+    if kind == "ddp":
+
+        def model() -> nn.Module:
+            return seeded(ours).float()
+
+        many = ddp(model())
+        with torch.autocast("cpu", torch.bfloat16):
+            want = halves(model, lambda t: t.float())
+            y = many(x)
+            assert y.dtype == torch.bfloat16
+            (y - target[:, :, : y.shape[2]]).square().mean().backward()
+    else:
+        policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+        want = halves(lambda: seeded(ours).bfloat16(), lambda t: t.bfloat16())
+        many = seeded(ours).float()
+        for layer in many:  # type: ignore[attr-defined]
+            if isinstance(layer, nn.ConvTranspose1d):
+                fully_shard(layer, mesh=init_device_mesh("cpu", (RANKS,)), mp_policy=policy)
+        fully_shard(many, mesh=init_device_mesh("cpu", (RANKS,)), mp_policy=policy)
+        y = many(x)
+        assert y.dtype == torch.bfloat16
+        (y - target.bfloat16()[:, :, : y.shape[2]]).square().mean().backward()
+    for name, parameter in many.named_parameters():
+        assert parameter.dtype == torch.float32
+        assert parameter.grad is not None
+        got = whole(parameter.grad)
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, want[name.removeprefix("module.")], rtol=1e-5, atol=1e-7)
+        assert got.abs().max() > 0
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each rank saw."""
@@ -199,5 +249,11 @@ def test_two_processes_are_one(
     assert not torch.allclose(want["output at first"], want["output at last"])  # it has learned
 
 
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_mixed_precision(kind: str, seen: list[dict[str, Any]]) -> None:
+    check(seen, f"mixed {kind}")
+
+
 if __name__ == "__main__":
-    take_part({name: functools.partial(scenario, name) for name in SCENARIOS})
+    scenarios = {name: functools.partial(scenario, name) for name in SCENARIOS}
+    take_part({**scenarios, **{f"mixed {k}": functools.partial(mixed, k) for k in ("ddp", "fsdp")}})

@@ -11,7 +11,7 @@ from fracstride.torch.distributed import rules as _rules  # noqa: F401 - registe
 from fracstride.torch.distributed.along_time import TimeParallel
 from fracstride.torch.distributed.channels import ColwiseConvTranspose1d, RowwiseConvTranspose1d
 from fracstride.torch.distributed.exchange import Traffic, traffic
-from fracstride.torch.distributed.halo import messages
+from fracstride.torch.distributed.halo import messages, shard_bounds
 
 __all__ = [
     "ColwiseConvTranspose1d",
@@ -19,5 +19,6 @@ __all__ = [
     "TimeParallel",
     "Traffic",
     "messages",
+    "shard_bounds",
     "traffic",
 ]

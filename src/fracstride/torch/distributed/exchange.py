@@ -57,7 +57,7 @@ def extended(x: Tensor, halo: Halo, rank: int, group: Any) -> Tensor:
 
 def shared(w: Tensor, group: Any) -> Tensor:
     """A tensor that every rank of a group has; its gradient is the sum of all of theirs."""
-    return _applied(Shared, w, group)
+    return _applied(Shared, w, group) if torch.is_grad_enabled() else w
 
 
 def in_parts(

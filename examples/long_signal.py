@@ -1,0 +1,162 @@
+"""A signal too long for one process: ten minutes through an upsampling stack, cut along time.
+
+    torchrun --standalone --nproc-per-node 2 examples/long_signal.py
+
+Each process has its piece of every signal in the stack, and asks its neighbours for the frames at
+the seams. At the end one process alone does the same, and every bit is compared.
+
+After each layer the pieces go to a checkpoint. A process that dies takes the others with it; then
+torchrun starts all of them again, and they go on behind the last layer that was saved:
+
+    torchrun --standalone --nproc-per-node 2 --max-restarts 1 examples/long_signal.py --kill 1
+
+The pieces of a checkpoint can be read by any number of processes.
+"""
+
+import argparse
+import gc
+import os
+import shutil
+import signal
+from datetime import timedelta
+from pathlib import Path
+from time import perf_counter
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as checkpoint
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor.parallel import parallelize_module
+
+import fracstride.torch as ft
+from fracstride import Geometry
+from fracstride.torch.distributed import TimeParallel, messages, shard_bounds, traffic
+
+RATE = 24_000  # samples per second
+# Channels in and out, kernel size, stride, padding: 256 samples to a frame.
+SIZES = ((64, 32, 16, 8, 4), (32, 16, 16, 8, 4), (16, 8, 4, 2, 1), (8, 1, 4, 2, 1))
+GEOMETRIES = [Geometry(*of_kernel) for _, _, *of_kernel in SIZES]
+BLOCK = 1024  # frames that are drawn together
+
+
+def layers() -> nn.ModuleList:
+    """The same in every process."""
+    torch.manual_seed(0)
+    return nn.ModuleList(nn.Sequential(ft.ConvTranspose1d(*s), nn.LeakyReLU(0.1)) for s in SIZES)
+
+
+def frames(first: int, stop: int) -> Tensor:
+    """Some frames ``(1, C, stop - first)`` of the input, whoever asks."""
+    blocks = [
+        torch.randn(1, SIZES[0][0], BLOCK, generator=torch.Generator().manual_seed(block))
+        for block in range(first // BLOCK, -(-stop // BLOCK))
+    ]
+    start = first - first // BLOCK * BLOCK
+    return torch.cat(blocks, 2)[:, :, start : start + stop - first].contiguous()
+
+
+def resumed(folder: Path, lengths: list[int], mesh: DeviceMesh) -> tuple[int, Tensor]:
+    """The layers that are done, and this process's piece of the last one's output."""
+    rank, ranks = mesh.get_local_rank(), mesh.size()
+    for done in range(len(lengths) - 1, 0, -1):
+        saved = folder / str(done)
+        if not (saved / ".metadata").exists():  # written last, when all the pieces are there
+            continue
+        (shape,) = (m.size for m in checkpoint.FileSystemReader(saved).read_metadata()
+                    .state_dict_metadata.values())  # fmt: skip
+        first, stop = shard_bounds(shape[2], ranks, rank)
+        signals = {"signal": distributed(torch.empty(*shape[:2], stop - first), shape, mesh)}
+        checkpoint.load(signals, checkpoint_id=saved)
+        return done, signals["signal"].to_local()
+    return 0, frames(*shard_bounds(lengths[0], ranks, rank))
+
+
+def distributed(piece: Tensor, shape: torch.Size, mesh: DeviceMesh) -> DTensor:
+    """The signal of that shape, of which this process has a piece."""
+    stride = (shape[1] * shape[2], shape[2], 1)
+    return DTensor.from_local(piece, mesh, [Shard(2)], run_check=False, shape=shape, stride=stride)
+
+
+def main() -> None:
+    """Take part with the other processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of signal, at 24 kHz")
+    parser.add_argument("--folder", type=Path, default=Path("build/long_signal"))
+    parser.add_argument("--kill", type=int, metavar="RANK", help="die once, before layer --at")
+    parser.add_argument("--at", type=int, default=3, metavar="LAYER")
+    options = parser.parse_args()
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    run(options)
+    gc.collect()  # torch 2.13 may abort at the end of a process in which a mesh is alive
+    dist.destroy_process_group()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Resume, compute layer by layer, save, compare."""
+    restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    mesh = init_device_mesh("cpu", (ranks,))
+    if rank == 0 and not restart:
+        shutil.rmtree(options.folder, ignore_errors=True)
+    dist.barrier()
+
+    stack = layers()
+    lengths = [round(options.minutes * 60 * RATE / 256)]
+    for geometry in GEOMETRIES:
+        lengths.append(geometry.output_length(lengths[-1]))
+    one = layers()
+    for layer in stack:
+        parallelize_module(layer, mesh, TimeParallel())
+
+    done, x = resumed(options.folder, lengths, mesh)
+    if rank == 0 and done:
+        print(f"restart {restart}: layers 1 to {done} are read from the checkpoint")
+    start = perf_counter()
+    with torch.inference_mode():
+        for number, layer in enumerate(stack, 1):
+            if number <= done:
+                continue
+            if options.kill == rank and options.at == number and not restart:
+                print(f"rank {rank} dies before layer {number}", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            with traffic() as sent:
+                x = layer(x)
+            shape = torch.Size((1, x.shape[1], lengths[number]))
+            checkpoint.save(
+                {"signal": distributed(x, shape, mesh)},
+                checkpoint_id=options.folder / str(number),
+            )
+            count = torch.tensor([sent.bytes])
+            dist.all_reduce(count)
+            between = messages(GEOMETRIES[number - 1], lengths[number - 1], ranks)
+            least = 4 * SIZES[number - 1][0] * sum(between.values())
+            assert count.item() == least, (count, least)
+            if rank == 0:
+                print(
+                    f"layer {number}: {lengths[number]:,} samples of {x.shape[1]} channels; "
+                    f"{least:,} bytes between {ranks} processes, {len(between)} messages"
+                )
+    if rank == 0:
+        print(f"{perf_counter() - start:.1f} s, checkpoints included")
+
+        whole = frames(0, lengths[0])
+        start = perf_counter()
+        with torch.inference_mode():
+            for layer in one:
+                whole = layer(whole)
+        print(f"{perf_counter() - start:.1f} s in one process")
+    else:
+        whole = torch.empty(1, 1, lengths[-1])
+    dist.broadcast(whole, 0)
+    first, stop = shard_bounds(lengths[-1], ranks, rank)
+    same = torch.tensor([int(torch.equal(whole[:, :, first:stop], x))])
+    dist.all_reduce(same, dist.ReduceOp.MIN)
+    assert same.item(), "the samples are not those of one process"
+    if rank == 0:
+        print(f"{lengths[-1] / RATE / 60:.1f} minutes: the bits of one process")
+
+
+if __name__ == "__main__":
+    main()
