@@ -122,6 +122,13 @@ def test_each_rank_makes_its_samples(g: Geometry, L: int, ranks: int, seed: int)
             assert part.own == all(piece.owner in (rank, None) for piece in part.pieces)
         covered = [n for p in halo.parts for n in range(p.first, p.first + p.samples)]
         assert covered == list(range(stop - first))
+        a, b = shard_bounds(L, ranks, rank)
+        waiting = sum(p.samples for p in halo.parts if not p.own)
+        foreign = sum(
+            any(not a <= t < b for t, _ in g.taps(n, L)) or g.padding_mode != "zeros"
+            for n in range(first, stop)
+        )
+        assert waiting <= foreign + 2 * g.stride * (foreign > 0) + g.span * (b - a < g.span)
 
 
 def test_a_thousand_ranks_are_planned_at_once() -> None:

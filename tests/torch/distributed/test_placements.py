@@ -238,6 +238,8 @@ def without_gradients() -> None:
         assert kept is not None
         layer(cut)
         packed = kept._kept
+        assert packed is not None
+        assert torch.equal(packed[1], layer.weight)  # the last one, which layer(x) has not seen
         layer(cut)
         assert kept._kept is packed
     assert got.isnan().any(1).sum() == 8  # the taps of one frame
