@@ -39,6 +39,7 @@ RATE = 24_000  # samples per second
 SIZES = ((64, 32, 16, 8, 4), (32, 16, 16, 8, 4), (16, 8, 4, 2, 1), (8, 1, 4, 2, 1))
 GEOMETRIES = [Geometry(*of_kernel) for _, _, *of_kernel in SIZES]
 BLOCK = 1024  # frames that are drawn together
+RESTART = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def layers() -> nn.ModuleList:
@@ -57,25 +58,31 @@ def frames(first: int, stop: int) -> Tensor:
     return torch.cat(blocks, 2)[:, :, start : start + stop - first].contiguous()
 
 
+def lengths_of(minutes: float) -> list[int]:
+    """Frames of the input, and samples of each layer's output."""
+    lengths = [round(minutes * 60 * RATE / 256)]
+    for geometry in GEOMETRIES:
+        lengths.append(geometry.output_length(lengths[-1]))
+    return lengths
+
+
 def resumed(folder: Path, lengths: list[int], mesh: DeviceMesh) -> tuple[int, Tensor]:
-    """The layers that are done, and this process's piece of the last one's output."""
+    """How many layers are done, and this process's piece of what the last one put out."""
     rank, ranks = mesh.get_local_rank(), mesh.size()
-    for done in range(len(lengths) - 1, 0, -1):
+    for done in range(len(SIZES), 0, -1):
         saved = folder / str(done)
-        if not (saved / ".metadata").exists():  # written last, when all the pieces are there
-            continue
-        (shape,) = (m.size for m in checkpoint.FileSystemReader(saved).read_metadata()
-                    .state_dict_metadata.values())  # fmt: skip
-        first, stop = shard_bounds(shape[2], ranks, rank)
-        signals = {"signal": distributed(torch.empty(*shape[:2], stop - first), shape, mesh)}
-        checkpoint.load(signals, checkpoint_id=saved)
-        return done, signals["signal"].to_local()
+        if (saved / ".metadata").exists():  # written last, when all the pieces are there
+            first, stop = shard_bounds(lengths[done], ranks, rank)
+            piece = torch.empty(1, SIZES[done - 1][1], stop - first)
+            checkpoint.load({"signal": whole_of(piece, lengths[done], mesh)}, checkpoint_id=saved)
+            return done, piece
     return 0, frames(*shard_bounds(lengths[0], ranks, rank))
 
 
-def distributed(piece: Tensor, shape: torch.Size, mesh: DeviceMesh) -> DTensor:
-    """The signal of that shape, of which this process has a piece."""
-    stride = (shape[1] * shape[2], shape[2], 1)
+def whole_of(piece: Tensor, length: int, mesh: DeviceMesh) -> DTensor:
+    """The signal of that length, of which this process has a piece."""
+    channels = piece.shape[1]
+    shape, stride = torch.Size((1, channels, length)), (channels * length, length, 1)
     return DTensor.from_local(piece, mesh, [Shard(2)], run_check=False, shape=shape, stride=stride)
 
 
@@ -87,68 +94,66 @@ def main() -> None:
     parser.add_argument("--kill", type=int, metavar="RANK", help="die once, before layer --at")
     parser.add_argument("--at", type=int, default=3, metavar="LAYER")
     options = parser.parse_args()
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-    run(options)
+    # torchrun's store outlives a restart; without a prefix the addresses of the dead are in it.
+    store, rank, ranks = next(dist.rendezvous("env://"))
+    dist.init_process_group(
+        "gloo",
+        store=dist.PrefixStore(f"restart {RESTART}", store),
+        rank=rank,
+        world_size=ranks,
+        timeout=timedelta(seconds=60),
+    )
+    with torch.inference_mode():
+        run(options)
     gc.collect()  # torch 2.13 may abort at the end of a process in which a mesh is alive
     dist.destroy_process_group()
 
 
 def run(options: argparse.Namespace) -> None:
     """Resume, compute layer by layer, save, compare."""
-    restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     rank, ranks = dist.get_rank(), dist.get_world_size()
     mesh = init_device_mesh("cpu", (ranks,))
-    if rank == 0 and not restart:
+    if rank == 0 and not RESTART:
         shutil.rmtree(options.folder, ignore_errors=True)
     dist.barrier()
 
-    stack = layers()
-    lengths = [round(options.minutes * 60 * RATE / 256)]
-    for geometry in GEOMETRIES:
-        lengths.append(geometry.output_length(lengths[-1]))
-    one = layers()
-    for layer in stack:
-        parallelize_module(layer, mesh, TimeParallel())
-
+    lengths = lengths_of(options.minutes)
+    stack = [parallelize_module(layer, mesh, TimeParallel()) for layer in layers()]
     done, x = resumed(options.folder, lengths, mesh)
     if rank == 0 and done:
-        print(f"restart {restart}: layers 1 to {done} are read from the checkpoint")
+        print(f"restart {RESTART}: layers 1 to {done} are read from the checkpoint")
     start = perf_counter()
-    with torch.inference_mode():
-        for number, layer in enumerate(stack, 1):
-            if number <= done:
-                continue
-            if options.kill == rank and options.at == number and not restart:
-                print(f"rank {rank} dies before layer {number}", flush=True)
-                os.kill(os.getpid(), signal.SIGKILL)
-            with traffic() as sent:
-                x = layer(x)
-            shape = torch.Size((1, x.shape[1], lengths[number]))
-            checkpoint.save(
-                {"signal": distributed(x, shape, mesh)},
-                checkpoint_id=options.folder / str(number),
+    for number in range(done + 1, len(stack) + 1):
+        if options.kill == rank and options.at == number and not RESTART:
+            print(f"rank {rank} dies before layer {number}", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        with traffic() as sent:
+            x = stack[number - 1](x)
+        signals = {"signal": whole_of(x, lengths[number], mesh)}
+        checkpoint.save(signals, checkpoint_id=options.folder / str(number))
+        between = messages(GEOMETRIES[number - 1], lengths[number - 1], ranks)
+        least = 4 * SIZES[number - 1][0] * sum(between.values())
+        count = torch.tensor([sent.bytes])
+        dist.all_reduce(count)
+        assert count.item() == least, (count, least)
+        if rank == 0:
+            print(
+                f"layer {number}: {lengths[number]:,} samples of {x.shape[1]} channels; "
+                f"{least:,} bytes between {ranks} processes, {len(between)} messages"
             )
-            count = torch.tensor([sent.bytes])
-            dist.all_reduce(count)
-            between = messages(GEOMETRIES[number - 1], lengths[number - 1], ranks)
-            least = 4 * SIZES[number - 1][0] * sum(between.values())
-            assert count.item() == least, (count, least)
-            if rank == 0:
-                print(
-                    f"layer {number}: {lengths[number]:,} samples of {x.shape[1]} channels; "
-                    f"{least:,} bytes between {ranks} processes, {len(between)} messages"
-                )
     if rank == 0:
         print(f"{perf_counter() - start:.1f} s, checkpoints included")
+    compare(x, lengths)
 
-        whole = frames(0, lengths[0])
+
+def compare(x: Tensor, lengths: list[int]) -> None:
+    """Hold each process's samples against what one process makes of the whole signal."""
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    whole = torch.empty(1, 1, lengths[-1])
+    if rank == 0:
         start = perf_counter()
-        with torch.inference_mode():
-            for layer in one:
-                whole = layer(whole)
+        whole = nn.Sequential(*layers())(frames(0, lengths[0]))
         print(f"{perf_counter() - start:.1f} s in one process")
-    else:
-        whole = torch.empty(1, 1, lengths[-1])
     dist.broadcast(whole, 0)
     first, stop = shard_bounds(lengths[-1], ranks, rank)
     same = torch.tensor([int(torch.equal(whole[:, :, first:stop], x))])
