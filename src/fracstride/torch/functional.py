@@ -90,6 +90,14 @@ def apply(
     if kept is None or type(input) is not Tensor:  # a module's own are parameters
         _check_tensors(input, weight, bias)
     if torch.compiler.is_compiling():
+        if _distributed(input):
+            from fracstride.torch.distributed import time
+
+            if time.time_cut(input) is not None:
+                result: Tensor = time.eagerly(apply)(
+                    input, weight, bias, sizes, groups, output_size, kept
+                )
+                return result
         return _in_a_graph(input, weight, bias, sizes, groups, output_size)
     undisturbed = plain(input, weight, bias)
     if not undisturbed and exporting():
@@ -136,6 +144,9 @@ def _of_shards(
 
     cut = time.time_cut(x)
     if cut is None:
+        if isinstance(x, time.DTensor):
+            w = time.on_mesh(x.device_mesh, "weight", w)
+            b = None if b is None else time.on_mesh(x.device_mesh, "bias", b)
         return transposed(x, w, b, geometry, groups)
     return time.conv_transpose1d(cast(Any, x), w, b, geometry, groups, cut, kept)
 

@@ -177,6 +177,21 @@ def what_comes_and_goes() -> None:
     assert torch.equal(y.full_tensor(), want)
 
 
+def compiled() -> None:
+    """Channels are part of the graph; before a layer that is cut along time the graph ends."""
+    torch.manual_seed(5)
+    block = Block()
+    x = signal(6, dtype=torch.float32)
+    warnings.simplefilter("ignore")  # of the compiler
+    styles = {name: style() for name, style in PAIR.items()}
+    many = parallelize_module(copy.deepcopy(block), line(), styles)
+    torch.testing.assert_close(torch.compile(many, backend="aot_eager")(x), block(x))
+    time = parallelize_module(copy.deepcopy(block), line(), TimeParallel())
+    for _ in range(2):
+        got = torch.compile(time, backend="aot_eager")(piece(x))
+        torch.testing.assert_close(got, piece(ft.accelerate(block)(x)))
+
+
 def pieces_of_nothing() -> None:
     """Each rank says the same, whichever of them is wrong; and afterwards they work."""
     many = parallelize_module(seeded(vocoder), line(), TimeParallel())
@@ -365,6 +380,7 @@ def wrong_meshes() -> None:
     ranks = dist.get_world_size()
     plane = init_device_mesh("cpu", (1, ranks), mesh_dim_names=("data", "time"))
     nobody = DeviceMesh("cpu", [ranks - 1])
+    reverse = DeviceMesh("cpu", list(range(ranks))[::-1])
     for style, make in (
         (TimeParallel(), vocoder),
         (ColwiseConvTranspose1d(), lambda: nn.ConvTranspose1d(4, 4, 3)),
@@ -374,6 +390,8 @@ def wrong_meshes() -> None:
             parallelize_module(make(), plane, style)
         with pytest.raises(TypeError, match="device_mesh must be a DeviceMesh"):
             style._apply(make(), None)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="ascending order"):
+            parallelize_module(make(), reverse, style)
         if dist.get_rank() < ranks - 1:
             with pytest.raises(ValueError, match="this rank must be one of"):
                 parallelize_module(make(), nobody, style)
@@ -412,6 +430,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
         for f in (
             bits_of_one_process,
             what_comes_and_goes,
+            compiled,
             pieces_of_nothing,
             what_cannot_be_cut_along_time,
             torchs_own_convolutions,

@@ -124,15 +124,33 @@ def ordinary_weights() -> None:
     mesh = mesh_of(dist.get_world_size())
     x, w, b = operands(1, 5)
     w, b = w.requires_grad_(), b.requires_grad_()
-    want = ft.conv_transpose1d(x, w, b, 2, padding_mode="circular", padding="same")
+    options: Any = dict(stride=2, padding="same", padding_mode="circular")
+    want = ft.conv_transpose1d(x, w, b, **options)
     of_want = torch.autograd.grad(want.square().sum(), (w, b))
-    got = ft.conv_transpose1d(
-        distribute_tensor(x, mesh, [Shard(2)]), w, b, 2, padding_mode="circular", padding="same"
-    )
-    assert isinstance(got, DTensor)
-    assert got.placements == (Shard(2),)
-    of_got = torch.autograd.grad(got.square().sum(), (w, b))
-    torch.testing.assert_close(of_got, of_want)
+    for cut in INPUT:
+        got = ft.conv_transpose1d(distribute_tensor(x, mesh, [cut]), w, b, **options)
+        assert isinstance(got, DTensor)
+        torch.testing.assert_close(whole(got), want)
+        of_got = torch.autograd.grad(got.square().sum(), (w, b))
+        torch.testing.assert_close(of_got, of_want)
+    with pytest.raises(RuntimeError, match=r"mixed torch\.Tensor and DTensor"):
+        ft.conv_transpose1d(x, distribute_tensor(w.detach(), mesh, [R]))
+
+
+def unusual_meshes() -> None:
+    """Some of all ranks; ranks in another order than their numbers."""
+    ranks, rank = dist.get_world_size(), dist.get_rank()
+    some = DeviceMesh("cpu", [0, ranks - 1])  # which all have to make
+    if rank in (0, ranks - 1):
+        got = held_against_one_process(some, ([Shard(2)], [R], [R]), LAYERS["depthwise"])
+        assert got.placements == (Shard(2),)
+        for x, w in ((Shard(0), R), (R, Shard(1)), (Shard(1), Shard(0))):
+            held_against_one_process(some, ([x], [w], [R]), LAYERS["dense"])
+    dist.barrier()
+    reverse = DeviceMesh("cpu", list(range(ranks))[::-1])
+    x = DTensor.from_local(torch.ones(1, 2, 3), reverse, [Shard(2)], run_check=False)
+    with pytest.raises(ValueError, match="ranks in ascending order, got"):
+        ft.conv_transpose1d(x, torch.ones(2, 2, 3))
 
 
 def without_batch() -> None:
@@ -302,6 +320,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
             kept_where_it_need_not_move,
             two_dimensions,
             ordinary_weights,
+            unusual_meshes,
             without_batch,
             where_no_sum_is_split,
             without_gradients,

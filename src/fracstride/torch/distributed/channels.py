@@ -20,7 +20,7 @@ from torch.nn.utils import parametrize
 
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.distributed.halo import shard_bounds, some_for_all
-from fracstride.torch.distributed.meshes import check_mesh
+from fracstride.torch.distributed.meshes import check_mesh, line_of
 
 __all__ = ["ColwiseConvTranspose1d", "RowwiseConvTranspose1d"]
 
@@ -153,7 +153,7 @@ def _of_local(x: Any, channels: int, layout: Placement, mesh: DeviceMesh) -> DTe
         raise TypeError(f"input must be a tensor, got {type(x).__name__}")
     if not layout.is_shard(-2) and not layout.is_shard(x.dim() - 2):
         return DTensor.from_local(x, mesh, [layout], run_check=False)
-    first, stop = shard_bounds(channels, mesh.size(), mesh.get_local_rank())
+    first, stop = shard_bounds(channels, mesh.size(), line_of(mesh).rank)
     if x.dim() not in (2, 3) or x.shape[-2] != stop - first:
         raise RuntimeError(
             f"input must have the shape (B, {stop - first}, L) or ({stop - first}, L), this rank's "

@@ -18,6 +18,7 @@ from torch.autograd import Function
 
 from fracstride.geometry import Geometry
 from fracstride.torch.distributed.halo import Halo, Part, Piece
+from fracstride.torch.distributed.meshes import Line
 
 __all__ = ["Traffic", "extended", "in_parts", "shared", "traffic"]
 
@@ -50,9 +51,9 @@ def traffic() -> Iterator[Traffic]:
         _watching.remove(counted)
 
 
-def extended(x: Tensor, halo: Halo, rank: int, group: Any) -> Tensor:
+def extended(x: Tensor, halo: Halo, line: Line) -> Tensor:
     """A rank's shard ``(B, C, frames)`` as the input that its samples are computed from."""
-    return _applied(Extend, x, halo, rank, group)
+    return _applied(Extend, x, halo, line)
 
 
 def shared(w: Tensor, group: Any) -> Tensor:
@@ -63,8 +64,7 @@ def shared(w: Tensor, group: Any) -> Tensor:
 def in_parts(
     x: Tensor,
     halo: Halo,
-    rank: int,
-    group: Any,
+    line: Line,
     make: Callable[[Tensor, Geometry, slice], None],
 ) -> None:
     """Let ``make`` compute a rank's samples, most of them while the frames for the others come.
@@ -72,7 +72,7 @@ def in_parts(
     It is called with the input ``(B, C, frames)`` of some samples, the geometry that makes them,
     and their place among the rank's own.
     """
-    asked, buffers = _ask(x, halo, group), {rank: x}
+    asked, buffers = _ask(x, halo, line), {line.rank: x}
     for part in sorted(halo.parts, key=lambda part: not part.own):
         if not part.own and len(buffers) == 1:
             buffers |= asked.finish()
@@ -81,40 +81,40 @@ def in_parts(
     asked.finish()
 
 
-def _ask(x: Tensor, halo: Halo, group: Any) -> _Trade:
+def _ask(x: Tensor, halo: Halo, line: Line) -> _Trade:
     """Give to others what they need of a shard, and wait for what it lacks."""
     outgoing = [(other, torch.cat([x[:, :, a:b] for a, b in runs], 2)) for other, runs in halo.sent]
-    return _Trade(outgoing, halo.received, x, group)
+    return _Trade(outgoing, halo.received, x, line)
 
 
 class Extend(Function):
     """:func:`extended`."""
 
     @staticmethod
-    def forward(x: Tensor, halo: Halo, rank: int, group: Any) -> Tensor:
+    def forward(x: Tensor, halo: Halo, line: Line) -> Tensor:
         """Give to others what they need, and put together the pieces."""
-        buffers = _ask(x, halo, group).finish()
+        buffers = _ask(x, halo, line).finish()
         if halo.whole is None:
             return x[:, :, :0]
-        buffers[rank] = x
+        buffers[line.rank] = x
         joined = _joined(halo.whole, buffers, x)
         return joined if joined is not x else x.view_as(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """The way back needs the sizes alone."""
-        x, ctx.halo, ctx.rank, ctx.group = inputs
+        x, ctx.halo, ctx.line = inputs
         ctx.frames = x.shape[2]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         """Each frame's gradient, with what became of its copies."""
-        return _applied(Fold, g, ctx.halo, ctx.frames, ctx.rank, ctx.group), None, None, None
+        return _applied(Fold, g, ctx.halo, ctx.frames, ctx.line), None, None
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor, *_: Any) -> Tensor:
         """It is linear."""
-        return _applied(Extend, dx, ctx.halo, ctx.rank, ctx.group)
+        return _applied(Extend, dx, ctx.halo, ctx.line)
 
 
 class Fold(Function):
@@ -124,11 +124,11 @@ class Fold(Function):
     """
 
     @staticmethod
-    def forward(g: Tensor, halo: Halo, frames: int, rank: int, group: Any) -> Tensor:
+    def forward(g: Tensor, halo: Halo, frames: int, line: Line) -> Tensor:
         """Give back to others what fell on their frames, and add up what fell on ours."""
         shape = g.shape[:2]
         buffers = {other: g.new_zeros((*shape, count)) for other, count in halo.received}
-        pieces = () if halo.whole is None else halo.whole.pieces
+        rank, pieces = line.rank, () if halo.whole is None else halo.whole.pieces
         own = _whole(g, pieces, frames, rank)
         buffers[rank] = g.new_zeros((*shape, frames)) if own is None else own[1]
         at = 0
@@ -138,7 +138,7 @@ class Fold(Function):
             at += piece.count
         outgoing = [(other, buffers[other]) for other, _ in halo.received]
         incoming = [(other, sum(b - a for a, b in runs)) for other, runs in halo.sent]
-        back = _Trade(outgoing, incoming, g, group).finish()
+        back = _Trade(outgoing, incoming, g, line).finish()
         for other, runs in halo.sent:
             at = 0
             for a, b in runs:
@@ -149,17 +149,17 @@ class Fold(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """The way back needs no numbers."""
-        _, ctx.halo, ctx.frames, ctx.rank, ctx.group = inputs
+        _, ctx.halo, ctx.frames, ctx.line = inputs
 
     @staticmethod
     def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:
         """The adjoint of the adjoint."""
-        return _applied(Extend, h, ctx.halo, ctx.rank, ctx.group), None, None, None, None
+        return _applied(Extend, h, ctx.halo, ctx.line), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, dg: Tensor, *_: Any) -> Tensor:
         """It is linear."""
-        return _applied(Fold, dg, ctx.halo, ctx.frames, ctx.rank, ctx.group)
+        return _applied(Fold, dg, ctx.halo, ctx.frames, ctx.line)
 
 
 class Shared(Function):
@@ -264,18 +264,18 @@ class _Trade:
         outgoing: Sequence[tuple[int, Tensor]],
         incoming: Sequence[tuple[int, int]],
         like: Tensor,
-        group: Any,
+        line: Line,
     ) -> None:
         shape = like.shape[:2]
         self.received = {other: like.new_empty((*shape, count)) for other, count in incoming}
         self._operations = []
         for other, tensor in outgoing:
-            self._operations.append(_operation(dist.isend, tensor.contiguous(), other, group))
+            self._operations.append(_operation(dist.isend, tensor.contiguous(), other, line))
             for counted in _watching:
                 counted.messages += 1
                 counted.bytes += tensor.nbytes
         for other, tensor in self.received.items():
-            self._operations.append(_operation(dist.irecv, tensor, other, group))
+            self._operations.append(_operation(dist.irecv, tensor, other, line))
         self._works = dist.batch_isend_irecv(self._operations) if self._operations else []
 
     def finish(self) -> dict[int, Tensor]:
@@ -284,8 +284,7 @@ class _Trade:
         return self.received
 
 
-def _operation(kind: Any, tensor: Tensor, other: int, group: Any) -> dist.P2POp:
-    # As bytes: not every backend knows every dtype. And by its number among all processes: within
-    # the group it may be another.
+def _operation(kind: Any, tensor: Tensor, other: int, line: Line) -> dist.P2POp:
+    # As bytes: not every backend knows every dtype.
     flat = tensor.view(-1) if tensor.numel() else tensor.reshape(-1)
-    return dist.P2POp(kind, flat.view(torch.uint8), dist.get_global_rank(group, other), group)
+    return dist.P2POp(kind, flat.view(torch.uint8), line.members[other], line.group)

@@ -1,10 +1,39 @@
-"""The meshes that styles are for."""
+"""Meshes: the ones that styles are for, and the ranks along one of their dimensions."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from torch.distributed.device_mesh import DeviceMesh
 
-__all__ = ["check_mesh"]
+__all__ = ["Line", "check_mesh", "line_of"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The ranks along one dimension of a mesh.
+
+    ``rank`` is this one's place among them, ``members`` are their numbers among all processes.
+    """
+
+    rank: int
+    members: tuple[int, ...]
+    group: Any
+
+
+def line_of(mesh: DeviceMesh, dimension: int = 0) -> Line:
+    """The ranks along a dimension of the mesh, this one among them.
+
+    ``ValueError`` for a mesh that orders them otherwise than by number: DTensor (2.13) itself gives
+    each the piece of another then.
+    """
+    place = _coordinate(mesh)
+    along: Any = (*place[:dimension], slice(None), *place[dimension + 1 :])
+    members = tuple(mesh.mesh[along].tolist())
+    if list(members) != sorted(members):
+        raise ValueError(f"a mesh must have its ranks in ascending order, got {list(members)}")
+    return Line(place[dimension], members, mesh.get_group(dimension))
 
 
 def check_mesh(mesh: DeviceMesh) -> None:
@@ -17,5 +46,11 @@ def check_mesh(mesh: DeviceMesh) -> None:
             f"device_mesh must have one dimension, got {mesh.ndim} ({names}): take one of them, as "
             'in mesh["time"]'
         )
-    if mesh.get_coordinate() is None:
+    line_of(mesh)
+
+
+def _coordinate(mesh: DeviceMesh) -> tuple[int, ...]:
+    place = mesh.get_coordinate()
+    if place is None:
         raise ValueError(f"this rank must be one of {mesh.mesh.tolist()}, the ranks of device_mesh")
+    return tuple(place)

@@ -11,6 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
 from fracstride.torch.distributed.halo import shard_bounds
+from fracstride.torch.distributed.meshes import line_of
 
 __all__ = ["of_pieces"]
 
@@ -31,10 +32,10 @@ def of_pieces(x: Any, dim: int, mesh: DeviceMesh) -> DTensor:
     The ranks tell each other their shapes, so that ``ValueError`` is raised by all of them if these
     are not the pieces that ``Shard`` makes.
     """
-    ranks = mesh.size()
+    line, ranks = line_of(mesh), mesh.size()
     mine = torch.tensor(_told(x), device=x.device if isinstance(x, Tensor) else mesh.device_type)
     gathered = [torch.empty_like(mine) for _ in range(ranks)]
-    dist.all_gather(gathered, mine, group=mesh.get_group())
+    dist.all_gather(gathered, mine, group=line.group)
     everyone = [tuple(told.tolist()) for told in gathered]
     dims = everyone[0][0]
     if any(told[0] != dims for told in everyone) or not -dims <= dim < dims:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 from torch.nn import functional as tf
 
@@ -12,12 +10,11 @@ from fracstride.torch import kernels
 from fracstride.torch.autograd import transposed
 from fracstride.torch.distributed.exchange import extended, in_parts
 from fracstride.torch.distributed.halo import Halo
+from fracstride.torch.distributed.meshes import Line
 from fracstride.torch.packed import PackedWeights
 from fracstride.torch.state import needs_derivative, plain
 
 __all__ = ["samples"]
-
-_Place = tuple[Halo, int, Any]  # a halo, and the rank that it is of in which group
 
 
 def samples(
@@ -26,14 +23,14 @@ def samples(
     b: Tensor | None,
     geometry: Geometry,
     groups: int,
-    place: _Place,
+    halo: Halo,
+    line: Line,
     kept: PackedWeights | None,
 ) -> Tensor:
     """``(B, C_out, samples)`` of a shard ``(B, C_in, frames)``; all ranks of the group call it."""
-    halo, rank, group = place
     if plain(x, w, b) and not needs_derivative(x, w, b) and kernels.reads(x.dtype):
-        return _while_frames_come(x, w, b, geometry, groups, place, kept)
-    mine = extended(x, halo, rank, group)
+        return _while_frames_come(x, w, b, geometry, groups, halo, line, kept)
+    mine = extended(x, halo, line)
     if halo.whole is not None:
         return transposed(mine, w, b, halo.whole.geometry, groups, kept)
     # A rank without samples takes part in the sums of gradients nevertheless.
@@ -48,11 +45,11 @@ def _while_frames_come(
     b: Tensor | None,
     geometry: Geometry,
     groups: int,
-    place: _Place,
+    halo: Halo,
+    line: Line,
     kept: PackedWeights | None,
 ) -> Tensor:
     """The same without derivatives: only the edges wait for others, and only they are copied."""
-    halo, rank, group = place
     count = 0 if halo.whole is None else halo.whole.samples
     y = x.new_empty((x.shape[0], w.shape[1] * groups, count))
     packed = (kernels.pack if kept is None else kept.pack)(w, geometry, groups)
@@ -60,5 +57,5 @@ def _while_frames_come(
     def make(frames: Tensor, part: Geometry, at: slice) -> None:
         kernels.forward(frames, w, b, part, groups, lambda *_: packed, out=y[:, :, at])
 
-    in_parts(x, halo, rank, group, make)
+    in_parts(x, halo, line, make)
     return y

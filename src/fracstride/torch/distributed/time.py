@@ -8,6 +8,7 @@ has the bits of one process. A mesh may have more dimensions: :func:`_way` says 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,12 +19,16 @@ from fracstride.geometry import Geometry
 from fracstride.torch.checks import check_forward
 from fracstride.torch.distributed.exchange import shared
 from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_all
+from fracstride.torch.distributed.meshes import line_of
 from fracstride.torch.distributed.shard import samples
 from fracstride.torch.packed import PackedWeights
 
-__all__ = ["conv_transpose1d", "time_cut"]
+__all__ = ["DTensor", "conv_transpose1d", "eagerly", "on_mesh", "time_cut"]
 
 _TIME = 2
+
+#: Out of graphs: a compiler does not see messages.
+eagerly: Any = torch.compiler.disable
 
 
 def time_cut(x: Tensor) -> int | None:
@@ -96,9 +101,10 @@ def conv_transpose1d(
     their gradients are sums over the ranks.
     """
     mesh = x.device_mesh
-    w, b = _on(mesh, "weight", w), None if b is None else _on(mesh, "bias", b)
+    w, b = on_mesh(mesh, "weight", w), None if b is None else on_mesh(mesh, "bias", b)
     L, length = x.shape[_TIME], check_forward(x, w, b, geometry, groups)
-    rank, ranks = mesh.get_local_rank(cut), mesh.size(cut)
+    line = line_of(mesh, cut)
+    rank, ranks = line.rank, len(line.members)
     ways, local_groups = [], groups
     channels = w.shape[0] // groups, w.shape[1]
     others = mesh.size() // ranks
@@ -118,16 +124,16 @@ def conv_transpose1d(
     halo = halo_of(geometry, L, ranks, rank)
     weight = _local(w, ways, "w")
     bias = None if b is None else _local(b, ways, "b")
-    place = halo, rank, mesh.get_group(cut)
-    y = samples(local, weight, bias, geometry, local_groups, place, kept)
+    y = samples(local, weight, bias, geometry, local_groups, halo, line, kept)
     shape = torch.Size((x.shape[0], w.shape[1] * groups, length))
     stride = (shape[1] * length, length, 1)
     made = [way.y for way in ways]
     return DTensor.from_local(y, mesh, made, run_check=False, shape=shape, stride=stride)
 
 
-def _on(mesh: DeviceMesh, name: str, tensor: Tensor) -> DTensor:
-    if not isinstance(tensor, DTensor):  # _local makes its gradient the sum, as of all others
+def on_mesh(mesh: DeviceMesh, name: str, tensor: Tensor) -> DTensor:
+    """A weight or bias as a DTensor on the input's mesh; an ordinary one is every rank's."""
+    if not isinstance(tensor, DTensor):
         tensor = tensor if torch.is_grad_enabled() else tensor.detach()
         return DTensor.from_local(tensor, mesh, [_ALL] * mesh.ndim, run_check=False)
     if tensor.device_mesh != mesh:
@@ -147,6 +153,6 @@ def _local(tensor: DTensor, ways: list[_Way], name: str) -> Tensor:
     for i, way in enumerate(ways):
         if name in way.summed:
             local = shared(local, mesh.get_group(i))
-        if name == "b" and way is _ROWS and mesh.get_local_rank(i):
+        if name == "b" and way is _ROWS and line_of(mesh, i).rank:
             local = local.masked_fill(local.new_ones((), dtype=torch.bool), 0)  # added once
     return local
