@@ -90,14 +90,13 @@ def apply(
     if kept is None or type(input) is not Tensor:  # a module's own are parameters
         _check_tensors(input, weight, bias)
     if torch.compiler.is_compiling():
-        if _distributed(input):
+        if _distributed(input) and _cut_along_time(input):
             from fracstride.torch.distributed import time
 
-            if time.time_cut(input) is not None:
-                result: Tensor = time.eagerly(apply)(
-                    input, weight, bias, sizes, groups, output_size, kept
-                )
-                return result
+            result: Tensor = time.eagerly(apply)(
+                input, weight, bias, sizes, groups, output_size, kept
+            )
+            return result
         return _in_a_graph(input, weight, bias, sizes, groups, output_size)
     undisturbed = plain(input, weight, bias)
     if not undisturbed and exporting():
@@ -125,10 +124,14 @@ def apply(
     return transposed(input, weight, bias, geometry, groups)
 
 
-def _distributed(*tensors: Tensor | None) -> bool:
+def _distributed(*tensors: Any) -> bool:
     """Whether one of them is a DTensor; nobody has one who has not imported its module."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and any(isinstance(t, module.DTensor) for t in tensors)
+
+
+def _cut_along_time(x: Any) -> bool:
+    return any(p.is_shard(x.dim() - 1) for p in x.placements)
 
 
 def _of_shards(

@@ -190,6 +190,8 @@ def compiled() -> None:
     for _ in range(2):
         got = torch.compile(time, backend="aot_eager")(piece(x))
         torch.testing.assert_close(got, piece(ft.accelerate(block)(x)))
+        got = torch.compile(time, backend="aot_eager")(piece(x[0]))
+        torch.testing.assert_close(got, piece(ft.accelerate(block)(x[0])))
 
 
 def pieces_of_nothing() -> None:

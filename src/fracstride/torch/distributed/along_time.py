@@ -20,6 +20,7 @@ from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
 from fracstride.torch.distributed.exchange import shared
 from fracstride.torch.distributed.meshes import check_mesh
 from fracstride.torch.distributed.pieces import of_pieces
+from fracstride.torch.distributed.time import eagerly
 from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL
 from fracstride.torch.functional import apply
 from fracstride.torch.module import ConvTranspose1d
@@ -33,6 +34,7 @@ _CONTAINERS = (
     container.ParameterList,
     container.ParameterDict,
 )
+_of_pieces: Any = eagerly(of_pieces)
 
 
 class TimeParallel(ParallelStyle):
@@ -52,7 +54,8 @@ class TimeParallel(ParallelStyle):
         input_layouts: what each positional argument of the model is, by default ``Shard(-1)`` for
             the first and ``Replicate()`` for the others. Keyword arguments are left alone.
         elementwise: classes of torch.nn that you know to treat every sample by itself.
-        use_local_output: whether the rank's piece comes out as an ordinary tensor, not a DTensor.
+        use_local_output: whether ordinary tensors come out, not DTensors: the rank's piece, or all
+            of what the model has gathered.
 
     ``parallelize_module`` raises ``TypeError`` for a module of torch that looks at neighbouring
     samples in another way (a Conv1d with a stride, a norm, an RNN), naming it, and ``ValueError``
@@ -179,5 +182,5 @@ def _distributed(x: Any, layout: Placement, mesh: DeviceMesh) -> Any:
     if isinstance(x, DTensor):
         return x.redistribute(mesh, [layout])
     if isinstance(layout, Shard):
-        return of_pieces(x, layout.dim, mesh)
+        return _of_pieces(x, layout.dim, mesh)
     return DTensor.from_local(x, mesh, [layout], run_check=False) if isinstance(x, Tensor) else x
