@@ -360,6 +360,8 @@ def test_what_cannot_stream() -> None:
     refused(TypeError, r"0 \(Snake\)", nn.Sequential(Snake()))
     refused(TypeError, r"\(Dropout\) cannot stream in training mode", nn.Dropout())
     refused(TypeError, r"\(BatchNorm1d\) cannot stream in training mode", nn.BatchNorm1d(2))
+    stateless = nn.BatchNorm1d(2, track_running_stats=False).eval()
+    refused(TypeError, r"\(BatchNorm1d\) cannot stream .*without running statistics", stateless)
     refused(
         ValueError, r"0 \(Conv1d\) .*stride must be 1, got 2", nn.Sequential(nn.Conv1d(1, 1, 3, 2))
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["ELEMENTWISE", "ELEMENTWISE_IN_EVAL"]
+__all__ = ["ELEMENTWISE", "ELEMENTWISE_IN_EVAL", "elementwise_in_eval"]
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.CELU,
@@ -32,3 +32,13 @@ ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.Threshold,
 )
 ELEMENTWISE_IN_EVAL: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.Dropout)
+
+
+def elementwise_in_eval(module: nn.Module) -> bool:
+    """Whether it is one of those that are elementwise in eval mode, and is in it.
+
+    (Not a BatchNorm that keeps no statistics: it takes those of its input then, too.)
+    """
+    if type(module) not in ELEMENTWISE_IN_EVAL or module.training:
+        return False
+    return not isinstance(module, nn.BatchNorm1d) or module.running_mean is not None

@@ -22,7 +22,7 @@ from fracstride.streaming.stream import (
     shown_shape,
 )
 from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
-from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL
+from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL, elementwise_in_eval
 from fracstride.torch.functional import apply
 from fracstride.torch.module import ConvTranspose1d
 from fracstride.torch.packed import PackedWeights
@@ -90,9 +90,9 @@ def _stream(
     in_eval = type(module) in ELEMENTWISE_IN_EVAL
     if isinstance(module, elementwise) or type(module) in ELEMENTWISE:
         return Pointwise(module)
-    if in_eval and not module.training:
+    if elementwise_in_eval(module):
         return Pointwise(module)
-    why = " in training mode" if in_eval else ""
+    why = " in training mode, or without running statistics" if in_eval else ""
     raise TypeError(
         f"{where} ({type(module).__name__}) cannot stream{why}: a module must be a "
         "ConvTranspose1d, a Conv1d of stride 1, an elementwise activation (your own: "

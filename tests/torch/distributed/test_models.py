@@ -236,6 +236,40 @@ def what_cannot_be_cut_along_time() -> None:
         parallelize_module(Own(1, 1, 3), line(), TimeParallel())
 
 
+def other_modules() -> None:
+    """Tied weights stay tied, activations may work in place, BatchNorm stays in eval mode."""
+
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = (nn.ConvTranspose1d(4, 4, 4, 2, 1) for _ in range(2))
+            self.b.weight = self.a.weight
+            self.between = nn.Sequential(
+                nn.SiLU(), nn.LeakyReLU(0.1, inplace=True), nn.BatchNorm1d(4)
+            )
+
+        def forward(self, x: Tensor) -> Any:
+            return self.b(self.between(self.a(x)))
+
+    one = ft.accelerate(seeded(Tied).eval())
+    many = parallelize_module(seeded(Tied).eval(), line(), TimeParallel())
+    assert many.a.weight is many.b.weight
+    x, calls = signal(4), []
+    many.between[0].register_forward_hook(lambda *_: calls.append(1))
+    want, got = one(x), many(piece(x))
+    torch.testing.assert_close(got, piece(want))
+    assert calls == [1]
+    want.square().sum().backward()
+    got.square().sum().backward()
+    same_gradients(one, many)
+    many.train()
+    with pytest.raises(RuntimeError, match="BatchNorm1d must be in eval mode"):
+        many(piece(x))
+    stateless = nn.BatchNorm1d(4, track_running_stats=False).eval()
+    with pytest.raises(TypeError, match="BatchNorm1d"):
+        parallelize_module(stateless, line(), TimeParallel())
+
+
 def torchs_own_convolutions() -> None:
     """Within a model's own code they would be wrong in silence."""
 
@@ -435,6 +469,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
             compiled,
             pieces_of_nothing,
             what_cannot_be_cut_along_time,
+            other_modules,
             torchs_own_convolutions,
             column_and_row,
             groups_and_depthwise,

@@ -21,7 +21,7 @@ from fracstride.torch.distributed.exchange import shared
 from fracstride.torch.distributed.meshes import check_mesh
 from fracstride.torch.distributed.pieces import of_pieces
 from fracstride.torch.distributed.time import eagerly
-from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL
+from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL, elementwise_in_eval
 from fracstride.torch.functional import apply
 from fracstride.torch.module import ConvTranspose1d
 
@@ -86,7 +86,11 @@ class TimeParallel(ParallelStyle):
         forwards |= {m: partial(_local, m) for m in module.modules() if self._is_elementwise(m)}
         for replaced, forward in forwards.items():
             replaced.__dict__["forward"] = forward
+        tied = _tied(module)
         distribute_module(module, device_mesh, None, self._take, self._give)
+        for (owner, key), *others in tied:
+            for other, name in others:
+                other.register_parameter(name, owner.get_parameter(key))
         for parameter in module.parameters():
             if parameter.requires_grad:
                 parameter.register_hook(_summed)
@@ -119,9 +123,7 @@ class TimeParallel(ParallelStyle):
         )
 
     def _is_elementwise(self, module: nn.Module) -> bool:
-        if isinstance(module, ELEMENTWISE_IN_EVAL) and not module.training:
-            return True
-        return isinstance(module, (*ELEMENTWISE, *self.elementwise))
+        return elementwise_in_eval(module) or isinstance(module, (*ELEMENTWISE, *self.elementwise))
 
     def _is_somebodys(self, module: nn.Module, author: type) -> bool:
         """Whether it is made of others, or somebody else's work, who may know about DTensors."""
@@ -142,6 +144,16 @@ class TimeParallel(ParallelStyle):
         return _no_partial(y).to_local()
 
 
+def _tied(module: nn.Module) -> list[list[tuple[nn.Module, str]]]:
+    """The places of each parameter: torch makes a new one for each place."""
+    places: dict[nn.Parameter, list[tuple[nn.Module, str]]] = {}
+    for m in module.modules():
+        for key, parameter in m._parameters.items():
+            if parameter is not None:
+                places.setdefault(parameter, []).append((m, key))
+    return list(places.values())
+
+
 def _summed(g: Tensor) -> Tensor:
     """A parameter's gradient as optimisers like it: DTensor leaves sums over the ranks undone."""
     return _no_partial(g) if isinstance(g, DTensor) else g
@@ -160,15 +172,34 @@ def _conv1d(module: Any, kept: TurnedWeights, input: Tensor) -> Tensor:
     return apply(input, weight, bias, sizes, module.groups, None, kept)
 
 
-def _local(module: nn.Module, input: Tensor) -> Tensor:
+class _Forward(nn.Module):
+    """What a module's class computes, without the module's hooks, which have been called."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, input: Tensor) -> Any:
+        return type(self.module).forward(self.module, input)
+
+
+def _local(module: nn.Module, input: Any) -> Any:
     """An elementwise module's forward, on the rank's own samples: DTensor has not all of them."""
-    if not isinstance(input, DTensor) or input.placements != (Shard(2),) or input.dim() != 3:
-        result: Tensor = type(module).forward(module, input)
-        return result
+    cut = isinstance(input, DTensor) and input.dim() == 3 and input.placements == (Shard(2),)
+    if not cut or getattr(module, "inplace", False):  # which may not be done to a part of it
+        return _Forward(module)(input)
+    if type(module) in ELEMENTWISE_IN_EVAL and not elementwise_in_eval(module):
+        raise RuntimeError(
+            f"{type(module).__name__} must be in eval mode where time is cut: in training mode it "
+            "takes neighbouring samples together"
+        )
     mesh, placements = input.device_mesh, input.placements
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    own = {name: shared(_whole(tensor), mesh.get_group()) for name, tensor in tensors.items()}
-    y = functional_call(module, own, input.to_local(grad_placements=placements))
+    own = {
+        f"module.{name}": shared(_whole(tensor), mesh.get_group())
+        for name, tensor in tensors.items()
+    }
+    y = functional_call(_Forward(module), own, input.to_local(grad_placements=placements))
     return DTensor.from_local(
         y, mesh, placements, run_check=False, shape=input.shape, stride=input.stride()
     )
