@@ -282,12 +282,10 @@ def torchs_own_convolutions() -> None:
             return self.function(x, self.w)
 
     x = signal(2, dtype=torch.float32)
-    for function in (tf.conv1d, tf.conv_transpose1d):
-        many = parallelize_module(Filters(function, 3), line(), TimeParallel())
+    for function, k in ((tf.conv1d, 3), (tf.conv_transpose1d, 3), (tf.conv1d, 1)):
+        many = parallelize_module(Filters(function, k), line(), TimeParallel())
         with pytest.raises(NotImplementedError, match="would be wrong: use fracstride"):
             many(piece(x))
-    many = parallelize_module(Filters(tf.conv1d, 1), line(), TimeParallel())
-    torch.testing.assert_close(many(piece(x)), piece(tf.conv1d(x, torch.ones(2, 2, 1))))
     many = parallelize_module(Filters(ft.conv_transpose1d, 3), line(), TimeParallel())
     assert torch.equal(many(piece(x)), piece(ft.conv_transpose1d(x, torch.ones(2, 2, 3))))
 
@@ -356,6 +354,31 @@ def groups_and_depthwise() -> None:
             torch.testing.assert_close(y.grad, x.grad)
             same_gradients(one, many)
             one.zero_grad()
+
+
+def pieces_that_differ() -> None:
+    """Time and batch in pieces of other lengths go into a layer whose channels are cut."""
+    one = seeded(Block).up
+    for dim in (2, 0):
+        x = signal(6, 5)[: None if dim else 2]
+        if dim == 0 and dist.get_world_size() > 2:
+            continue
+        x = torch.cat([x, x[:1]], 0) if dim == 0 else x
+        style = ColwiseConvTranspose1d(input_layouts=Shard(dim), output_layouts=Replicate())
+        many = parallelize_module(copy.deepcopy(one), line(), style)
+        torch.testing.assert_close(many(piece(x, dim)), one(x))
+
+
+def with_autocast() -> None:
+    stack = nn.Sequential(ft.ConvTranspose1d(4, 4, 4, 2, 1), ft.ConvTranspose1d(4, 2, 4, 2, 1))
+    x = signal(4, dtype=torch.float32)
+    for p in stack.parameters():
+        dist.broadcast(p.data, 0)
+    many = parallelize_module(copy.deepcopy(stack), line(), TimeParallel())
+    with torch.autocast("cpu", torch.bfloat16):
+        want, got = stack(x), many(piece(x))
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, piece(want))
 
 
 def layouts() -> None:
@@ -474,6 +497,8 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
             column_and_row,
             groups_and_depthwise,
             layouts,
+            pieces_that_differ,
+            with_autocast,
             what_cannot_be_cut_along_channels,
             wrong_meshes,
             data_and_time,

@@ -81,9 +81,9 @@ class TimeParallel(ParallelStyle):
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         check_mesh(device_mesh)
-        accelerate(module)
         forwards = {m: partial(_conv1d, m, TurnedWeights()) for m in self._conv1ds(module)}
         forwards |= {m: partial(_local, m) for m in module.modules() if self._is_elementwise(m)}
+        accelerate(module)
         for replaced, forward in forwards.items():
             replaced.__dict__["forward"] = forward
         tied = _tied(module)
@@ -110,7 +110,7 @@ class TimeParallel(ParallelStyle):
             except ValueError as error:
                 why = f": {error}"
         elif (
-            author is ConvTranspose1d
+            author in (ConvTranspose1d, nn.ConvTranspose1d)
             or self._is_elementwise(module)
             or self._is_somebodys(module, author)
         ):

@@ -21,6 +21,7 @@ from torch.nn.utils import parametrize
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.distributed.halo import shard_bounds, some_for_all
 from fracstride.torch.distributed.meshes import check_mesh, line_of
+from fracstride.torch.distributed.pieces import of_pieces
 
 __all__ = ["ColwiseConvTranspose1d", "RowwiseConvTranspose1d"]
 
@@ -152,6 +153,8 @@ def _of_local(x: Any, channels: int, layout: Placement, mesh: DeviceMesh) -> DTe
     if not isinstance(x, Tensor):
         raise TypeError(f"input must be a tensor, got {type(x).__name__}")
     if not layout.is_shard(-2) and not layout.is_shard(x.dim() - 2):
+        if isinstance(layout, Shard):
+            return of_pieces(x, layout.dim, mesh)
         return DTensor.from_local(x, mesh, [layout], run_check=False)
     first, stop = shard_bounds(channels, mesh.size(), line_of(mesh).rank)
     if x.dim() not in (2, 3) or x.shape[-2] != stop - first:

@@ -24,16 +24,14 @@ _torchs_own = _handlers.get(_convolution)
 
 
 def _refuse_time(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    x, w, _, stride, padding = args[:5]
-    if isinstance(x, DTensor) and x.dim() == 3:
-        cut = any(getattr(p, "dim", None) == _TIME for p in x.placements)
-        pointwise = w.shape[2] == 1 and list(stride) == [1] and list(padding) == [0]
-        if cut and not pointwise:
-            raise NotImplementedError(
-                "torch's own convolution of an input that is cut along time would be wrong: use "
-                "fracstride.torch.conv_transpose1d or a ConvTranspose1d or Conv1d module, or "
-                "redistribute the input"
-            )
+    x = args[0]
+    cut = isinstance(x, DTensor) and any(getattr(p, "dim", None) == _TIME for p in x.placements)
+    if cut and x.dim() == 3:
+        raise NotImplementedError(
+            "torch's own convolution of an input that is cut along time would be wrong: use "
+            "fracstride.torch.conv_transpose1d or a ConvTranspose1d or Conv1d module, or "
+            "redistribute the input"
+        )
     return _torchs_own(op, args, kwargs)  # type: ignore[misc]
 
 

@@ -8,7 +8,7 @@ has the bits of one process. A mesh may have more dimensions: :func:`_way` says 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_al
 from fracstride.torch.distributed.meshes import line_of
 from fracstride.torch.distributed.shard import samples
 from fracstride.torch.packed import PackedWeights
+from fracstride.torch.state import forward_mode_possible
 
 __all__ = ["DTensor", "conv_transpose1d", "eagerly", "on_mesh", "time_cut"]
 
@@ -102,6 +103,7 @@ def conv_transpose1d(
     """
     mesh = x.device_mesh
     w, b = on_mesh(mesh, "weight", w), None if b is None else on_mesh(mesh, "bias", b)
+    x, w, b = _autocast(x), _autocast(w), None if b is None else _autocast(b)
     L, length = x.shape[_TIME], check_forward(x, w, b, geometry, groups)
     line = line_of(mesh, cut)
     rank, ranks = line.rank, len(line.members)
@@ -131,10 +133,21 @@ def conv_transpose1d(
     return DTensor.from_local(y, mesh, made, run_check=False, shape=shape, stride=stride)
 
 
+def _autocast(tensor: DTensor) -> DTensor:
+    """In the dtype of autocast, if that is on, as the operator will have it."""
+    device = tensor.device.type
+    if not torch.is_autocast_enabled(device) or tensor.dtype == torch.float64:
+        return tensor
+    if not tensor.is_floating_point():
+        return tensor
+    return cast(DTensor, tensor.to(torch.get_autocast_dtype(device)))
+
+
 def on_mesh(mesh: DeviceMesh, name: str, tensor: Tensor) -> DTensor:
     """A weight or bias as a DTensor on the input's mesh; an ordinary one is every rank's."""
     if not isinstance(tensor, DTensor):
-        tensor = tensor if torch.is_grad_enabled() else tensor.detach()
+        if not torch.is_grad_enabled() and not forward_mode_possible():
+            tensor = tensor.detach()
         return DTensor.from_local(tensor, mesh, [_ALL] * mesh.ndim, run_check=False)
     if tensor.device_mesh != mesh:
         raise ValueError(
