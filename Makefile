@@ -2,6 +2,7 @@
 # source into it, again only when a source has changed.
 
 PYTHON ?= python3
+GPU_PYTHON ?= $(PYTHON)
 VENV ?= .venv
 CASES ?= 5000
 SANITIZE_EXAMPLES ?= 100
@@ -16,7 +17,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal test lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed sanitize wheel clean
+.PHONY: help demo train accelerate long-signal test lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -73,6 +74,9 @@ bench-half: $(VENV)/.bench ## bfloat16 against our float32 and torch's bfloat16,
 
 bench-distributed: $(VENV)/.bench ## a stack on 1, 2 and 4 processes, cut along time or channels, and a model of it
 	$(KEEP_MEMORY) $(BIN)/python benchmarks/distributed.py
+
+bench-gpu: ## GPU_PYTHON=python3 on an NVIDIA GPU: every map against float64, then timed against torch
+	$(GPU_PYTHON) benchmarks/gpu.py --json build/gpu.json
 
 # The interpreter is not built with the sanitizers, so their runtime is loaded before it. Leaks are
 # not looked for: CPython keeps what it has until it ends.

@@ -39,7 +39,8 @@ def conv_transpose1d(
     ``y[b, c, n] = bias[c] + sum of xe[b, i, t] * weight[i, c, m]`` over all ``i, t, m`` with
     ``t*stride + m*dilation == n + padding_left``. ``xe`` is the input, *extended* past its ends as
     ``padding_mode`` says. On the CPU the numbers are those of :func:`fracstride.conv_transpose1d`,
-    bit for bit; elsewhere they are torch's. Differentiable in all three tensors, to any order.
+    bit for bit; on an NVIDIA GPU they have the same bits from run to run; elsewhere they are
+    torch's. Differentiable in all three tensors, to any order.
 
     Args:
         input: ``(B, C_in, L)`` or ``(C_in, L)``, any strides; ``L >= 1`` frames, ``B >= 0``.

@@ -18,9 +18,9 @@ __all__ = ["ConvTranspose1d"]
 class ConvTranspose1d(nn.ConvTranspose1d):
     """``torch.nn.ConvTranspose1d``, with what it lacks; a drop-in for it.
 
-    Parameters, initial values, ``state_dict`` and hooks are those of its base class. On the CPU the
-    kernels of this library do the work. Calls without gradients keep the packed weight for the
-    next one, and notice every change of the weight.
+    Parameters, initial values, ``state_dict`` and hooks are those of its base class. On the CPU
+    and on NVIDIA GPUs the kernels of this library do the work. Calls without gradients on the CPU
+    keep the packed weight for the next one, and notice every change of the weight.
 
     Args:
         in_channels: ``C_in``, a multiple of ``groups``.

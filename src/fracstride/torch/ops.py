@@ -1,7 +1,8 @@
 """The operators ``torch.ops.fracstride``: what compilers, subclasses, modes and devices meet.
 
-Three maps, each under one name on every device: CPU tensors go to the compiled kernels, others
-through torch's own operators. Importing this module registers them.
+Three maps, each under one name on every device: CPU tensors go to the compiled kernels, those on
+NVIDIA GPUs to the Triton kernels, others through torch's own operators. Importing this module
+registers them.
 
 Where a layer says ``groups``, an operator says how many input channels a group has: a shard of the
 groups has fewer of them, and a shard of one group's channels is one group still, but that number is
@@ -18,7 +19,7 @@ from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
 
 from fracstride.geometry import Geometry
-from fracstride.torch import batching, fallback, kernels, operators
+from fracstride.torch import batching, fallback, gpu, kernels, operators
 from fracstride.torch.autograd import Forward, InputGrad, WeightGrad, apply_here
 from fracstride.torch.checks import (
     check_forward,
@@ -27,6 +28,7 @@ from fracstride.torch.checks import (
     geometry_of_call,
     groups_among,
 )
+from fracstride.torch.gpu.capture import see_through
 from fracstride.torch.state import needs_derivative
 
 __all__: list[str] = []
@@ -81,6 +83,12 @@ def _forward_anywhere(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Te
     return fallback.forward(x, w, b, *layer).contiguous()
 
 
+def _forward_cuda(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Tensor:
+    if not gpu.available(x.device):
+        return _forward_anywhere(x, w, b, *sizes)
+    return _tensor(gpu.maps().forward(x, w, b, *_layer_of(w, sizes)))
+
+
 def _forward_fake(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Tensor:
     geometry, groups = _layer_of(w, sizes)
     length = check_forward(x, w, b, geometry, groups)
@@ -107,6 +115,12 @@ def _input_grad_anywhere(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Ten
     layer = _layer_of(w, sizes)
     check_input_grad(gy, w, length, *layer)
     return fallback.input_grad(gy, w, length, *layer).contiguous()
+
+
+def _input_grad_cuda(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Tensor:
+    if not gpu.available(gy.device):
+        return _input_grad_anywhere(gy, w, length, *sizes)
+    return _tensor(gpu.maps().input_grad(gy, w, length, *_layer_of(w, sizes)))
 
 
 def _input_grad_fake(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Tensor:
@@ -137,6 +151,12 @@ def _weight_grad_anywhere(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) 
     layer = _layer_for(x, kernel_size, sizes)
     check_weight_grad(x, gy, *layer)
     return fallback.weight_grad(x, gy, *layer).contiguous()
+
+
+def _weight_grad_cuda(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> Tensor:
+    if not gpu.available(x.device):
+        return _weight_grad_anywhere(x, gy, kernel_size, *sizes)
+    return _tensor(gpu.maps().weight_grad(x, gy, *_layer_for(x, kernel_size, sizes)))
 
 
 def _weight_grad_fake(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> Tensor:
@@ -201,10 +221,11 @@ def _tensor(result: Any) -> Tensor:
     return checked
 
 
-for _name, _cpu, _anywhere, _fake, _derivative, _vmap in (
+for _name, _cpu, _cuda, _anywhere, _fake, _derivative, _vmap in (
     (
         "conv_transpose1d",
         _forward,
+        _forward_cuda,
         _forward_anywhere,
         _forward_fake,
         _forward_autograd,
@@ -213,6 +234,7 @@ for _name, _cpu, _anywhere, _fake, _derivative, _vmap in (
     (
         "conv_transpose1d_input_grad",
         _input_grad,
+        _input_grad_cuda,
         _input_grad_anywhere,
         _input_grad_fake,
         _input_grad_autograd,
@@ -221,6 +243,7 @@ for _name, _cpu, _anywhere, _fake, _derivative, _vmap in (
     (
         "conv_transpose1d_weight_grad",
         _weight_grad,
+        _weight_grad_cuda,
         _weight_grad_anywhere,
         _weight_grad_fake,
         _weight_grad_autograd,
@@ -228,10 +251,12 @@ for _name, _cpu, _anywhere, _fake, _derivative, _vmap in (
     ),
 ):
     _library.impl(_name, _cpu, "CPU")
+    _library.impl(_name, _cuda, "CUDA")
     _library.impl(_name, _anywhere, "CompositeExplicitAutograd")
     _library.impl(_name, _derivative, "Autograd")
     torch.library.register_fake(f"fracstride::{_name}", _fake, lib=_library)
     torch.library.register_vmap(f"fracstride::{_name}", _vmap, lib=_library)
+    see_through(f"fracstride::{_name}", _cuda, gpu.available, _library)
 for _device in _AUTOCAST:
     if hasattr(torch._C.DispatchKey, f"Autocast{_device}"):
         _library.impl("conv_transpose1d", _autocast(_device), f"Autocast{_device}")

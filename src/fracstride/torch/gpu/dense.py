@@ -1,0 +1,592 @@
+"""The products on the tensor cores: one loop over terms, three ways to fetch them.
+
+A program makes one tile of the result, ``ROWS`` by ``COLUMNS``, and adds ``TERMS`` terms at a time;
+:mod:`fracstride.torch.gpu.shapes` says which rows, columns and terms a map has. Operands are read
+where they lie, in the layout that torch has them in: nothing is packed, padded or copied first.
+
+A term that does not exist is read as zero. That is wrong where its partner is not finite: a tile
+that has absent terms and a NaN is added up once more, term by term, without them.
+
+Strides and lengths are not specialised on: a length never seen compiles nothing.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from fracstride.torch.gpu.indexing import edge_frame, source_frame, wide
+
+__all__ = ["forward", "input_grad", "sum_parts", "weight_grad"]
+
+
+@triton.jit
+def multiply(a, b, acc, PRECISION: tl.constexpr, WIDEN: tl.constexpr):
+    """``acc + a @ b``; the interpreter has no bfloat16 product."""
+    if WIDEN:
+        a = a.to(tl.float32)
+        b = b.to(tl.float32)
+    return tl.dot(a, b, acc, input_precision=PRECISION, out_dtype=acc.dtype)
+
+
+@triton.jit
+def any_nan(acc):
+    """Whether a tile has one."""
+    return tl.max(tl.max((acc != acc).to(tl.int32), 1), 0) > 0
+
+
+@triton.jit
+def store_frames(
+    y,
+    acc,
+    tile,
+    column_tile,
+    to_group,
+    out_channels,
+    groups,
+    batch,
+    frames,
+    first,
+    aligned_length,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    ALIGN: tl.constexpr,
+    FLAT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """A tile whose rows are all phases of some channels: ``(channel, phase), frame``.
+
+    The phases of a frame are neighbours in memory, and so are the frames: ``channel, sample``.
+    """
+    acc = tl.reshape(acc, (ROWS // STRIDE, STRIDE, COLUMNS))
+    acc = tl.reshape(tl.permute(acc, (0, 2, 1)), (ROWS // STRIDE, COLUMNS * STRIDE))
+    c = tile * (ROWS // STRIDE) + tl.arange(0, ROWS // STRIDE)
+    sample = tl.arange(0, COLUMNS * STRIDE)
+    if FLAT:
+        column = column_tile * COLUMNS + sample // STRIDE
+        entry = column // frames
+        known = entry < batch
+        n = (first + column - entry * frames) * STRIDE + sample % STRIDE - PADDING
+    else:
+        tiles = tl.cdiv(frames, COLUMNS)
+        place = column_tile % tiles * COLUMNS
+        entry = tl.zeros_like(sample) + column_tile // tiles
+        known = sample < (frames - place) * STRIDE
+        n = (first + place) * STRIDE - PADDING + sample
+    to = wide(entry, WIDE)[None, :] * (groups * out_channels) + (to_group + c)[:, None]
+    kept = (c < out_channels)[:, None] & (known & (n >= 0) & (n < aligned_length * ALIGN))[None, :]
+    tl.store(y + to * aligned_length * ALIGN + n[None, :], acc.to(y.dtype.element_ty), mask=kept)
+
+
+@triton.jit
+def forward_row(
+    x,
+    w,
+    u,
+    known,
+    terms,
+    taps,
+    length,
+    x_channel,
+    x_frame,
+    w_channel,
+    STEP: tl.constexpr,
+    SHIFT: tl.constexpr,
+    ACC: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """One row of ``T``, of terms that exist."""
+    total = tl.zeros_like(u).to(ACC)
+    for term in range(terms):
+        i = wide(term // taps, WIDE)
+        j = term % taps
+        t = u - j * SHIFT
+        here = known & (t >= 0) & (t < length)
+        t = wide(tl.where(here, t, 0), WIDE)
+        b = tl.load(x + i * x_channel + t * x_frame, mask=here, other=0.0)
+        a = tl.load(w + i * w_channel + j * STEP)
+        total = tl.where(here, total + a.to(ACC) * b.to(ACC), total)
+    return total
+
+
+@triton.jit
+def input_grad_row(
+    gy,
+    w,
+    sample,
+    known,
+    terms,
+    out_length,
+    gy_channel,
+    gy_sample,
+    K: tl.constexpr,
+    DILATION: tl.constexpr,
+    ACC: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """One row of ``C``, of terms that exist; tap 0 of a column is on ``sample``."""
+    total = tl.zeros_like(sample).to(ACC)
+    for term in range(terms):
+        c = term // K
+        n = sample + (term - c * K) * DILATION
+        here = known & (n >= 0) & (n < out_length)
+        n = wide(tl.where(here, n, 0), WIDE)
+        b = tl.load(gy + wide(c, WIDE) * gy_channel + n * gy_sample, mask=here, other=0.0)
+        total = tl.where(here, total + tl.load(w + term).to(ACC) * b.to(ACC), total)
+    return total
+
+
+@triton.jit
+def cut(tile, count, batch, COLUMNS: tl.constexpr, FLAT: tl.constexpr):
+    """The batch entry and place of each column of a tile, and whether there is such a column.
+
+    ``FLAT`` tiles go on from one entry of the batch to the next; the others end with it.
+    """
+    column = tl.arange(0, COLUMNS)
+    if FLAT:
+        column += tile * COLUMNS
+        entry = column // count
+        place = column - entry * count
+        known = entry < batch
+    else:
+        tiles = tl.cdiv(count, COLUMNS)
+        entry = tl.zeros_like(column) + tile // tiles
+        place = column + tile % tiles * COLUMNS
+        known = place < count
+    return entry, place, known
+
+
+@triton.jit(
+    do_not_specialize=[
+        "batch",
+        "length",
+        "aligned_length",
+        "frames",
+        "first",
+        "x_batch",
+        "x_channel",
+        "row_tiles",
+        "more_tiles",
+        "column_tiles",
+    ]
+)
+def forward(
+    x,
+    w,
+    bias,
+    y,
+    in_channels,  # of a group, as out_channels
+    out_channels,
+    groups,
+    batch,
+    length,
+    aligned_length,
+    frames,
+    first,
+    x_batch,
+    x_channel,
+    x_frame,
+    row_tiles,
+    more_tiles,
+    column_tiles,
+    K: tl.constexpr,
+    STRIDE: tl.constexpr,
+    DILATION: tl.constexpr,
+    PADDING: tl.constexpr,
+    STEP: tl.constexpr,
+    SHIFT: tl.constexpr,
+    MODE: tl.constexpr,
+    HAS_BIAS: tl.constexpr,
+    ONE_CLASS: tl.constexpr,
+    INTERLEAVE: tl.constexpr,
+    ALIGN: tl.constexpr,
+    FLAT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    TERMS: tl.constexpr,
+    EVEN: tl.constexpr,
+    PRECISION: tl.constexpr,
+    WIDEN: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """``T``, of ``length`` frames; samples are ``aligned_length * ALIGN``, columns ``frames``."""
+    ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    pid = tl.program_id(0)
+    tile = pid % row_tiles
+    column_tile = pid // row_tiles % column_tiles
+    group = pid // row_tiles // column_tiles
+    if ONE_CLASS:
+        begin = 0
+        phases = STEP if K >= STEP else K
+        taps = K // STEP if K >= STEP else 1
+    else:
+        more = tile < more_tiles
+        begin = tl.where(more, 0, K % STEP)
+        phases = tl.where(more, K % STEP, STEP - K % STEP)
+        taps = K // STEP + more.to(tl.int32)
+        tile -= tl.where(more, 0, more_tiles)
+
+    row = tile * ROWS + tl.arange(0, ROWS)
+    c = row // phases
+    m = begin + row % phases
+    row_known = c < out_channels
+    c = wide(tl.minimum(c, out_channels - 1), WIDE)
+    entry, u, known = cut(column_tile, frames, batch, COLUMNS, FLAT)
+    u += first
+    entry = wide(tl.minimum(entry, batch - 1), WIDE)
+    from_x = entry * x_batch
+    channel = wide(group, WIDE) * in_channels
+
+    acc = tl.zeros((ROWS, COLUMNS), ACC)
+    for start in range(0, in_channels * taps, TERMS):
+        term = start + tl.arange(0, TERMS)
+        i = term // taps
+        j = term - i * taps
+        exists = tl.full((TERMS,), 1, tl.int1)
+        if not EVEN:
+            exists = i < in_channels
+            i = tl.minimum(i, in_channels - 1)
+        i = wide(i, WIDE) + channel
+        at_w = (i[None, :] * out_channels + c[:, None]) * K + m[:, None] + (j * STEP)[None, :]
+        a = tl.load(w + at_w, mask=row_known[:, None] & exists[None, :], other=0.0)
+        t = u[None, :] - (j * SHIFT)[:, None]
+        here = exists[:, None] & known[None, :]
+        if MODE == "zeros":
+            here &= (t >= 0) & (t < length)
+        t = tl.where(here, source_frame(t, length, MODE), 0)
+        b = tl.load(
+            x + from_x[None, :] + (i * x_channel)[:, None] + wide(t, WIDE) * x_frame,
+            mask=here,
+            other=0.0,
+        )
+        acc = multiply(a, b, acc, PRECISION, WIDEN)
+
+    to_group = wide(group, WIDE) * out_channels
+    again = False
+    if MODE == "zeros":
+        early = tl.min(tl.where(known, u, length), 0) < (taps - 1) * SHIFT
+        late = tl.max(tl.where(known, u, 0), 0) >= length
+        again = (early | late) & any_nan(acc)
+    if again:
+        for r in range(tile * ROWS, tl.minimum((tile + 1) * ROWS, out_channels * phases)):
+            of_channel = wide(r // phases, WIDE)
+            first_tap = begin + r % phases
+            total = forward_row(
+                x + from_x + channel * x_channel,
+                w + (channel * out_channels + of_channel) * K + first_tap,
+                u,
+                known,
+                in_channels * taps,
+                taps,
+                length,
+                x_channel,
+                x_frame,
+                out_channels * K,
+                STEP,
+                SHIFT,
+                ACC,
+                WIDE,
+            )
+            if HAS_BIAS:
+                total += tl.load(bias + to_group + of_channel).to(ACC)
+            sample_of_u = u * STRIDE + first_tap * DILATION - PADDING
+            row_of_y = entry * (groups * out_channels) + to_group + of_channel
+            is_sample = known & (sample_of_u >= 0) & (sample_of_u < aligned_length * ALIGN)
+            tl.store(
+                y + row_of_y * aligned_length * ALIGN + sample_of_u,
+                total.to(y.dtype.element_ty),
+                mask=is_sample,
+            )
+    else:
+        if HAS_BIAS:
+            acc += tl.load(bias + to_group + c, mask=row_known, other=0.0).to(ACC)[:, None]
+        if INTERLEAVE:
+            store_frames(
+                y,
+                acc,
+                tile,
+                column_tile,
+                to_group,
+                out_channels,
+                groups,
+                batch,
+                frames,
+                first,
+                aligned_length,
+                STRIDE,
+                PADDING,
+                ALIGN,
+                FLAT,
+                ROWS,
+                COLUMNS,
+                WIDE,
+            )
+        else:
+            n = u[None, :] * STRIDE + (m * DILATION)[:, None] - PADDING
+            to = entry[None, :] * (groups * out_channels) + (to_group + c)[:, None]
+            kept = row_known[:, None] & known[None, :]
+            kept &= (n >= 0) & (n < aligned_length * ALIGN)
+            tl.store(y + to * aligned_length * ALIGN + n, acc.to(y.dtype.element_ty), mask=kept)
+
+
+@triton.jit(
+    do_not_specialize=[
+        "batch",
+        "length",
+        "out_length",
+        "frames",
+        "left",
+        "edges_count",
+        "gy_batch",
+        "gy_channel",
+        "row_tiles",
+        "column_tiles",
+    ]
+)
+def input_grad(
+    gy,
+    w,
+    edges,
+    gx,
+    in_channels,
+    out_channels,
+    groups,
+    batch,
+    length,
+    out_length,
+    frames,
+    left,
+    edges_count,
+    gy_batch,
+    gy_channel,
+    gy_sample,
+    row_tiles,
+    column_tiles,
+    K: tl.constexpr,
+    STRIDE: tl.constexpr,
+    DILATION: tl.constexpr,
+    PADDING: tl.constexpr,
+    MODE: tl.constexpr,
+    OF_EDGES: tl.constexpr,
+    FLAT: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    TERMS: tl.constexpr,
+    EVEN: tl.constexpr,
+    PRECISION: tl.constexpr,
+    WIDEN: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """``C`` of ``frames`` frames, of ``length``, or ``OF_EDGES``: of the extension by itself.
+
+    The sums of the extension, ``edges_count`` of them in ``edges``, are added where they belong.
+    """
+    ACC: tl.constexpr = tl.float64 if gy.dtype.element_ty == tl.float64 else tl.float32
+    pid = tl.program_id(0)
+    tile = pid % row_tiles
+    column_tile = pid // row_tiles % column_tiles
+    group = pid // row_tiles // column_tiles
+    row = tile * ROWS + tl.arange(0, ROWS)
+    row_known = row < in_channels
+    i = wide(group, WIDE) * in_channels + tl.minimum(row, in_channels - 1)
+    entry, place, known = cut(column_tile, frames, batch, COLUMNS, FLAT)
+    t = place
+    if OF_EDGES:
+        t = edge_frame(place, left, length)
+    entry = wide(tl.minimum(entry, batch - 1), WIDE)
+    from_gy = entry * gy_batch
+    channel = wide(group, WIDE) * out_channels
+
+    acc = tl.zeros((ROWS, COLUMNS), ACC)
+    for start in range(0, out_channels * K, TERMS):
+        term = start + tl.arange(0, TERMS)
+        exists = tl.full((TERMS,), 1, tl.int1)
+        if not EVEN:
+            exists = term < out_channels * K
+            term = tl.minimum(term, out_channels * K - 1)
+        a = tl.load(
+            w + i[:, None] * (out_channels * K) + term[None, :],
+            mask=row_known[:, None] & exists[None, :],
+            other=0.0,
+        )
+        c = term // K
+        n = t[None, :] * STRIDE + ((term - c * K) * DILATION - PADDING)[:, None]
+        here = exists[:, None] & known[None, :] & (n >= 0) & (n < out_length)
+        n = wide(tl.where(here, n, 0), WIDE)
+        from_channel = ((channel + c) * gy_channel)[:, None]
+        b = tl.load(gy + from_gy[None, :] + from_channel + n * gy_sample, mask=here, other=0.0)
+        acc = multiply(a, b, acc, PRECISION, WIDEN)
+
+    low = tl.min(tl.where(known, t, length), 0) * STRIDE - PADDING
+    high = tl.max(tl.where(known, t, -left), 0) * STRIDE - PADDING + (K - 1) * DILATION
+    absent = (low < 0) | (high >= out_length)
+    if absent & any_nan(acc):
+        for r in range(tile * ROWS, tl.minimum((tile + 1) * ROWS, in_channels)):
+            of_row = wide(group, WIDE) * in_channels + r
+            total = input_grad_row(
+                gy + from_gy + channel * gy_channel,
+                w + of_row * (out_channels * K),
+                t * STRIDE - PADDING,
+                known,
+                out_channels * K,
+                out_length,
+                gy_channel,
+                gy_sample,
+                K,
+                DILATION,
+                ACC,
+                WIDE,
+            )
+            of_row += entry * (groups * in_channels)
+            if MODE != "zeros":
+                for e in range(edges_count):
+                    source = source_frame(edge_frame(e, left, length), length, MODE)
+                    hit = known & (place == source)
+                    total += tl.load(edges + of_row * edges_count + e, mask=hit, other=0.0)
+            tl.store(gx + of_row * frames + place, total.to(gx.dtype.element_ty), mask=known)
+    else:
+        of_frame = entry[None, :] * (groups * in_channels) + i[:, None]
+        stored = row_known[:, None] & known[None, :]
+        if MODE != "zeros":
+            for e in range(edges_count):
+                source = source_frame(edge_frame(e, left, length), length, MODE)
+                hit = stored & (place == source)[None, :]
+                acc += tl.load(edges + of_frame * edges_count + e, mask=hit, other=0.0)
+        to = of_frame * frames + place[None, :]
+        tl.store(gx + to, acc.to(gx.dtype.element_ty), mask=stored)
+
+
+@triton.jit(
+    do_not_specialize=[
+        "terms",
+        "length",
+        "out_length",
+        "frames",
+        "first",
+        "x_batch",
+        "x_channel",
+        "gy_batch",
+        "gy_channel",
+        "row_tiles",
+        "column_tiles",
+        "terms_of_part",
+    ]
+)
+def weight_grad(
+    x,
+    gy,
+    parts,
+    in_channels,
+    out_channels,
+    groups,
+    terms,
+    length,
+    out_length,
+    frames,
+    first,
+    x_batch,
+    x_channel,
+    x_frame,
+    gy_batch,
+    gy_channel,
+    gy_sample,
+    row_tiles,
+    column_tiles,
+    terms_of_part,
+    K: tl.constexpr,
+    STRIDE: tl.constexpr,
+    DILATION: tl.constexpr,
+    PADDING: tl.constexpr,
+    MODE: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    TERMS: tl.constexpr,
+    PRECISION: tl.constexpr,
+    WIDEN: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """``R``, or the part of it that ``terms_of_part`` of the ``terms`` are: ``(part, weight)``."""
+    ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    pid = tl.program_id(0)
+    tile = pid % row_tiles
+    column_tile = pid // row_tiles % column_tiles
+    group = pid // row_tiles // column_tiles % groups
+    part = pid // row_tiles // column_tiles // groups
+    row = tile * ROWS + tl.arange(0, ROWS)
+    row_known = row < in_channels
+    i = wide(group, WIDE) * in_channels + tl.minimum(row, in_channels - 1)
+    column = column_tile * COLUMNS + tl.arange(0, COLUMNS)
+    column_known = column < out_channels * K
+    column = tl.minimum(column, out_channels * K - 1)
+    c = column // K
+    offset = (column - c * K) * DILATION - PADDING
+    from_gy = (wide(group, WIDE) * out_channels + c) * gy_channel
+    begin = part * terms_of_part
+    stop = tl.minimum(begin + terms_of_part, terms)
+
+    acc = tl.zeros((ROWS, COLUMNS), ACC)
+    for start in range(begin, stop, TERMS):
+        term = start + tl.arange(0, TERMS)
+        exists = term < stop
+        term = tl.minimum(term, stop - 1)
+        entry = term // frames
+        t = first + term - entry * frames
+        entry = wide(entry, WIDE)
+        source = wide(source_frame(t, length, MODE), WIDE)
+        a = tl.load(
+            x + (i * x_channel)[:, None] + (entry * x_batch + source * x_frame)[None, :],
+            mask=row_known[:, None] & exists[None, :],
+            other=0.0,
+        )
+        n = t[:, None] * STRIDE + offset[None, :]
+        here = exists[:, None] & column_known[None, :] & (n >= 0) & (n < out_length)
+        n = wide(tl.where(here, n, 0), WIDE)
+        b = tl.load(
+            gy + from_gy[None, :] + (entry * gy_batch)[:, None] + n * gy_sample,
+            mask=here,
+            other=0.0,
+        )
+        acc = multiply(a, b, acc, PRECISION, WIDEN)
+
+    if any_nan(acc):
+        for r in range(tile * ROWS, tl.minimum((tile + 1) * ROWS, in_channels)):
+            of_row = wide(group, WIDE) * in_channels + r
+            total = tl.zeros((COLUMNS,), ACC)
+            for one in range(begin, stop):
+                of_entry = wide(one // frames, WIDE)
+                frame = first + one % frames
+                sample = frame * STRIDE + offset
+                is_sample = column_known & (sample >= 0) & (sample < out_length)
+                sample = wide(tl.where(is_sample, sample, 0), WIDE)
+                value = tl.load(
+                    gy + from_gy + of_entry * gy_batch + sample * gy_sample,
+                    mask=is_sample,
+                    other=0.0,
+                )
+                frame = wide(source_frame(frame, length, MODE), WIDE)
+                factor = tl.load(x + of_row * x_channel + of_entry * x_batch + frame * x_frame)
+                total = tl.where(is_sample, total + factor.to(ACC) * value.to(ACC), total)
+            of_row += wide(part, WIDE) * (groups * in_channels)
+            tl.store(
+                parts + of_row * (out_channels * K) + column,
+                total.to(parts.dtype.element_ty),
+                mask=column_known,
+            )
+    else:
+        row_of_weight = wide(part, WIDE) * (groups * in_channels) + i
+        to = row_of_weight[:, None] * (out_channels * K) + column[None, :]
+        kept = row_known[:, None] & column_known[None, :]
+        tl.store(parts + to, acc.to(parts.dtype.element_ty), mask=kept)
+
+
+@triton.jit(do_not_specialize=["count", "splits"])
+def sum_parts(parts, gw, count, splits, ELEMENTS: tl.constexpr, WIDE: tl.constexpr):
+    """The parts of ``R``, added up in order."""
+    element = wide(tl.program_id(0), WIDE) * ELEMENTS + tl.arange(0, ELEMENTS)
+    known = element < count
+    total = tl.zeros((ELEMENTS,), parts.dtype.element_ty)
+    for part in range(splits):
+        total += tl.load(parts + wide(part, WIDE) * count + element, mask=known, other=0.0)
+    tl.store(gw + element, total.to(gw.dtype.element_ty), mask=known)

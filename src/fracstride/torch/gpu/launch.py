@@ -1,0 +1,216 @@
+"""The three maps on CUDA tensors: sizes and strides go to the Triton kernels.
+
+Where an operand has a dtype that the kernels do not know, torch's own operators do the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+import triton
+from torch import Tensor
+
+from fracstride.geometry import Geometry
+from fracstride.torch import fallback
+from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
+from fracstride.torch.gpu import calls
+from fracstride.torch.gpu.capture import capturing, typical
+from fracstride.torch.gpu.choices import Choice, Problem, choose
+from fracstride.torch.gpu.shapes import (
+    Phases,
+    Product,
+    of_forward,
+    of_input_grad,
+    of_weight_grad,
+)
+from fracstride.torch.gpu.tiles import Direct, Machine, Tile, parts_of
+from fracstride.torch.parts import join_signal, join_weight_grad, split_signal, split_weight
+
+__all__ = ["forward", "input_grad", "weight_grad"]
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_COMPLEX = (torch.complex64, torch.complex128)
+_Map = Literal["T", "C", "R"]
+
+
+def forward(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    choice: Choice | None = None,
+) -> Tensor:
+    """``T``: ``(B, C_out, L_out)``. ``choice`` is for who measures or tests."""
+    length = check_forward(x, w, b, geometry, groups)
+    if x.dtype in _COMPLEX:
+        bias = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
+        parts = split_signal(x, groups), split_weight(w, groups)
+        return join_signal(forward(*parts, bias, geometry, groups, choice), groups)
+    if x.dtype not in _DTYPES:
+        return fallback.forward(x, w, b, geometry, groups).contiguous()
+    w = w.contiguous()
+    y = x.new_empty((x.shape[0], w.shape[1] * groups, length))
+    if x.shape[0] == 0:
+        return y
+
+    def run(choice: Choice) -> Tensor:
+        if choice == "torch":
+            with _reproducible():
+                return fallback.forward(x, w, b, geometry, groups).contiguous()
+        if Phases.of(geometry).firsts < geometry.stride:  # samples that no tap reaches
+            y.copy_(b[:, None]) if b is not None else y.zero_()
+        if isinstance(choice, Direct):
+            calls.forward_directly(x, w, b, y, geometry, groups, choice)
+        else:
+            calls.forward_densely(x, w, b, y, geometry, groups, choice)
+        return y
+
+    channels = w.shape[0] // groups, w.shape[1]
+    product = of_forward(geometry, x.shape[0], *channels, length, groups)
+    return _run(run, "T", product, geometry, channels, x, choice)
+
+
+def input_grad(
+    gy: Tensor,
+    w: Tensor,
+    length: int,
+    geometry: Geometry,
+    groups: int,
+    choice: Choice | None = None,
+) -> Tensor:
+    """``C``: ``(B, C_in, length)``, the extension's sums added to the frames that it copies."""
+    check_input_grad(gy, w, length, geometry, groups)
+    if gy.dtype in _COMPLEX:
+        # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
+        parts = split_signal(gy, groups), split_weight(torch.conj_physical(w), groups)
+        return join_signal(input_grad(*parts, length, geometry, groups, choice), groups)
+    if gy.dtype not in _DTYPES:
+        return fallback.input_grad(gy, w, length, geometry, groups).contiguous()
+    w = w.contiguous()
+    batch, channels = gy.shape[0], w.shape[0]
+    gx = gy.new_empty((batch, channels, length))
+    if batch == 0:
+        return gx
+    left, right = geometry.extension_left, geometry.extension_right
+    extended = geometry.padding_mode != "zeros" and left + right > 0
+
+    def run(choice: Choice) -> Tensor:
+        if choice == "torch":
+            with _reproducible():
+                return fallback.input_grad(gy, w, length, geometry, groups).contiguous()
+        to: Callable[..., None] = calls.input_grad_densely
+        if isinstance(choice, Direct):
+            to = calls.input_grad_directly
+        edges = None
+        if extended:  # not rounded before they are added
+            size = (batch, channels, left + right)
+            edges = gy.new_empty(size, dtype=_accumulated(gy.dtype))
+            to(gy, w, None, edges, length, geometry, groups, choice, of_edges=True)
+        to(gy, w, edges, gx, length, geometry, groups, choice)
+        return gx
+
+    of_group = channels // groups, w.shape[1]
+    product = of_input_grad(geometry, batch, *of_group, length, groups)
+    return _run(run, "C", product, geometry, of_group, gx, choice)
+
+
+def weight_grad(
+    x: Tensor, gy: Tensor, geometry: Geometry, groups: int, choice: Choice | None = None
+) -> Tensor:
+    """``R``: ``(C_in, C_out/g, k)``, summed in an order that the shapes and the GPU decide."""
+    check_weight_grad(x, gy, geometry, groups)
+    if x.dtype in _COMPLEX:
+        parts = split_signal(x, groups), split_signal(gy, groups)
+        return join_weight_grad(weight_grad(*parts, geometry, groups, choice), groups)
+    if x.dtype not in _DTYPES:
+        return fallback.weight_grad(x, gy, geometry, groups).contiguous()
+    in_channels, out_channels = x.shape[1] // groups, gy.shape[1] // groups
+    gw = x.new_empty((x.shape[1], out_channels, geometry.kernel_size))
+    length, out_length = x.shape[2], gy.shape[2]
+    product = of_weight_grad(
+        geometry, x.shape[0], in_channels, out_channels, length, out_length, groups
+    )
+    if product.terms == 0:
+        return gw.zero_()
+
+    def run(choice: Choice) -> Tensor:
+        if choice == "torch":
+            with _reproducible():
+                return fallback.weight_grad(x, gy, geometry, groups).contiguous()
+        machine = Machine.of(x.device)
+        if isinstance(choice, Direct):
+            taps = min(16, triton.next_power_of_2(geometry.kernel_size))
+            tile = Tile(1, taps, max(16, choice.elements // taps), choice.warps)
+        else:
+            tile = choice
+        parts = parts_of(tile, _typical(product), machine)
+        each = triton.cdiv(triton.cdiv(product.terms, parts), tile.terms) * tile.terms
+        to = gw
+        if parts > 1:
+            to = gw.new_empty((parts, *gw.shape), dtype=_accumulated(gw.dtype))
+        if isinstance(choice, Direct):
+            calls.weight_grad_directly(
+                x, gy, to, geometry, groups, tile, product.terms, each, parts
+            )
+        else:
+            calls.weight_grad_densely(x, gy, to, geometry, groups, tile, product.terms, each, parts)
+        if parts > 1:
+            calls.sum_parts(to, gw)
+        return gw
+
+    return _run(run, "R", product, geometry, (in_channels, out_channels), x, choice)
+
+
+def _run(
+    run: Callable[[Choice], Tensor],
+    of: _Map,
+    product: Product,
+    geometry: Geometry,
+    channels: tuple[int, int],
+    signal: Tensor,
+    choice: Choice | None,
+) -> Tensor:
+    """Choose, if nobody has, and run on the tensors' own device."""
+    with _on(signal.device):
+        if choice is None:
+            kind = calls.kind_of(signal.dtype)
+            length = typical(signal.shape[0]) * typical(signal.shape[2])
+            size = signal.element_size()
+            problem = Problem(of, _typical(product), geometry, *channels, kind, size, length)
+            measure = None if capturing() else lambda choice: _seconds(lambda: run(choice))
+            choice = choose(problem, Machine.of(signal.device), measure)
+        return run(choice)
+
+
+def _typical(product: Product) -> Product:
+    return Product(product.rows, typical(product.columns), typical(product.terms), product.groups)
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    """Median time of a call; none at all where it cannot run."""
+    try:
+        return float(triton.testing.do_bench(call, warmup=10, rep=40, return_mode="median"))
+    except (RuntimeError, triton.runtime.errors.OutOfResources):
+        return float("inf")
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    if device.type != "cuda" or capturing():
+        return nullcontext()
+    return torch.cuda.device(device)
+
+
+def _reproducible() -> AbstractContextManager[Any]:
+    """CuDNN by algorithms whose bits do not change from run to run."""
+    backend = torch.backends.cudnn
+    return backend.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=calls.tf32_allowed()
+    )
+
+
+def _accumulated(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,0 +1,269 @@
+"""The Triton kernels against the definition: compiled where a GPU is, interpreted elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cases import Case, batched, cases, check_maps, random_case, wide
+from gpu_maps import DEVICE, Maps, array, tensor
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fracstride import reference
+from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.torch import kernels
+from fracstride.torch.gpu import calls, launch
+from fracstride.torch.gpu.choices import Choice
+from fracstride.torch.gpu.tiles import Direct, Tile
+
+# A tenth of what the compiled kernels get: an interpreted case takes a second.
+EXAMPLES = max(1, int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "300")) // 10)
+CHOICES: list[Choice | None] = [
+    Tile(16, 16, 16),
+    Tile(64, 128, 32),
+    Tile(32, 32, 64),
+    Direct(64),
+    Direct(1024),
+    None,
+]
+
+
+@pytest.fixture(autouse=True)
+def _exact() -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+def _work(case: Case) -> float:
+    """Steps of the interpreter, about."""
+    per_group = (case.in_channels // case.groups) * (case.out_channels // case.groups)
+    samples = (case.batch or 1) * case.length * case.geometry.kernel_size
+    return case.groups * per_group * samples
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+@given(case=cases(), choice=st.sampled_from(CHOICES))
+def test_against_reference(case: Case, choice: Choice | None) -> None:
+    if DEVICE == "cpu":
+        few = case.in_channels * case.out_channels <= 32 * case.groups**2
+        if _work(case) > 3e6 or (not few and (choice == Tile(16, 16, 16) or _direct(choice))):
+            choice = Tile(64, 128, 32)  # it is numbers of programs that cost time here
+        if case.length > 100 and not few:
+            return
+    check_maps(case, Maps(choice))
+
+
+def _direct(choice: Choice | None) -> bool:
+    return isinstance(choice, Direct)
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("choice", [Tile(16, 16, 16), Direct(128)], ids=["dense", "direct"])
+@pytest.mark.parametrize(
+    ("k", "s", "d"),
+    [(1, 1, 1), (2, 5, 1), (4, 2, 1), (11, 5, 1), (5, 2, 3), (3, 4, 6), (8, 8, 1), (7, 1, 4)],
+)
+def test_every_kind_of_phase(k: int, s: int, d: int, choice: Choice, mode: str) -> None:
+    """Several classes, phases that no tap reaches, samples that none does, extensions."""
+    rng = np.random.default_rng(0)
+    for length, batch in ((1, 1), (9, 2)):
+        span = d * (k - 1) + 1
+        left, right = span // 2, min(span // 3, max(0, (length - 1) * s + span // 2 - 1))
+        case = random_case(rng, mode, np.dtype(np.float32))
+        vars(case).update(
+            geometry=Geometry(k, s, (left, right), min(1, max(s, d) - 1), d, mode),
+            batch=batch,
+            groups=2,
+            in_channels=2,
+            out_channels=4,
+            length=length,
+            layout="contiguous",
+            bias=True,
+        )
+        case.__post_init__()
+        check_maps(case, Maps(choice))
+
+
+@pytest.mark.parametrize("choice", [Tile(16, 16, 16), Direct(64)], ids=["dense", "direct"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # the interpreter is NumPy
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_what_does_not_exist_is_not_multiplied(poison: float, mode: str, choice: Choice) -> None:
+    """NaN and infinity go where the definition says, and nowhere else."""
+    rng = np.random.default_rng(0)
+    geometry, groups = Geometry(9, 2, (3, 1), 0, 1, mode), 1
+    x, w = rng.standard_normal((2, 3, 11)), rng.standard_normal((3, 2, 9))
+    gy = rng.standard_normal((2, 2, geometry.output_length(11)))
+    for spoilt in (x, w, gy):
+        before = spoilt.copy()
+        spoilt[..., 0, -1] = poison
+        spoilt[0, 0, 0] = -poison
+        given = [tensor(a.astype(np.float32)) for a in (x, w, gy)]
+        with np.errstate(invalid="ignore"):
+            wanted = (
+                reference.conv_transpose1d(x, w, None, geometry, groups),
+                reference.conv_transpose1d_input_grad(gy, w, 11, geometry, groups),
+                reference.conv_transpose1d_weight_grad(x, gy, geometry, groups),
+            )
+        got = (
+            launch.forward(given[0], given[1], None, geometry, groups, choice),
+            launch.input_grad(given[2], given[1], 11, geometry, groups, choice),
+            launch.weight_grad(given[0], given[2], geometry, groups, choice),
+        )
+        for mine, exact in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(array(mine), exact, rtol=1e-4, atol=1e-4)
+        spoilt[...] = before
+
+
+@pytest.mark.parametrize("choice", [Tile(16, 32, 16), Direct(128)], ids=["dense", "direct"])
+def test_strides_of_every_kind(choice: Choice) -> None:
+    """Expanded, sliced and channels-last operands are read where they lie."""
+    torch.manual_seed(0)
+    geometry = Geometry(4, 2, 1, padding_mode="reflect")
+    x, w = torch.randn(2, 6, 9, device=DEVICE), torch.randn(6, 2, 4, device=DEVICE)
+    gy = torch.ones((), device=DEVICE).expand(2, 4, 18)  # what sum() gives back
+    for laid in (x, x.mT.contiguous().mT, torch.stack([x, x], -1)[..., 1], x[:1].expand(2, 6, 9)):
+        for a, b in (
+            (
+                launch.forward(laid, w, None, geometry, 2, choice),
+                launch.forward(laid.contiguous(), w, None, geometry, 2, choice),
+            ),
+            (
+                launch.weight_grad(laid, gy, geometry, 2, choice),
+                launch.weight_grad(laid.contiguous(), gy.contiguous(), geometry, 2, choice),
+            ),
+        ):
+            assert torch.equal(a, b)
+    turned = w.transpose(0, 1).contiguous().transpose(0, 1)
+    got = launch.input_grad(gy, turned, 9, geometry, 2, choice)
+    assert torch.equal(got, launch.input_grad(gy.contiguous(), w, 9, geometry, 2, choice))
+
+
+@pytest.mark.parametrize("choice", [Tile(16, 16, 16), Direct(64)], ids=["dense", "direct"])
+def test_64_bit_places(choice: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits with wide indices."""
+    rng = np.random.default_rng(1)
+    for _ in range(3):
+        case = random_case(rng, "replicate", np.dtype(np.float32))
+        if _work(case) > 1e5 or not case.batch:
+            continue
+        results = []
+        for is_wide in (False, True):
+            monkeypatch.setattr(calls, "_wide", lambda *_, wide=is_wide: wide)
+            maps, options = Maps(choice), case.options
+            results.append(
+                (
+                    maps.conv_transpose1d(case.x, case.w, case.b, **options),
+                    maps.conv_transpose1d_input_grad(case.gy, case.w, case.length, **options),
+                    maps.conv_transpose1d_weight_grad(case.x, case.gy, case.w.shape[2], **options),
+                )
+            )
+        for narrow, broad in zip(*results, strict=True):
+            np.testing.assert_array_equal(narrow, broad)
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="more than 2**31 numbers want a GPU")
+def test_more_numbers_than_32_bits_count() -> None:
+    geometry = Geometry(4, 2, 1)
+    x = torch.zeros(1, 8, 2**28 + 8, dtype=torch.float16, device=DEVICE)
+    x[0, -1, -1] = 1
+    w = torch.ones(8, 1, 4, dtype=torch.float16, device=DEVICE)
+    assert launch.forward(x, w, None, geometry, 1)[0, 0, -4:].tolist() == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("choice", [Tile(16, 16, 16), Direct(256)], ids=["dense", "direct"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_the_same_bits_from_run_to_run(dtype: torch.dtype, choice: Choice) -> None:
+    """Also of a sum that is cut into parts."""
+    torch.manual_seed(0)
+    geometry = Geometry(8, 4, 2)
+    x, w = torch.randn(2, 2, 80), torch.randn(2, 2, 8)
+    gy = torch.randn(2, 2, 320)
+    x, w, gy = (t.to(DEVICE, dtype) for t in (x, w, gy))
+
+    def maps() -> list[torch.Tensor]:
+        return [
+            launch.forward(x, w, None, geometry, 1, choice),
+            launch.input_grad(gy, w, 80, geometry, 1, choice),
+            launch.weight_grad(x, gy, geometry, 1, choice),
+        ]
+
+    first = maps()
+    for _ in range(1 if DEVICE == "cpu" else 10):
+        assert all(torch.equal(a, b) for a, b in zip(first, maps(), strict=True))
+
+
+def test_parts_of_a_sum() -> None:
+    """A long sum is cut, and is the sum."""
+    torch.manual_seed(0)
+    geometry = Geometry(3, 1, 1)
+    x, gy = torch.randn(2, 2, 700), torch.randn(2, 3, 700)
+    wanted = kernels.weight_grad(x.double(), gy.double(), geometry, 1)
+    for choice in (Tile(16, 16, 16), Direct(512)):
+        got = launch.weight_grad(x.to(DEVICE), gy.to(DEVICE), geometry, 1, choice)
+        torch.testing.assert_close(got.cpu().double(), wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_of_nothing() -> None:
+    geometry = Geometry(4, 2, 1)
+    x, w = torch.randn(0, 3, 5, device=DEVICE), torch.randn(3, 2, 4, device=DEVICE)
+    assert launch.forward(x, w, None, geometry, 1).shape == (0, 2, 10)
+    gy = torch.randn(0, 2, 10, device=DEVICE)
+    assert launch.input_grad(gy, w, 5, geometry, 1).shape == (0, 3, 5)
+    assert launch.weight_grad(x, gy, geometry, 1).eq(0).all()
+
+
+@pytest.mark.parametrize("choice", [Tile(16, 16, 16), Direct(64)], ids=["dense", "direct"])
+def test_frames_that_nothing_hears(choice: Choice) -> None:
+    """All taps fall into the padding: samples hold the bias, gradients are zero."""
+    geometry = Geometry(2, stride=6, padding=(3, 0), output_padding=5)
+    x, w, b, gy = (torch.randn(s, device=DEVICE) for s in ((2, 2, 1), (2, 3, 2), 3, (2, 3, 4)))
+    y = launch.forward(x, w, b, geometry, 1, choice)
+    assert torch.equal(y, b[:, None].expand(2, 3, 4))
+    assert launch.input_grad(gy, w, 1, geometry, 1, choice).eq(0).all()
+    assert launch.weight_grad(x, gy, geometry, 1, choice).eq(0).all()
+
+
+def test_errors_name_what_is_wrong() -> None:
+    x, w = torch.randn(1, 3, 5, device=DEVICE), torch.randn(4, 2, 4, device=DEVICE)
+    with pytest.raises(RuntimeError, match="input must have the shape"):
+        launch.forward(x, w, None, Geometry(4), 1)
+
+
+def test_a_poisoned_result_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sample is written, whatever memory held before."""
+
+    def poisoned(self: torch.Tensor, *size: Any, **options: Any) -> torch.Tensor:
+        return new_empty(self, *size, **options).fill_(float("nan"))
+
+    new_empty = torch.Tensor.new_empty
+
+    monkeypatch.setattr(torch.Tensor, "new_empty", poisoned)
+    rng = np.random.default_rng(5)
+    checked = 0
+    while checked < 12:
+        case = random_case(rng, dtype=np.dtype(np.float32))
+        if _work(case) > 3e4 or not case.batch:
+            continue
+        check_maps(case, Maps([Tile(16, 16, 16), Direct(64)][checked % 2]))
+        checked += 1
+
+
+def test_reference_is_what_it_says() -> None:
+    """The yardstick itself, once, against torch in float64."""
+    rng = np.random.default_rng(2)
+    x, w = rng.standard_normal((1, 2, 5)), rng.standard_normal((2, 3, 4))
+    y = torch.nn.functional.conv_transpose1d(torch.from_numpy(x), torch.from_numpy(w), stride=2)
+    got = reference.conv_transpose1d(batched(wide(x)), w, None, Geometry(4, 2), 1)
+    np.testing.assert_allclose(got, y.numpy(), rtol=1e-12)
