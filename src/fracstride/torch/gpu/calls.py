@@ -31,8 +31,9 @@ __all__ = [
 def forward_densely(
     x: Tensor, w: Tensor, b: Tensor | None, y: Tensor, g: Geometry, groups: int, tile: Tile
 ) -> None:
-    """``T`` by :mod:`dense`, where some tap reaches a sample."""
-    phases, (first, frames) = Phases.of(g), reached(g, y.shape[2])
+    """``T`` by :mod:`dense`, where some tap reaches a sample: ``(part, B, C_out, L_out)``."""
+    length = y.shape[-1]
+    phases, (first, frames) = Phases.of(g), reached(g, length)
     out_channels = w.shape[1]
     # Whole frames to a tile of rows, where their phases are neighbours in memory.
     one_class = len(phases.classes) == 1
@@ -42,10 +43,10 @@ def forward_densely(
     row_tiles = [triton.cdiv(out_channels * many, tile.rows) for _, many, _ in phases.classes]
     flat = _flat(x.shape[0], frames, tile.columns)
     column_tiles = _column_tiles(x.shape[0], frames, tile.columns, flat)
-    align = _alignment(g, y.shape[2])
+    align = _alignment(g, length)
     _launch(
         dense.forward,
-        sum(row_tiles) * column_tiles * groups,
+        sum(row_tiles) * column_tiles * groups * tile.parts,
         x,
         w,
         x if b is None else b.contiguous(),
@@ -55,13 +56,14 @@ def forward_densely(
         groups,
         x.shape[0],
         x.shape[2],
-        y.shape[2] // align,
+        length // align,
         frames,
         first,
         *x.stride(),
         sum(row_tiles),
         row_tiles[0],
         column_tiles,
+        _terms_of_part(tile, w.shape[0] // groups * phases.classes[0][2]),
         K=g.kernel_size,
         STRIDE=g.stride,
         DILATION=g.dilation,
@@ -132,14 +134,14 @@ def input_grad_densely(
     tile: Tile,
     of_edges: bool = False,
 ) -> None:
-    """``C`` of the tensor ``to``, which ``edges`` is added to where it belongs, or is."""
-    in_channels, frames = w.shape[0] // groups, to.shape[2]
+    """``C``, with ``edges`` added, or of these alone: ``(part, B, C_in, frames)``."""
+    in_channels, frames = w.shape[0] // groups, to.shape[-1]
     row_tiles = triton.cdiv(in_channels, tile.rows)
-    flat = _flat(to.shape[0], frames, tile.columns)
-    column_tiles = _column_tiles(to.shape[0], frames, tile.columns, flat)
+    flat = edges is None and _flat(gy.shape[0], frames, tile.columns)
+    column_tiles = _column_tiles(gy.shape[0], frames, tile.columns, flat)
     _launch(
         dense.input_grad,
-        row_tiles * column_tiles * groups,
+        row_tiles * column_tiles * groups * tile.parts,
         gy,
         w,
         gy if edges is None else edges,
@@ -147,7 +149,7 @@ def input_grad_densely(
         in_channels,
         w.shape[1],
         groups,
-        to.shape[0],
+        gy.shape[0],
         length,
         gy.shape[2],
         frames,
@@ -156,6 +158,7 @@ def input_grad_densely(
         *gy.stride(),
         row_tiles,
         column_tiles,
+        _terms_of_part(tile, w.shape[1] * g.kernel_size),
         FLAT=flat,
         EVEN=w.shape[1] * g.kernel_size % tile.terms == 0,
         **_of_input_grad(g, edges, of_edges),
@@ -226,17 +229,15 @@ def weight_grad_densely(
     groups: int,
     tile: Tile,
     terms: int,
-    terms_of_part: int,
-    parts: int,
 ) -> None:
-    """``R`` in parts of so many terms: ``(part, C_in, C_out/g, k)``."""
+    """``R``, a sum of so many terms: ``(part, C_in, C_out/g, k)``."""
     in_channels, out_channels = x.shape[1] // groups, gy.shape[1] // groups
     first, frames = summed(g, x.shape[2], gy.shape[2])
     row_tiles = triton.cdiv(in_channels, tile.rows)
     column_tiles = triton.cdiv(out_channels * g.kernel_size, tile.columns)
     _launch(
         dense.weight_grad,
-        row_tiles * column_tiles * groups * parts,
+        row_tiles * column_tiles * groups * tile.parts,
         x,
         gy,
         to,
@@ -252,7 +253,7 @@ def weight_grad_densely(
         *gy.stride(),
         row_tiles,
         column_tiles,
-        terms_of_part,
+        _terms_of_part(tile, terms),
         K=g.kernel_size,
         STRIDE=g.stride,
         DILATION=g.dilation,
@@ -270,16 +271,14 @@ def weight_grad_directly(
     groups: int,
     tile: Tile,
     terms: int,
-    terms_of_part: int,
-    parts: int,
 ) -> None:
-    """``R`` in parts, by :mod:`direct`."""
+    """``R`` by :mod:`direct`: columns of the tile are taps."""
     out_channels = gy.shape[1] // groups
     first, frames = summed(g, x.shape[2], gy.shape[2])
     tap_tiles = triton.cdiv(g.kernel_size, tile.columns)
     _launch(
         direct.weight_grad,
-        tap_tiles * x.shape[1] * out_channels * parts,
+        tap_tiles * x.shape[1] * out_channels * tile.parts,
         x,
         gy,
         to,
@@ -294,7 +293,7 @@ def weight_grad_directly(
         *x.stride(),
         *gy.stride(),
         tap_tiles,
-        terms_of_part,
+        _terms_of_part(tile, terms),
         K=g.kernel_size,
         STRIDE=g.stride,
         DILATION=g.dilation,
@@ -307,12 +306,12 @@ def weight_grad_directly(
     )
 
 
-def sum_parts(parts: Tensor, gw: Tensor) -> None:
+def sum_parts(parts: Tensor, whole: Tensor) -> None:
     """The sum over the first axis, in order."""
-    count = gw.numel()
+    count = whole.numel()
     wide = parts.numel() >= 2**31
     programs = triton.cdiv(count, 512)
-    _launch(dense.sum_parts, programs, parts, gw, count, parts.shape[0], ELEMENTS=512, WIDE=wide)
+    _launch(dense.sum_parts, programs, parts, whole, count, parts.shape[0], ELEMENTS=512, WIDE=wide)
 
 
 def tf32_allowed() -> bool:
@@ -340,6 +339,10 @@ def _launch(kernel: Any, programs: int, *operands: Any, **constants: Any) -> Non
     if capturing():  # the compiler takes kernels into its graph
         kernel = torch.library.wrap_triton(kernel)
     kernel[(programs,)](*operands, **constants)
+
+
+def _terms_of_part(tile: Tile, terms: int) -> int:
+    return -(-terms // (tile.parts * tile.terms)) * tile.terms
 
 
 def _of_tile(tile: Tile, operand: Tensor, wide: bool) -> dict[str, Any]:

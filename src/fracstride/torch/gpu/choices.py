@@ -29,7 +29,6 @@ from fracstride.torch.gpu.tiles import (
     best_tiles,
     clocks,
     direct_clocks,
-    parts_of,
 )
 
 __all__ = ["Choice", "Problem", "as_json", "candidates", "choose", "forget", "measured"]
@@ -95,10 +94,9 @@ def choose(
 def candidates(problem: Problem, machine: Machine, count: int) -> list[Choice]:
     """The best so many choices among our own kernels, by the model."""
     sizes = problem.product, problem.kind, problem.size, machine
-    best = best_tiles(*sizes, in_parts=problem.map == "R")[:count]
+    best = best_tiles(*sizes)[:count]
     tiles: list[Choice] = [*best]
-    parts = parts_of(best[0], problem.product, machine) if problem.map == "R" else 1
-    dense = clocks(best[0], *sizes, parts)
+    dense = clocks(best[0], *sizes)
     direct: list[Choice] = [Direct(elements) for elements in (1024, 512, 2048)]
     few = problem.in_channels * problem.out_channels <= 16  # of a group
     if few and direct_clocks(problem.products, machine) <= dense:

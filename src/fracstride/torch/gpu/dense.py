@@ -42,6 +42,7 @@ def store_frames(
     tile,
     column_tile,
     to_group,
+    first_entry,
     out_channels,
     groups,
     batch,
@@ -75,7 +76,8 @@ def store_frames(
         entry = tl.zeros_like(sample) + column_tile // tiles
         known = sample < (frames - place) * STRIDE
         n = (first + place) * STRIDE - PADDING + sample
-    to = wide(entry, WIDE)[None, :] * (groups * out_channels) + (to_group + c)[:, None]
+    entry = wide(entry, WIDE) + first_entry
+    to = entry[None, :] * (groups * out_channels) + (to_group + c)[:, None]
     kept = (c < out_channels)[:, None] & (known & (n >= 0) & (n < aligned_length * ALIGN))[None, :]
     tl.store(y + to * aligned_length * ALIGN + n[None, :], acc.to(y.dtype.element_ty), mask=kept)
 
@@ -86,7 +88,8 @@ def forward_row(
     w,
     u,
     known,
-    terms,
+    begin,
+    end,
     taps,
     length,
     x_channel,
@@ -99,7 +102,7 @@ def forward_row(
 ):
     """One row of ``T``, of terms that exist."""
     total = tl.zeros_like(u).to(ACC)
-    for term in range(terms):
+    for term in range(begin, end):
         i = wide(term // taps, WIDE)
         j = term % taps
         t = u - j * SHIFT
@@ -117,7 +120,8 @@ def input_grad_row(
     w,
     sample,
     known,
-    terms,
+    begin,
+    end,
     out_length,
     gy_channel,
     gy_sample,
@@ -128,7 +132,7 @@ def input_grad_row(
 ):
     """One row of ``C``, of terms that exist; tap 0 of a column is on ``sample``."""
     total = tl.zeros_like(sample).to(ACC)
-    for term in range(terms):
+    for term in range(begin, end):
         c = term // K
         n = sample + (term - c * K) * DILATION
         here = known & (n >= 0) & (n < out_length)
@@ -170,6 +174,7 @@ def cut(tile, count, batch, COLUMNS: tl.constexpr, FLAT: tl.constexpr):
         "row_tiles",
         "more_tiles",
         "column_tiles",
+        "terms_of_part",
     ]
 )
 def forward(
@@ -191,6 +196,7 @@ def forward(
     row_tiles,
     more_tiles,
     column_tiles,
+    terms_of_part,
     K: tl.constexpr,
     STRIDE: tl.constexpr,
     DILATION: tl.constexpr,
@@ -211,12 +217,16 @@ def forward(
     WIDEN: tl.constexpr,
     WIDE: tl.constexpr,
 ):
-    """``T``, of ``length`` frames; samples are ``aligned_length * ALIGN``, columns ``frames``."""
+    """``T``, of ``length`` frames; samples are ``aligned_length * ALIGN``, columns ``frames``.
+
+    Of ``terms_of_part`` terms each, where these are fewer than all: ``(part, B, C_out, L_out)``.
+    """
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     pid = tl.program_id(0)
     tile = pid % row_tiles
     column_tile = pid // row_tiles % column_tiles
-    group = pid // row_tiles // column_tiles
+    group = pid // row_tiles // column_tiles % groups
+    part = pid // row_tiles // column_tiles // groups
     if ONE_CLASS:
         begin = 0
         phases = STEP if K >= STEP else K
@@ -240,7 +250,9 @@ def forward(
     channel = wide(group, WIDE) * in_channels
 
     acc = tl.zeros((ROWS, COLUMNS), ACC)
-    for start in range(0, in_channels * taps, TERMS):
+    begin_term = part * terms_of_part
+    end_term = tl.minimum(begin_term + terms_of_part, in_channels * taps)
+    for start in range(begin_term, end_term, TERMS):
         term = start + tl.arange(0, TERMS)
         i = term // taps
         j = term - i * taps
@@ -264,6 +276,7 @@ def forward(
         acc = multiply(a, b, acc, PRECISION, WIDEN)
 
     to_group = wide(group, WIDE) * out_channels
+    first_entry = wide(part, WIDE) * batch
     again = False
     if MODE == "zeros":
         early = tl.min(tl.where(known, u, length), 0) < (taps - 1) * SHIFT
@@ -278,7 +291,8 @@ def forward(
                 w + (channel * out_channels + of_channel) * K + first_tap,
                 u,
                 known,
-                in_channels * taps,
+                begin_term,
+                end_term,
                 taps,
                 length,
                 x_channel,
@@ -290,9 +304,10 @@ def forward(
                 WIDE,
             )
             if HAS_BIAS:
-                total += tl.load(bias + to_group + of_channel).to(ACC)
+                of_row = tl.load(bias + to_group + of_channel).to(ACC)
+                total += tl.where(part == 0, of_row, 0.0)
             sample_of_u = u * STRIDE + first_tap * DILATION - PADDING
-            row_of_y = entry * (groups * out_channels) + to_group + of_channel
+            row_of_y = (entry + first_entry) * (groups * out_channels) + to_group + of_channel
             is_sample = known & (sample_of_u >= 0) & (sample_of_u < aligned_length * ALIGN)
             tl.store(
                 y + row_of_y * aligned_length * ALIGN + sample_of_u,
@@ -301,7 +316,8 @@ def forward(
             )
     else:
         if HAS_BIAS:
-            acc += tl.load(bias + to_group + c, mask=row_known, other=0.0).to(ACC)[:, None]
+            of_row = tl.load(bias + to_group + c, mask=row_known, other=0.0)
+            acc += tl.where(part == 0, of_row.to(ACC), 0.0)[:, None]
         if INTERLEAVE:
             store_frames(
                 y,
@@ -309,6 +325,7 @@ def forward(
                 tile,
                 column_tile,
                 to_group,
+                first_entry,
                 out_channels,
                 groups,
                 batch,
@@ -325,7 +342,8 @@ def forward(
             )
         else:
             n = u[None, :] * STRIDE + (m * DILATION)[:, None] - PADDING
-            to = entry[None, :] * (groups * out_channels) + (to_group + c)[:, None]
+            to = (entry + first_entry)[None, :] * (groups * out_channels)
+            to += (to_group + c)[:, None]
             kept = row_known[:, None] & known[None, :]
             kept &= (n >= 0) & (n < aligned_length * ALIGN)
             tl.store(y + to * aligned_length * ALIGN + n, acc.to(y.dtype.element_ty), mask=kept)
@@ -343,6 +361,7 @@ def forward(
         "gy_channel",
         "row_tiles",
         "column_tiles",
+        "terms_of_part",
     ]
 )
 def input_grad(
@@ -364,6 +383,7 @@ def input_grad(
     gy_sample,
     row_tiles,
     column_tiles,
+    terms_of_part,
     K: tl.constexpr,
     STRIDE: tl.constexpr,
     DILATION: tl.constexpr,
@@ -382,12 +402,14 @@ def input_grad(
     """``C`` of ``frames`` frames, of ``length``, or ``OF_EDGES``: of the extension by itself.
 
     The sums of the extension, ``edges_count`` of them in ``edges``, are added where they belong.
+    Of ``terms_of_part`` terms each, where these are fewer than all: ``(part, B, C_in, frames)``.
     """
     ACC: tl.constexpr = tl.float64 if gy.dtype.element_ty == tl.float64 else tl.float32
     pid = tl.program_id(0)
     tile = pid % row_tiles
     column_tile = pid // row_tiles % column_tiles
-    group = pid // row_tiles // column_tiles
+    group = pid // row_tiles // column_tiles % groups
+    part = pid // row_tiles // column_tiles // groups
     row = tile * ROWS + tl.arange(0, ROWS)
     row_known = row < in_channels
     i = wide(group, WIDE) * in_channels + tl.minimum(row, in_channels - 1)
@@ -400,7 +422,9 @@ def input_grad(
     channel = wide(group, WIDE) * out_channels
 
     acc = tl.zeros((ROWS, COLUMNS), ACC)
-    for start in range(0, out_channels * K, TERMS):
+    begin = part * terms_of_part
+    end = tl.minimum(begin + terms_of_part, out_channels * K)
+    for start in range(begin, end, TERMS):
         term = start + tl.arange(0, TERMS)
         exists = tl.full((TERMS,), 1, tl.int1)
         if not EVEN:
@@ -421,6 +445,7 @@ def input_grad(
 
     low = tl.min(tl.where(known, t, length), 0) * STRIDE - PADDING
     high = tl.max(tl.where(known, t, -left), 0) * STRIDE - PADDING + (K - 1) * DILATION
+    to_part = gx + wide(part, WIDE) * batch * (groups * in_channels) * frames
     absent = (low < 0) | (high >= out_length)
     if absent & any_nan(acc):
         for r in range(tile * ROWS, tl.minimum((tile + 1) * ROWS, in_channels)):
@@ -430,7 +455,8 @@ def input_grad(
                 w + of_row * (out_channels * K),
                 t * STRIDE - PADDING,
                 known,
-                out_channels * K,
+                begin,
+                end,
                 out_length,
                 gy_channel,
                 gy_sample,
@@ -439,23 +465,25 @@ def input_grad(
                 ACC,
                 WIDE,
             )
-            of_row += entry * (groups * in_channels)
+            of_rows = entry * (groups * in_channels) + of_row
             if MODE != "zeros":
-                for e in range(edges_count):
+                for e in range(tl.where(part == 0, edges_count, 0)):
                     source = source_frame(edge_frame(e, left, length), length, MODE)
                     hit = known & (place == source)
-                    total += tl.load(edges + of_row * edges_count + e, mask=hit, other=0.0)
-            tl.store(gx + of_row * frames + place, total.to(gx.dtype.element_ty), mask=known)
+                    total += tl.load(edges + of_rows * edges_count + e, mask=hit, other=0.0)
+            tl.store(to_part + of_rows * frames + place, total.to(gx.dtype.element_ty), mask=known)
     else:
-        of_frame = entry[None, :] * (groups * in_channels) + i[:, None]
-        stored = row_known[:, None] & known[None, :]
         if MODE != "zeros":
-            for e in range(edges_count):
+            of_row = tl.max(entry, 0) * (groups * in_channels) + i  # not FLAT: one entry
+            for e in range(tl.where(part == 0, edges_count, 0)):
                 source = source_frame(edge_frame(e, left, length), length, MODE)
-                hit = stored & (place == source)[None, :]
-                acc += tl.load(edges + of_frame * edges_count + e, mask=hit, other=0.0)
-        to = of_frame * frames + place[None, :]
-        tl.store(gx + to, acc.to(gx.dtype.element_ty), mask=stored)
+                hit = known & (place == source)
+                if tl.max(hit.to(tl.int32), 0) > 0:
+                    more = tl.load(edges + of_row * edges_count + e, mask=row_known, other=0.0)
+                    acc += tl.where(hit[None, :], more[:, None], 0.0)
+        stored = row_known[:, None] & known[None, :]
+        to = (entry[None, :] * (groups * in_channels) + i[:, None]) * frames + place[None, :]
+        tl.store(to_part + to, acc.to(gx.dtype.element_ty), mask=stored)
 
 
 @triton.jit(
@@ -582,11 +610,11 @@ def weight_grad(
 
 
 @triton.jit(do_not_specialize=["count", "splits"])
-def sum_parts(parts, gw, count, splits, ELEMENTS: tl.constexpr, WIDE: tl.constexpr):
-    """The parts of ``R``, added up in order."""
+def sum_parts(parts, whole, count, splits, ELEMENTS: tl.constexpr, WIDE: tl.constexpr):
+    """Parts of a sum, added up in order."""
     element = wide(tl.program_id(0), WIDE) * ELEMENTS + tl.arange(0, ELEMENTS)
     known = element < count
     total = tl.zeros((ELEMENTS,), parts.dtype.element_ty)
     for part in range(splits):
         total += tl.load(parts + wide(part, WIDE) * count + element, mask=known, other=0.0)
-    tl.store(gw + element, total.to(gw.dtype.element_ty), mask=known)
+    tl.store(whole + element, total.to(whole.dtype.element_ty), mask=known)

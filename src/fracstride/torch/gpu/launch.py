@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -61,13 +62,16 @@ def forward(
         if choice == "torch":
             with _reproducible():
                 return fallback.forward(x, w, b, geometry, groups).contiguous()
+        to = _parts(choice, y)
         if Phases.of(geometry).firsts < geometry.stride:  # samples that no tap reaches
-            y.copy_(b[:, None]) if b is not None else y.zero_()
+            to.zero_()
+            if b is not None:
+                (y if to is y else to[0]).copy_(b[:, None])
         if isinstance(choice, Direct):
             calls.forward_directly(x, w, b, y, geometry, groups, choice)
         else:
-            calls.forward_densely(x, w, b, y, geometry, groups, choice)
-        return y
+            calls.forward_densely(x, w, b, to, geometry, groups, choice)
+        return _sum(to, y)
 
     channels = w.shape[0] // groups, w.shape[1]
     product = of_forward(geometry, x.shape[0], *channels, length, groups)
@@ -98,19 +102,26 @@ def input_grad(
     left, right = geometry.extension_left, geometry.extension_right
     extended = geometry.padding_mode != "zeros" and left + right > 0
 
+    def one(choice: Tile | Direct, edges: Tensor | None, whole: Tensor, **which: bool) -> None:
+        if isinstance(choice, Direct):
+            calls.input_grad_directly(
+                gy, w, edges, whole, length, geometry, groups, choice, **which
+            )
+            return
+        to = _parts(choice, whole)
+        calls.input_grad_densely(gy, w, edges, to, length, geometry, groups, choice, **which)
+        _sum(to, whole)
+
     def run(choice: Choice) -> Tensor:
         if choice == "torch":
             with _reproducible():
                 return fallback.input_grad(gy, w, length, geometry, groups).contiguous()
-        to: Callable[..., None] = calls.input_grad_densely
-        if isinstance(choice, Direct):
-            to = calls.input_grad_directly
         edges = None
         if extended:  # not rounded before they are added
             size = (batch, channels, left + right)
             edges = gy.new_empty(size, dtype=_accumulated(gy.dtype))
-            to(gy, w, None, edges, length, geometry, groups, choice, of_edges=True)
-        to(gy, w, edges, gx, length, geometry, groups, choice)
+            one(choice, None, edges, of_edges=True)
+        one(choice, edges, gx)
         return gx
 
     of_group = channels // groups, w.shape[1]
@@ -141,28 +152,31 @@ def weight_grad(
         if choice == "torch":
             with _reproducible():
                 return fallback.weight_grad(x, gy, geometry, groups).contiguous()
-        machine = Machine.of(x.device)
         if isinstance(choice, Direct):
             taps = min(16, triton.next_power_of_2(geometry.kernel_size))
             tile = Tile(1, taps, max(16, choice.elements // taps), choice.warps)
+            tile = replace(tile, parts=parts_of(tile, _typical(product), Machine.of(x.device)))
+            to = _parts(tile, gw)
+            calls.weight_grad_directly(x, gy, to, geometry, groups, tile, product.terms)
         else:
-            tile = choice
-        parts = parts_of(tile, _typical(product), machine)
-        each = triton.cdiv(triton.cdiv(product.terms, parts), tile.terms) * tile.terms
-        to = gw
-        if parts > 1:
-            to = gw.new_empty((parts, *gw.shape), dtype=_accumulated(gw.dtype))
-        if isinstance(choice, Direct):
-            calls.weight_grad_directly(
-                x, gy, to, geometry, groups, tile, product.terms, each, parts
-            )
-        else:
-            calls.weight_grad_densely(x, gy, to, geometry, groups, tile, product.terms, each, parts)
-        if parts > 1:
-            calls.sum_parts(to, gw)
-        return gw
+            to = _parts(choice, gw)
+            calls.weight_grad_densely(x, gy, to, geometry, groups, choice, product.terms)
+        return _sum(to, gw)
 
     return _run(run, "R", product, geometry, (in_channels, out_channels), x, choice)
+
+
+def _parts(choice: Choice, whole: Tensor) -> Tensor:
+    """Where the parts of a sum go: the tensor itself, if there is one part."""
+    if not isinstance(choice, Tile) or choice.parts == 1:
+        return whole
+    return whole.new_empty((choice.parts, *whole.shape), dtype=_accumulated(whole.dtype))
+
+
+def _sum(parts: Tensor, whole: Tensor) -> Tensor:
+    if parts is not whole:
+        calls.sum_parts(parts, whole)
+    return whole
 
 
 def _run(
@@ -181,7 +195,9 @@ def _run(
             length = typical(signal.shape[0]) * typical(signal.shape[2])
             size = signal.element_size()
             problem = Problem(of, _typical(product), geometry, *channels, kind, size, length)
-            measure = None if capturing() else lambda choice: _seconds(lambda: run(choice))
+            measure = None
+            if not capturing() and not _graphing(signal.device):  # these only record
+                measure = lambda choice: _seconds(lambda: run(choice))  # noqa: E731
             choice = choose(problem, Machine.of(signal.device), measure)
         return run(choice)
 
@@ -196,6 +212,10 @@ def _seconds(call: Callable[[], Any]) -> float:
         return float(triton.testing.do_bench(call, warmup=10, rep=40, return_mode="median"))
     except (RuntimeError, triton.runtime.errors.OutOfResources):
         return float("inf")
+
+
+def _graphing(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:

@@ -7,7 +7,7 @@ cache, how long one trip of the loop waits at least, and how many programs run a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -19,13 +19,17 @@ __all__ = ["CANDIDATES", "Direct", "Machine", "Tile", "best_tiles", "direct_cloc
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows, columns and terms that a program of :mod:`dense` has at a time."""
+    """Rows, columns and terms that a program of :mod:`dense` has at a time.
+
+    In several ``parts``, each has a part of all terms, and another kernel adds up the parts.
+    """
 
     rows: int
     columns: int
     terms: int
     warps: int = 4
     stages: int = 3
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ _RATES = {
 _BYTES_PER_CLOCK = 40  # from the second-level cache to one multiprocessor
 _CLOCKS_PER_TRIP = 700  # from a load's issue to the product of what it brings, in one stage
 _CLOCKS_PER_PROGRAM = 1500  # to start, and to store
+_CLOCKS_PER_KERNEL = 3500  # between two kernels
 _SHARED_PER_PROGRAM = 2 * 1024
 
 
@@ -90,35 +95,27 @@ def _machine(index: int | None) -> Machine:
     return Machine(p.multi_processor_count, p.major, p.minor, shared)
 
 
-def best_tiles(
-    product: Product, kind: str, size: int, machine: Machine, in_parts: bool = False
-) -> list[Tile]:
+def best_tiles(product: Product, kind: str, size: int, machine: Machine) -> list[Tile]:
     """The candidates that fit, by what the model says of them; of ``size`` bytes an element."""
     fitting = [
-        tile
+        replace(tile, parts=parts)
         for tile in CANDIDATES
         if _shared(tile, size) <= machine.shared - 8 * 1024 and _registers(tile, size) < 250
+        for parts in sorted({1, parts_of(tile, product, machine)})
     ]
-
-    def cost(tile: Tile) -> float:
-        parts = parts_of(tile, product, machine) if in_parts else 1
-        return clocks(tile, product, kind, size, machine, parts)
-
-    return sorted(fitting, key=cost)
+    return sorted(fitting, key=lambda tile: clocks(tile, product, kind, size, machine))
 
 
-def clocks(
-    tile: Tile, product: Product, kind: str, size: int, machine: Machine, parts: int = 1
-) -> float:
-    """What a product takes, cut into such tiles, its terms into parts.
+def clocks(tile: Tile, product: Product, kind: str, size: int, machine: Machine) -> float:
+    """What a product takes, cut into such tiles.
 
     >>> long = Product(rows=512, columns=8000, terms=512)
     >>> small, large = Tile(16, 16, 32), Tile(128, 128, 32)
     >>> clocks(large, long, "half", 2, Machine()) < clocks(small, long, "half", 2, Machine())
     True
     """
-    programs = _tiles(tile, product) * parts
-    trips = -(-product.terms // (tile.terms * parts))
+    programs = _tiles(tile, product) * tile.parts
+    trips = -(-product.terms // (tile.terms * tile.parts))
     products = tile.rows * tile.columns * tile.terms
     rate = machine.rate(kind)
     if kind != "float32" and tile.rows < 64:
@@ -131,9 +128,9 @@ def clocks(
     waiting = rounds * trips * max(_CLOCKS_PER_TRIP / max(tile.stages - 1, 1), computing)
     working = busiest * trips * max(computing, moving)
     total = max(waiting, working) + rounds * _CLOCKS_PER_PROGRAM
-    if parts > 1:
-        sums = product.rows * product.columns * product.groups * (parts + 1) * 4
-        total += _CLOCKS_PER_PROGRAM + sums / (machine.multiprocessors * _BYTES_PER_CLOCK)
+    if tile.parts > 1:
+        sums = product.rows * product.columns * product.groups * (tile.parts + 1) * 4
+        total += _CLOCKS_PER_KERNEL + sums / (machine.multiprocessors * _BYTES_PER_CLOCK)
     return total
 
 
@@ -143,7 +140,7 @@ def direct_clocks(work: float, machine: Machine) -> float:
 
 
 def parts_of(tile: Tile, product: Product, machine: Machine) -> int:
-    """Into how many parts ``R`` cuts its terms: enough for all multiprocessors, none tiny.
+    """Into how many parts terms may be cut: enough for all multiprocessors, none tiny.
 
     >>> parts_of(Tile(64, 64, 32), Product(rows=64, columns=128, terms=12_800), Machine())
     100
