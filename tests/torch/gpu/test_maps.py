@@ -118,7 +118,7 @@ def test_what_does_not_exist_is_not_multiplied(
     """NaN and infinity go where the definition says, and nowhere else."""
     rng = np.random.default_rng(0)
     geometry, groups = Geometry(9, 2, (3, 1), 0, 1, mode), 1
-    x, w = rng.standard_normal((batch, 3, length)), rng.standard_normal((3, 2, 9))
+    x, w = rng.standard_normal((batch, 5, length)), rng.standard_normal((5, 2, 9))
     b = np.float32(rng.standard_normal(2))
     gy = rng.standard_normal((batch, 2, geometry.output_length(length)))
     for spoilt in (x, w, gy):
