@@ -11,8 +11,9 @@ of its bytes at the rate of a large copy, whichever is longer; both are measured
 Times are of CUDA graphs where they can be captured: what a GPU takes, without Python's share, which
 a table of its own shows.
 
-``--tune`` measures which kernel and tile each layer gets, and writes the table that the package
-reads. ``--compile 90`` needs no GPU: it prints what the compiler makes of each layer's kernels.
+``--tune`` measures which kernel and tile each layer gets, for ``--seconds``, and writes the table
+that the package reads. ``--compile 90`` needs no GPU: it prints what the compiler makes of each
+layer's kernels (ten minutes for all kinds: full float32 takes most).
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -39,6 +42,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as tf
 
+import fracstride
 import fracstride.torch as ft
 from fracstride.geometry import Geometry
 from fracstride.torch import kernels
@@ -72,6 +76,7 @@ class Found:
     computing: bool = True
     large: bool = True
     failed: dict[str, str] = field(default_factory=dict)
+    captured: dict[str, bool] = field(default_factory=dict)  # as a CUDA graph
 
     def ratio(self, peers: Sequence[str]) -> float | None:
         """The fastest of the peers over ours."""
@@ -107,8 +112,20 @@ class Problem:
         return layers.torch_sizes(self.layer)
 
 
-def check(layer: Layer, kind: str, mode: str) -> dict[str, float]:
-    """Error of each map against float64 on the CPU, over the tolerance: 1 is what is allowed."""
+def check(layer: Layer, kind: str, mode: str) -> dict[str, float | str]:
+    """Error of each map against float64 on the CPU, over the tolerance: 1 is what is allowed.
+
+    Or what went wrong, so that one layer's failure is not that of the run.
+    """
+    try:
+        return {**errors(layer, kind, mode)}
+    except Exception as error:
+        return {"call": f"{type(error).__name__}: {error}"[:300]}
+
+
+def errors(layer: Layer, kind: str, mode: str) -> dict[str, float]:
+    """As :func:`check`, with exceptions."""
+    fracstride.set_num_threads(2)  # of several processes
     settings("torch", kind)
     problem = Problem(layer, KINDS[kind], mode)
     geometry, groups = problem.geometry, layer.groups
@@ -130,15 +147,16 @@ def check(layer: Layer, kind: str, mode: str) -> dict[str, float]:
         "C": lambda: launch.input_grad(problem.gy, problem.w, layer.L, geometry, groups),
         "R": lambda: launch.weight_grad(problem.x, problem.gy, geometry, groups),
     }
-    errors = {}
+    found = {}
     for name, call in calls.items():
         got = call()
         if not torch.equal(got, call()):
-            errors[name] = float("inf")  # other bits from run to run
+            found[name] = float("inf")  # other bits from run to run
             continue
-        error = (got.cpu().double() - exact[name]).abs() / (scale[name] * TOLERANCES[kind])
-        errors[name] = float(torch.nan_to_num(error, nan=float("inf")).max())
-    return errors
+        error = (got.cpu().double() - exact[name]).abs()
+        error = torch.where(error == 0, 0, error / (scale[name] * TOLERANCES[kind]))
+        found[name] = float(torch.nan_to_num(error, nan=float("inf")).max())
+    return found
 
 
 def candidates(problem: Problem, both: bool) -> dict[str, Callable[[], Any]]:
@@ -164,6 +182,7 @@ def candidates(problem: Problem, both: bool) -> dict[str, Callable[[], Any]]:
     def torchs(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
         return tf.conv_transpose1d(x, w, b, *sizes)
 
+    torch._dynamo.reset()  # it compiles a function for so many shapes only, then no more
     compiled: Callable[..., Tensor] = torch.compile(torchs, dynamic=False)
     return {
         OURS: with_gradients(ours),
@@ -180,8 +199,8 @@ def settings(name: str, kind: str) -> None:
     torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
 
 
-def captured(call: Callable[[], Any]) -> Callable[[], Any]:
-    """The call as a CUDA graph, or itself where it cannot be one."""
+def captured(call: Callable[[], Any]) -> tuple[Callable[[], Any], bool]:
+    """The call as a CUDA graph, or itself where it cannot be one, and which."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -194,8 +213,8 @@ def captured(call: Callable[[], Any]) -> Callable[[], Any]:
             call()
     except RuntimeError:
         torch.cuda.synchronize()
-        return call
-    return graph.replay
+        return call, False
+    return graph.replay, True
 
 
 def seconds(calls: dict[str, Callable[[], Any]], kind: str, budget: float) -> dict[str, float]:
@@ -265,18 +284,20 @@ def measure(
             continue
         settings(name, kind)
         try:
-            calls[name] = captured(call)
+            calls[name], found.captured[name] = captured(call)
         except Exception as error:  # a peer that cannot do a layer is left out, and said to be
             found.failed[name] = f"{type(error).__name__}: {error}"[:200]
-    found.seconds = seconds(calls, kind, budget)
+    if calls:
+        found.seconds = seconds(calls, kind, budget)
     return found
 
 
 def anti_aliasing(budget: float) -> tuple[float, float, int]:
     """BigVGAN's upsampler: seconds of one launch, of its three operators, and launches of ours."""
+    settings("torch benchmark", "fp32")
     channels, length = 256, 4000
     x = torch.randn(1, channels, length, device="cuda")
-    w = torch.randn(1, 1, 12, device="cuda").expand(channels, 1, 12)
+    w = torch.randn(1, 1, 12, device="cuda").repeat(channels, 1, 1)
 
     def three() -> Tensor:
         padded = tf.pad(x, (5, 5), "replicate")
@@ -291,8 +312,7 @@ def anti_aliasing(budget: float) -> tuple[float, float, int]:
     geometry = Geometry(12, 2, 5, padding_mode="replicate")
     with recorded() as launches:
         launch.forward(x, w, None, geometry, channels)
-    settings("torch benchmark", "fp32")
-    times = seconds({"one": captured(one), "three": captured(three)}, "fp32", budget)
+    times = seconds({"one": captured(one)[0], "three": captured(three)[0]}, "fp32", budget)
     return times["one"], times["three"], len(launches)
 
 
@@ -316,26 +336,39 @@ def python_cost() -> dict[str, float]:
     return cost
 
 
-def tune(chosen: Sequence[Layer], file: Path, console: Console) -> None:
-    """Measure every candidate on every layer and kind; write what was best."""
-    os.environ["FRACSTRIDE_TUNE"] = "1"
-    machine = Machine.of(torch.device("cuda", torch.cuda.current_device())).name
+def tune(
+    chosen: Sequence[Layer], kinds: Sequence[str], file: Path, console: Console, budget: float
+) -> None:
+    """Measure the candidates on layer after layer, for so many seconds; write what was best.
+
+    What compiling takes is most of it: a run that ends early has written what it knows, and
+    ``--layers`` says where the next one goes on.
+    """
+    os.environ["FRACSTRIDE_TUNE"] = "again"
+    device = torch.device("cuda", torch.cuda.current_device())
+    machine, start = Machine.of(device).name, monotonic()
     for layer in track(chosen, "tuning", console=console):
-        for kind, dtype in KINDS.items():
+        for kind in kinds:
+            if monotonic() - start > budget:
+                console.print(f"[red]no time was left for {layer.name} {kind} and what follows")
+                return
             settings("torch", kind)
-            problem = Problem(layer, dtype)
-            geometry, groups = problem.geometry, layer.groups
-            launch.forward(problem.x, problem.w, problem.b, geometry, groups)
-            launch.input_grad(problem.gy, problem.w, layer.L, geometry, groups)
-            launch.weight_grad(problem.x, problem.gy, geometry, groups)
-    table = json.loads(file.read_text()) if file.exists() else {}
-    known = choices.measured(machine)
-    table[machine] = {bucket: choices.as_json(known[bucket]) for bucket in sorted(known)}
-    file.write_text(json.dumps(table, indent=1) + "\n")
+            for mode in ("zeros", "replicate"):
+                problem = Problem(layer, KINDS[kind], mode)
+                geometry, groups = problem.geometry, layer.groups
+                launch.forward(problem.x, problem.w, problem.b, geometry, groups)
+                launch.input_grad(problem.gy, problem.w, layer.L, geometry, groups)
+                launch.weight_grad(problem.x, problem.gy, geometry, groups)
+        known = choices.measured(machine)
+        table = json.loads(file.read_text()) if file.exists() else {}
+        table[machine] = {bucket: choices.as_json(known[bucket]) for bucket in sorted(known)}
+        file.write_text(json.dumps(table, indent=1) + "\n")
     console.print(f"{len(known)} choices for {machine} written to {file}")
 
 
-def compile_all(chosen: Sequence[Layer], capability: int, console: Console) -> None:
+def compile_all(
+    chosen: Sequence[Layer], kinds: Sequence[str], capability: int, console: Console
+) -> None:
     """Print what the compiler makes of the kernels that the model chooses."""
     from fracstride.torch.gpu.ahead import compile_for
 
@@ -343,9 +376,13 @@ def compile_all(chosen: Sequence[Layer], capability: int, console: Console) -> N
     for column in ("layer", "kind", "kernel", "programs", "tile", "registers", "spilt", "shared"):
         table.add_column(column)
     table.add_column("instructions")
+    spilt: Counter[int] = Counter()
     for layer in track(chosen, "compiling", console=console):
-        for kind in ("bf16", "tf32"):
-            geometry = Geometry(layer.k, layer.s, layer.p, layer.output_padding, layer.dilation)
+        for kind, mode in product(kinds, CHECKED_MODES):
+            settings("torch", kind)
+            geometry = Geometry(
+                layer.k, layer.s, layer.p, layer.output_padding, layer.dilation, mode
+            )
             dtype, per_group = KINDS[kind], layer.C_out // layer.groups
             shapes = (layer.B, layer.C_in, layer.L), (layer.C_in, per_group, layer.k)
             x, w = (torch.empty(s, dtype=dtype, device="meta") for s in shapes)
@@ -356,14 +393,16 @@ def compile_all(chosen: Sequence[Layer], capability: int, console: Console) -> N
                 launch.weight_grad(x, gy, geometry, layer.groups)
             for call in launches:
                 made = compile_for(call, capability)
+                spilt[made.spilt] += 1
                 names = ("ROWS", "COLUMNS", "TERMS", "FRAMES", "PHASES", "TAPS")
                 tile = "x".join(str(call.constants[n]) for n in names if n in call.constants)
                 counts = ", ".join(f"{n} {what}" for what, n in made.instructions.items() if n)
                 table.add_row(
-                    layer.name, kind, made.name, str(call.programs), tile, str(made.registers),
-                    str(made.spilt), str(made.shared), counts,
+                    layer.name, f"{kind} {mode}", made.name, str(call.programs), tile,
+                    str(made.registers), str(made.spilt), str(made.shared), counts,
                 )  # fmt: skip
     console.print(table)
+    console.print(f"spilt bytes: {dict(sorted(spilt.items()))}")
 
 
 def show(results: Sequence[Found], console: Console) -> None:
@@ -392,6 +431,14 @@ def show(results: Sequence[Found], console: Console) -> None:
             cells.append(f"{found.of_limit:.2f}{' ' if found.computing else 'm'}")
         table.add_row(layer, kind, *cells)
     console.print(table)
+    for found in results:
+        for name, error in found.failed.items():
+            console.print(f"[red]{name} failed on {found.layer} {found.kind} {found.what}: {error}")
+        slow = [name for name, graph in found.captured.items() if not graph]
+        if slow:
+            console.print(
+                f"{found.layer} {found.kind} {found.what}: no graph, so with Python: {slow}"
+            )
     for kind in KINDS:
         for what in ("forward", "both"):
             chosen = [f for f in results if f.kind == kind and f.what == what]
@@ -428,7 +475,7 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 180)
     chosen = layers.load(arguments.layers)
     if arguments.compile:
-        compile_all(chosen, arguments.compile, console)
+        compile_all(chosen, arguments.kinds, arguments.compile, console)
         return
     if not torch.cuda.is_available():
         sys.exit("there is no NVIDIA GPU; --compile 90 shows what is known without one")
@@ -437,56 +484,61 @@ def main() -> None:
         f"cuDNN {torch.backends.cudnn.version()}"
     )
     if arguments.tune:
-        tune(chosen, arguments.table, console)
+        tune(chosen, arguments.kinds, arguments.table, console, arguments.seconds)
         return
     run(chosen, arguments, console)
 
 
 def run(chosen: Sequence[Layer], arguments: argparse.Namespace, console: Console) -> None:
-    """Check, time, show, write."""
-    cases = [(layer, k, m) for layer in chosen for k in arguments.kinds for m in CHECKED_MODES]
+    """Check, time, show; what is known is written after each step."""
+    written: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__}
+
+    def write(**more: Any) -> None:
+        written.update(more)
+        if arguments.json:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(written, indent=1))
+
+    console.print(
+        f"one kernel, to see that any can be compiled: {check(chosen[0], 'bf16', 'zeros')}"
+    )
+    cases = [*product(chosen, arguments.kinds, CHECKED_MODES)]
     wrong = []
     # Side by side, since it is compiling that takes the time; what was compiled stays on disk.
     with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
         found = pool.map(check, *zip(*cases, strict=True))
-        for (layer, kind, mode), errors in track(
+        for (layer, kind, mode), by_map in track(
             zip(cases, found, strict=True), "checking", len(cases), console=console
         ):
-            for name, error in errors.items():
-                if not error <= 1:
-                    wrong.append(f"{layer.name} {kind} {mode} {name}: {error:.3g}")
+            for name, error in by_map.items():
+                if isinstance(error, str) or not error <= 1:
+                    wrong.append(f"{layer.name} {kind} {mode} {name}: {error}")
     console.print(f"wrong: {wrong or 'nothing'}")
+    write(wrong=wrong)
     roofline = Roofline.measure()
+    write(roofline=asdict(roofline))
     rates = {kind: f"{rate / 1e12:.0f}" for kind, rate in roofline.products.items()}
     console.print(f"copy {roofline.bandwidth / 1e12:.2f} TB/s, tera multiply-adds a second {rates}")
-    results = []
-    runs = [(layer, k, both) for layer in chosen for k in arguments.kinds for both in (False, True)]
+    results: list[Found] = []
+    runs = [*product(chosen, arguments.kinds, (False, True))]
     for layer, kind, both in track(runs, "timing", console=console):
         # What compiling takes is most of the time: one kind of it says what it is worth.
         peers = PEERS if kind == "bf16" and not both else PEERS[:2]
         budget = arguments.seconds / len(runs) / 2
         results.append(measure(layer, kind, both, roofline, budget, peers))
+        write(results=[asdict(found) for found in results])
     show(results, console)
+    failed = [found for found in results if OURS in found.failed]
     one, three, launches = anti_aliasing(1.0)
+    write(anti_aliasing={"one": one, "three": three, "launches": launches})
     console.print(
         f"BigVGAN's anti-aliased upsampler: {launches} launch, {one * 1e6:.1f} us, "
         f"{three / one:.2f} times as fast as pad, transpose, crop"
     )
     cost = python_cost()
+    write(host=cost)
     console.print(f"microseconds of the host for a tiny call: {cost}")
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        written = {
-            "device": torch.cuda.get_device_name(),
-            "torch": torch.__version__,
-            "roofline": asdict(roofline),
-            "wrong": wrong,
-            "results": [asdict(found) for found in results],
-            "anti_aliasing": {"one": one, "three": three, "launches": launches},
-            "host": cost,
-        }
-        arguments.json.write_text(json.dumps(written, indent=1))
-    if wrong:
+    if wrong or failed:
         sys.exit(1)
 
 

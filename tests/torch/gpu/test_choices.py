@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from fracstride.geometry import Geometry
-from fracstride.torch.gpu import choices, tiles
+from fracstride.torch.gpu import choices, launch, tiles
+from fracstride.torch.gpu.capture import recorded
 from fracstride.torch.gpu.choices import Choice, Problem, choose
 from fracstride.torch.gpu.shapes import Product, of_forward, of_input_grad, of_weight_grad
 from fracstride.torch.gpu.tiles import Direct, Machine, Tile, best_tiles, parts_of
@@ -31,7 +33,7 @@ def problem(length: int = 800, channels: int = 64, groups: int = 1) -> Problem:
     geometry = Geometry(16, 8, 4)
     each = channels // groups
     product = of_forward(geometry, 1, each, each, geometry.output_length(length), groups)
-    return Problem("T", product, geometry, each, each, "half", 2, length)
+    return Problem.of("T", product, geometry, (each, each), "half", 2)
 
 
 def test_sizes_of_the_products() -> None:
@@ -84,7 +86,38 @@ def test_parts_of_a_sum_fill_the_machine_and_are_not_tiny() -> None:
 def test_lengths_share_buckets() -> None:
     """A vocoder sees a new length at each utterance: a handful of buckets for all of them."""
     buckets = {problem(length).bucket for length in range(1, 10_000)}
-    assert len(buckets) == 15
+    assert len(buckets) == 14
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    ("channels", "groups", "k", "s"), [((256, 128), 1, 16, 8), ((64, 64), 64, 12, 2)]
+)
+def test_a_new_length_compiles_nothing(
+    channels: tuple[int, int], groups: int, k: int, s: int, batch: int
+) -> None:
+    """A bucket has at most two kernels a map: of lengths that stores like, and of others."""
+    geometry = Geometry(k, s, (k - s) // 2)
+    kernels: dict[tuple[int, str], set[str]] = {}
+    for length in range(1030, 2020, 15):
+        x = torch.empty(batch, channels[0], length, device="meta")
+        w = torch.empty(channels[0], channels[1] // groups, k, device="meta")
+        gy = torch.empty(batch, channels[1], geometry.output_length(length), device="meta")
+        with recorded() as launches:
+            launch.forward(x, w, None, geometry, groups)
+            launch.input_grad(gy, w, length, geometry, groups)
+            launch.weight_grad(x, gy, geometry, groups)
+        for place, call in enumerate(launches):
+            kernels.setdefault((place, str(call.kernel)), set()).add(str(call.constants))
+    assert len(kernels) <= 6
+    assert all(len(constants) <= 2 for constants in kernels.values())
+
+
+def test_choosing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(problem(777), H100)
+    monkeypatch.setattr(choices, "candidates", None)
+    for length in (513, 600, 999):
+        assert isinstance(choose(problem(length), H100), Tile)
 
 
 def test_the_measured_table_decides(tmp_path: Path) -> None:
@@ -128,6 +161,10 @@ def test_tuning_is_asked_for_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     choices.forget()  # as another process would
     monkeypatch.delenv("FRACSTRIDE_TUNE")
     assert choose(problem(600), H100) == best
+    monkeypatch.setenv("FRACSTRIDE_TUNE", "again")
+    assert choose(problem(), H100, lambda choice: float("inf")) != best  # nothing runs: the model
+    best = choices.candidates(problem(), H100, choices.TRIED)[5]
+    assert choose(problem(), H100, measure) == best
     other = problem(channels=32)
     monkeypatch.setenv("FRACSTRIDE_TUNE", "1")
     best = "torch"

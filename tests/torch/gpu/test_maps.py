@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import triton
+import triton.language as tl
 from cases import Case, batched, cases, check_maps, random_case, wide
 from gpu_maps import DEVICE, Maps, array, tensor
 from hypothesis import HealthCheck, given, settings
@@ -16,9 +18,11 @@ from hypothesis import strategies as st
 
 from fracstride import reference
 from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.geometry import source_frame as source_frame_of
 from fracstride.torch import kernels
 from fracstride.torch.gpu import calls, launch
 from fracstride.torch.gpu.choices import Choice
+from fracstride.torch.gpu.indexing import source_frame
 from fracstride.torch.gpu.tiles import Direct, Tile
 
 # A tenth of what the compiled kernels get: an interpreted case takes a second.
@@ -170,10 +174,12 @@ def test_strides_of_every_kind(choice: Choice) -> None:
 def test_64_bit_places(choice: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bits with wide indices."""
     rng = np.random.default_rng(1)
-    for _ in range(3):
-        case = random_case(rng, "replicate", np.dtype(np.float32))
-        if _work(case) > 1e5 or not case.batch:
+    checked = 0
+    while checked < 3:
+        case = random_case(rng, PADDING_MODES[checked], np.dtype(np.float32))
+        if not 1e3 < _work(case) < 3e4 or not case.batch:
             continue
+        checked += 1
         results = []
         for is_wide in (False, True):
             monkeypatch.setattr(calls, "_wide", lambda *_, wide=is_wide: wide)
@@ -190,12 +196,41 @@ def test_64_bit_places(choice: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="more than 2**31 numbers want a GPU")
-def test_more_numbers_than_32_bits_count() -> None:
+@pytest.mark.parametrize("choice", [Tile(16, 128, 16), Direct(1024)], ids=["dense", "direct"])
+def test_more_numbers_than_32_bits_count(choice: Choice) -> None:
+    """Of an operand, and of samples of one channel."""
     geometry = Geometry(4, 2, 1)
     x = torch.zeros(1, 8, 2**28 + 8, dtype=torch.float16, device=DEVICE)
     x[0, -1, -1] = 1
     w = torch.ones(8, 1, 4, dtype=torch.float16, device=DEVICE)
-    assert launch.forward(x, w, None, geometry, 1)[0, 0, -4:].tolist() == [0, 1, 1, 1]
+    assert launch.forward(x, w, None, geometry, 1, choice)[0, 0, -4:].tolist() == [0, 1, 1, 1]
+    x = torch.zeros(1, 1, 2**30 + 8, dtype=torch.float16, device=DEVICE)
+    x[0, 0, -1] = 1
+    y = launch.forward(x, w[:1], None, geometry, 1, choice)
+    assert y.shape[2] > 2**31
+    assert y[0, 0, -4:].tolist() == [0, 1, 1, 1]
+    assert launch.input_grad(y, w[:1], x.shape[2], geometry, 1, choice)[0, 0, -2:].tolist() == [
+        1,
+        3,
+    ]
+    assert launch.weight_grad(x, y, geometry, 1, choice).flatten().tolist() == [1, 1, 1, 0]
+
+
+@triton.jit
+def _sources(sources, first, L, MODE: tl.constexpr, COUNT: tl.constexpr):
+    place = tl.arange(0, COUNT)
+    tl.store(sources + place, source_frame(first + place, L, MODE))
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES[1:])
+@pytest.mark.parametrize("L", [1, 2, 5, 2**30 + 80, 2**31 - 100])
+def test_extension_by_arithmetic(mode: str, L: int) -> None:
+    """Frames of any distance, in 32 bits."""
+    sources = torch.empty(64, dtype=torch.int32, device=DEVICE)
+    for first in (-(2**31) + 1, -(2**30), -1000, -32, L - 32, 2**31 - 64):
+        _sources[(1,)](sources, first, L, mode, 64)
+        wanted = [source_frame_of(t, L, mode) for t in range(first, first + 64)]
+        assert sources.tolist() == wanted
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ import torch
 __all__ = ["available", "maps"]
 
 LEAST = (8, 0)  # compute capability: tensor cores that know bfloat16 and tf32
+TRITON = (3, 6)  # older ones cannot multiply float64
 
 
 def available(device: torch.device) -> bool:
@@ -27,9 +28,17 @@ def available(device: torch.device) -> bool:
 
 @lru_cache
 def _available(index: int | None) -> bool:
-    if torch.version.cuda is None or find_spec("triton") is None:
+    if torch.version.cuda is None or _triton() < TRITON:
         return False
     return torch.cuda.get_device_capability(index) >= LEAST
+
+
+def _triton() -> tuple[int, ...]:
+    """Version of the Triton that is installed; empty if there is none."""
+    try:
+        return tuple(int(number) for number in version("triton").split(".")[:2])
+    except (PackageNotFoundError, ValueError):
+        return ()
 
 
 def maps() -> Any:

@@ -162,7 +162,7 @@ def input_grad_densely(
         FLAT=flat,
         EVEN=w.shape[1] * g.kernel_size % tile.terms == 0,
         **_of_input_grad(g, edges, of_edges),
-        **_of_tile(tile, gy, _wide(gy, w, to)),
+        **_of_tile(tile, gy, _wide(gy, w, to, gy if edges is None else edges)),
     )
 
 
@@ -203,7 +203,7 @@ def input_grad_directly(
         FRAMES=rows,
         PHASES=many,
         UNROLL=min(8, triton.cdiv(g.kernel_size, step)),
-        WIDE=_wide(gy, w, to),
+        WIDE=_wide(gy, w, to, gy if edges is None else edges),
         num_warps=choice.warps,
         **_of_input_grad(g, edges, of_edges),
     )
@@ -309,7 +309,7 @@ def weight_grad_directly(
 def sum_parts(parts: Tensor, whole: Tensor) -> None:
     """The sum over the first axis, in order."""
     count = whole.numel()
-    wide = parts.numel() >= 2**31
+    wide = parts.numel() >= 2**30
     programs = triton.cdiv(count, 512)
     _launch(dense.sum_parts, programs, parts, whole, count, parts.shape[0], ELEMENTS=512, WIDE=wide)
 
@@ -361,9 +361,9 @@ def _of_tile(tile: Tile, operand: Tensor, wide: bool) -> dict[str, Any]:
 
 
 def _wide(*tensors: Tensor) -> bool:
-    """Whether some place in one of them is beyond 32 bits."""
+    """Whether some place in one of them, or next to one, may be beyond 32 bits."""
     return any(
-        sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True)) >= 2**31
+        sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True)) >= 2**30
         for t in tensors
     )
 
@@ -385,5 +385,7 @@ def _frames_of(choice: Direct, phases: int, frames: int) -> int:
 
 
 def _alignment(g: Geometry, length: int) -> int:
-    """A power of two, up to 16, that divides an output length, whatever a symbol stands for."""
-    return gcd(length, 16) if isinstance(length, int) else gcd(g.stride, g.overhang, 16)
+    """A power of two, up to 16, that divides an output length: one of two for all lengths."""
+    if isinstance(length, int) and length % 16 == 0:
+        return 16
+    return gcd(g.stride, g.overhang, 16)

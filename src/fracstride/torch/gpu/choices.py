@@ -1,9 +1,10 @@
 """Which kernel and which tile a product gets: what was measured, else what the model says.
 
-Measurements are kept by *bucket*: the layer's sizes, and the power of two that its length is next
-to, so that a new length needs no new measurement. They come from ``measured.json`` beside this
-file, which ``benchmarks/gpu.py --tune`` writes, and where ``FRACSTRIDE_TUNE=1`` is set from
-measuring the first call in each bucket, kept in ``~/.cache/fracstride`` (``XDG_CACHE_HOME``).
+All that is decided is decided by *bucket*: the layer's sizes, and the power of two that its length
+is next to, so that a new length needs neither a measurement nor a kernel of its own. Measurements
+come from ``measured.json`` beside this file, which ``benchmarks/gpu.py --tune`` writes, and where
+``FRACSTRIDE_TUNE=1`` is set from measuring the first call in each bucket (``again``: whatever is
+known of it), kept in ``~/.cache/fracstride`` (``XDG_CACHE_HOME``).
 
 A choice may be ``"torch"``: where cuDNN was measured to be faster, by algorithms that give the same
 bits from run to run, it does the work.
@@ -15,7 +16,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -36,13 +37,15 @@ __all__ = ["Choice", "Problem", "as_json", "candidates", "choose", "forget", "me
 Choice = Tile | Direct | Literal["torch"]
 MEASURED = Path(__file__).with_name("measured.json")
 TRIED = 8  # of the model's best tiles, where they are measured
+_TORCH: Choice = "torch"
 
 
 @dataclass(frozen=True)
 class Problem:
     """A call of one of the maps ``T``, ``C`` and ``R``, as far as the choice depends on it.
 
-    ``kind`` is what multiplies: ``half``, ``tf32``, ``float32`` or ``float64``.
+    ``kind`` is what multiplies: ``half``, ``tf32``, ``float32`` or ``float64``; ``size`` the bytes
+    of an element. The product's columns (of ``R`` the terms) are rounded up to a power of two.
     """
 
     map: Literal["T", "C", "R"]
@@ -52,21 +55,39 @@ class Problem:
     out_channels: int
     kind: str
     size: int
-    length: int  # frames, of all entries of the batch
+
+    @classmethod
+    def of(
+        cls,
+        map: Literal["T", "C", "R"],
+        product: Product,
+        geometry: Geometry,
+        channels: tuple[int, int],
+        kind: str,
+        size: int,
+    ) -> Problem:
+        """The problem of a product of any length."""
+        if map == "R":
+            product = replace(product, terms=_bucket(product.terms))
+        else:
+            product = replace(product, columns=_bucket(product.columns))
+        return cls(map, product, geometry, *channels, kind, size)
 
     @property
     def bucket(self) -> str:
         """The name under which measurements of it and its like are kept.
 
-        >>> p = Problem("T", Product(8, 100, 4), Geometry(4, stride=2), 8, 4, "half", 2, length=100)
-        >>> p.bucket
-        'T 8>4 g1 k4 s2 d1 half 2^7'
+        >>> g = Geometry(4, stride=2)
+        >>> Problem.of("T", Product(8, 100, 16), g, (8, 4), "half", 2).bucket
+        'T 8>4 g1 k4 s2 d1 zeros half 128'
         """
         g = self.geometry
-        near = max(0, (self.length - 1)).bit_length()
+        along = self.product.terms if self.map == "R" else self.product.columns
+        # What the extension holds is all the same; that there is one is not.
+        mode = "zeros" if g.padding_mode == "zeros" else "extended"
         return (
             f"{self.map} {self.in_channels}>{self.out_channels} g{self.product.groups} "
-            f"k{g.kernel_size} s{g.stride} d{g.dilation} {self.kind} 2^{near}"
+            f"k{g.kernel_size} s{g.stride} d{g.dilation} {mode} {self.kind} {along}"
         )
 
     @property
@@ -76,19 +97,31 @@ class Problem:
         return p.rows * p.columns * p.terms * p.groups
 
 
+def _bucket(length: int) -> int:
+    return 1 << max(0, length - 1).bit_length()
+
+
 def choose(
     problem: Problem, machine: Machine, measure: Callable[[Choice], float] | None = None
 ) -> Choice:
     """The choice for a problem. ``measure`` gives the seconds of a choice, where that is wanted."""
-    known = measured(machine.name).get(problem.bucket)
-    if known is not None:
-        return known
-    if measure is None or os.environ.get("FRACSTRIDE_TUNE") != "1":
-        return candidates(problem, machine, 1)[0]
-    tried: list[Choice] = [*candidates(problem, machine, TRIED), "torch"]
-    best = min(tried, key=measure)
+    tuning = measure is not None and os.environ.get("FRACSTRIDE_TUNE")
+    known = measured(machine.name)
+    if known and tuning != "again" and (choice := known.get(problem.bucket)) is not None:
+        return choice
+    if measure is None or tuning not in ("1", "again"):
+        return _by_model(problem, machine)
+    times = {c: measure(c) for c in (*candidates(problem, machine, TRIED), _TORCH)}
+    best = min(times, key=lambda choice: times[choice])
+    if times[best] == float("inf"):
+        return _by_model(problem, machine)
     _keep(machine.name, problem.bucket, best)
     return best
+
+
+@lru_cache(maxsize=4096)
+def _by_model(problem: Problem, machine: Machine) -> Choice:
+    return candidates(problem, machine, 1)[0]
 
 
 def candidates(problem: Problem, machine: Machine, count: int) -> list[Choice]:

@@ -5,9 +5,9 @@ A program makes one tile of the result, ``ROWS`` by ``COLUMNS``, and adds ``TERM
 where they lie, in the layout that torch has them in: nothing is packed, padded or copied first.
 
 A term that does not exist is read as zero. That is wrong where its partner is not finite: a tile
-that has absent terms and a NaN is added up once more, term by term, without them.
+that has absent terms and a NaN is added up once more, row by row, without them.
 
-Strides and lengths are not specialised on: a length never seen compiles nothing.
+Strides and lengths are not specialised on: lengths of one bucket share their kernels.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def store_frames(
     acc = tl.reshape(acc, (ROWS // STRIDE, STRIDE, COLUMNS))
     acc = tl.reshape(tl.permute(acc, (0, 2, 1)), (ROWS // STRIDE, COLUMNS * STRIDE))
     c = tile * (ROWS // STRIDE) + tl.arange(0, ROWS // STRIDE)
-    sample = tl.arange(0, COLUMNS * STRIDE)
+    sample = wide(tl.arange(0, COLUMNS * STRIDE), WIDE)
+    column_tile = wide(column_tile, WIDE)
     if FLAT:
         column = column_tile * COLUMNS + sample // STRIDE
         entry = column // frames
@@ -97,20 +98,24 @@ def forward_row(
     w_channel,
     STEP: tl.constexpr,
     SHIFT: tl.constexpr,
+    TERMS: tl.constexpr,
     ACC: tl.constexpr,
     WIDE: tl.constexpr,
 ):
-    """One row of ``T``, of terms that exist."""
+    """One row of ``T``, of terms that exist; each column has its own ``x``."""
     total = tl.zeros_like(u).to(ACC)
-    for term in range(begin, end):
+    for start in range(begin, end, TERMS):
+        term = start + tl.arange(0, TERMS)
+        exists = term < end
+        term = tl.minimum(term, end - 1)
         i = wide(term // taps, WIDE)
         j = term % taps
-        t = u - j * SHIFT
-        here = known & (t >= 0) & (t < length)
-        t = wide(tl.where(here, t, 0), WIDE)
-        b = tl.load(x + i * x_channel + t * x_frame, mask=here, other=0.0)
-        a = tl.load(w + i * w_channel + j * STEP)
-        total = tl.where(here, total + a.to(ACC) * b.to(ACC), total)
+        t = u[None, :] - (j * SHIFT)[:, None]
+        here = exists[:, None] & known[None, :] & (t >= 0) & (t < length)
+        t = tl.where(here, t, 0)
+        b = tl.load(x[None, :] + (i * x_channel)[:, None] + t * x_frame, mask=here, other=0.0)
+        a = tl.load(w + i * w_channel + j * STEP).to(ACC)
+        total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)
     return total
 
 
@@ -127,28 +132,76 @@ def input_grad_row(
     gy_sample,
     K: tl.constexpr,
     DILATION: tl.constexpr,
+    TERMS: tl.constexpr,
     ACC: tl.constexpr,
     WIDE: tl.constexpr,
 ):
-    """One row of ``C``, of terms that exist; tap 0 of a column is on ``sample``."""
+    """One row of ``C``, of terms that exist; tap 0 of a column, with a ``gy``, is on ``sample``."""
     total = tl.zeros_like(sample).to(ACC)
-    for term in range(begin, end):
+    for start in range(begin, end, TERMS):
+        term = start + tl.arange(0, TERMS)
+        exists = term < end
+        term = tl.minimum(term, end - 1)
         c = term // K
-        n = sample + (term - c * K) * DILATION
-        here = known & (n >= 0) & (n < out_length)
-        n = wide(tl.where(here, n, 0), WIDE)
-        b = tl.load(gy + wide(c, WIDE) * gy_channel + n * gy_sample, mask=here, other=0.0)
-        total = tl.where(here, total + tl.load(w + term).to(ACC) * b.to(ACC), total)
+        n = sample[None, :] + ((term - c * K) * DILATION)[:, None]
+        here = exists[:, None] & known[None, :] & (n >= 0) & (n < out_length)
+        n = tl.where(here, n, 0)
+        from_channel = (wide(c, WIDE) * gy_channel)[:, None]
+        b = tl.load(gy[None, :] + from_channel + n * gy_sample, mask=here, other=0.0)
+        a = tl.load(w + term).to(ACC)
+        total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)
     return total
 
 
 @triton.jit
-def cut(tile, count, batch, COLUMNS: tl.constexpr, FLAT: tl.constexpr):
+def weight_grad_row(
+    x,
+    gy,
+    offset,
+    known,
+    begin,
+    end,
+    length,
+    out_length,
+    frames,
+    first,
+    x_batch,
+    x_frame,
+    gy_batch,
+    gy_sample,
+    STRIDE: tl.constexpr,
+    MODE: tl.constexpr,
+    TERMS: tl.constexpr,
+    ACC: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """One row of ``R``, of terms that exist; frame 0 of a column is on ``offset`` of its ``gy``."""
+    total = tl.zeros_like(offset).to(ACC)
+    for start in range(begin, end, TERMS):
+        term = start + tl.arange(0, TERMS)
+        exists = term < end
+        term = tl.minimum(term, end - 1)
+        entry = wide(term // frames, WIDE)
+        t = first + term % frames
+        n = t[:, None] * STRIDE + offset[None, :]
+        here = exists[:, None] & known[None, :] & (n >= 0) & (n < out_length)
+        n = tl.where(here, n, 0)
+        source = source_frame(t, length, MODE)
+        a = tl.load(x + entry * x_batch + wide(source, WIDE) * x_frame).to(ACC)
+        from_entry = (entry * gy_batch)[:, None]
+        b = tl.load(gy[None, :] + from_entry + n * gy_sample, mask=here, other=0.0)
+        total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)
+    return total
+
+
+@triton.jit
+def cut(tile, count, batch, COLUMNS: tl.constexpr, FLAT: tl.constexpr, WIDE: tl.constexpr):
     """The batch entry and place of each column of a tile, and whether there is such a column.
 
     ``FLAT`` tiles go on from one entry of the batch to the next; the others end with it.
     """
-    column = tl.arange(0, COLUMNS)
+    tile = wide(tile, WIDE)
+    column = wide(tl.arange(0, COLUMNS), WIDE)
     if FLAT:
         column += tile * COLUMNS
         entry = column // count
@@ -222,6 +275,8 @@ def forward(
     Of ``terms_of_part`` terms each, where these are fewer than all: ``(part, B, C_out, L_out)``.
     """
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    aligned_length = wide(aligned_length, WIDE)
+    first = wide(first, WIDE)
     pid = tl.program_id(0)
     tile = pid % row_tiles
     column_tile = pid // row_tiles % column_tiles
@@ -243,7 +298,7 @@ def forward(
     m = begin + row % phases
     row_known = c < out_channels
     c = wide(tl.minimum(c, out_channels - 1), WIDE)
-    entry, u, known = cut(column_tile, frames, batch, COLUMNS, FLAT)
+    entry, u, known = cut(column_tile, frames, batch, COLUMNS, FLAT, WIDE)
     u += first
     entry = wide(tl.minimum(entry, batch - 1), WIDE)
     from_x = entry * x_batch
@@ -300,6 +355,7 @@ def forward(
                 out_channels * K,
                 STEP,
                 SHIFT,
+                TERMS,
                 ACC,
                 WIDE,
             )
@@ -413,7 +469,7 @@ def input_grad(
     row = tile * ROWS + tl.arange(0, ROWS)
     row_known = row < in_channels
     i = wide(group, WIDE) * in_channels + tl.minimum(row, in_channels - 1)
-    entry, place, known = cut(column_tile, frames, batch, COLUMNS, FLAT)
+    entry, place, known = cut(column_tile, frames, batch, COLUMNS, FLAT, WIDE)
     t = place
     if OF_EDGES:
         t = edge_frame(place, left, length)
@@ -462,6 +518,7 @@ def input_grad(
                 gy_sample,
                 K,
                 DILATION,
+                TERMS,
                 ACC,
                 WIDE,
             )
@@ -537,6 +594,7 @@ def weight_grad(
 ):
     """``R``, or the part of it that ``terms_of_part`` of the ``terms`` are: ``(part, weight)``."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    first = wide(first, WIDE)
     pid = tl.program_id(0)
     tile = pid % row_tiles
     column_tile = pid // row_tiles % column_tiles
@@ -551,7 +609,7 @@ def weight_grad(
     c = column // K
     offset = (column - c * K) * DILATION - PADDING
     from_gy = (wide(group, WIDE) * out_channels + c) * gy_channel
-    begin = part * terms_of_part
+    begin = wide(part, WIDE) * terms_of_part
     stop = tl.minimum(begin + terms_of_part, terms)
 
     acc = tl.zeros((ROWS, COLUMNS), ACC)
@@ -578,24 +636,36 @@ def weight_grad(
         )
         acc = multiply(a, b, acc, PRECISION, WIDEN)
 
-    if any_nan(acc):
+    # Some of its frames have taps that fall outside; all frames count, if it goes across entries.
+    one_entry = begin // frames == (stop - 1) // frames
+    low = first + tl.where(one_entry, begin % frames, 0)
+    high = first + tl.where(one_entry, (stop - 1) % frames, frames - 1)
+    absent = low * STRIDE < PADDING
+    absent |= high * STRIDE - PADDING + (K - 1) * DILATION >= out_length
+    if absent & any_nan(acc):
         for r in range(tile * ROWS, tl.minimum((tile + 1) * ROWS, in_channels)):
             of_row = wide(group, WIDE) * in_channels + r
-            total = tl.zeros((COLUMNS,), ACC)
-            for one in range(begin, stop):
-                of_entry = wide(one // frames, WIDE)
-                frame = first + one % frames
-                sample = frame * STRIDE + offset
-                is_sample = column_known & (sample >= 0) & (sample < out_length)
-                sample = wide(tl.where(is_sample, sample, 0), WIDE)
-                value = tl.load(
-                    gy + from_gy + of_entry * gy_batch + sample * gy_sample,
-                    mask=is_sample,
-                    other=0.0,
-                )
-                frame = wide(source_frame(frame, length, MODE), WIDE)
-                factor = tl.load(x + of_row * x_channel + of_entry * x_batch + frame * x_frame)
-                total = tl.where(is_sample, total + factor.to(ACC) * value.to(ACC), total)
+            total = weight_grad_row(
+                x + of_row * x_channel,
+                gy + from_gy,
+                offset,
+                column_known,
+                begin,
+                stop,
+                length,
+                out_length,
+                frames,
+                first,
+                x_batch,
+                x_frame,
+                gy_batch,
+                gy_sample,
+                STRIDE,
+                MODE,
+                TERMS,
+                ACC,
+                WIDE,
+            )
             of_row += wide(part, WIDE) * (groups * in_channels)
             tl.store(
                 parts + of_row * (out_channels * K) + column,

@@ -70,7 +70,9 @@ def forward(
     channel = row % channels
     group = channel // out_channels
     c = channel % out_channels
-    place = pid % tiles * FRAMES + tl.arange(0, FRAMES)
+    aligned_length = wide(aligned_length, WIDE)
+    first = wide(first, WIDE)
+    place = wide(pid % tiles, WIDE) * FRAMES + tl.arange(0, FRAMES)
     u = first + place
     m = tl.arange(0, PHASES)
     from_x = x + row // channels * x_batch
@@ -95,9 +97,10 @@ def forward(
         acc += tl.load(bias + channel).to(ACC)
     if DILATION == 1 and PHASES == STRIDE:  # one run of samples, said so that it is seen
         q = tl.arange(0, FRAMES * PHASES)
-        n = (first + pid % tiles * FRAMES) * STRIDE - PADDING + q
+        before = wide(pid % tiles, WIDE) * FRAMES
+        n = (first + before) * STRIDE - PADDING + q
         acc = tl.reshape(acc, (FRAMES * PHASES,))
-        known = q < (frames - pid % tiles * FRAMES) * STRIDE
+        known = q < (frames - before) * STRIDE
         if K < STEP:
             known &= q % STRIDE < K
     else:
@@ -155,7 +158,7 @@ def input_grad(
     row = wide(pid // tiles, WIDE)
     i = row % channels
     group = i // in_channels
-    place = pid % tiles * FRAMES + tl.arange(0, FRAMES)
+    place = wide(pid % tiles, WIDE) * FRAMES + tl.arange(0, FRAMES)
     t = place
     if OF_EDGES:
         t = edge_frame(place, left, length)
@@ -181,7 +184,8 @@ def input_grad(
         for e in range(edges_count):
             source = source_frame(edge_frame(e, left, length), length, MODE)
             hit = (place == source) & (place < frames)
-            total += tl.load(edges + row * edges_count + e + tl.zeros_like(place), hit, other=0.0)
+            if tl.max(hit.to(tl.int32), 0) > 0:
+                total += tl.where(hit, tl.load(edges + row * edges_count + e), 0.0)
     tl.store(gx + row * frames + place, total.to(gx.dtype.element_ty), mask=place < frames)
 
 
@@ -233,12 +237,13 @@ def weight_grad(
     """``R``; :func:`fracstride.torch.gpu.dense.weight_grad` says what the arguments are."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     pid = tl.program_id(0)
+    first = wide(first, WIDE)
     m = pid % tap_tiles * TAPS + tl.arange(0, TAPS)
     row = wide(pid // tap_tiles % (channels * out_channels), WIDE)  # (input, output channel)
     part = pid // tap_tiles // (channels * out_channels)
     i = row // out_channels
     c = i // in_channels * out_channels + row % out_channels
-    begin = part * terms_of_part
+    begin = wide(part, WIDE) * terms_of_part
     stop = tl.minimum(begin + terms_of_part, terms)
 
     acc = tl.zeros((TERMS, TAPS), ACC)

@@ -14,11 +14,14 @@ def source_frame(t, L, MODE: tl.constexpr):
     if MODE == "replicate":
         t = tl.minimum(tl.maximum(t, 0), L - 1)
     elif MODE == "circular":
-        t = (t % L + L) % L  # the remainder has the sign of t
+        t = t % L  # the remainder has the sign of t
+        t = tl.where(t < 0, t + L, t)
     elif MODE == "reflect":
-        period = tl.maximum(2 * (L - 1), 1)
-        t = (t % period + period) % period
-        t = tl.minimum(t, period - t)
+        t = tl.where(t < 0, -t, t)
+        last = tl.maximum(L - 1, 1)
+        bounces = t // last
+        t -= bounces * last
+        t = tl.minimum(tl.where(bounces % 2 == 0, t, last - t), L - 1)
     return t
 
 
@@ -30,7 +33,7 @@ def edge_frame(e, left, L):
 
 @triton.jit
 def wide(index, WIDE: tl.constexpr):
-    """An index that is multiplied by strides: of 64 bits where a tensor needs them."""
+    """A number that counts frames, samples or places: of 64 bits where some tensor needs them."""
     if WIDE:
         index = index.to(tl.int64)
     return index

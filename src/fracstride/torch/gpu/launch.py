@@ -1,12 +1,13 @@
 """The three maps on CUDA tensors: sizes and strides go to the Triton kernels.
 
-Where an operand has a dtype that the kernels do not know, torch's own operators do the work.
+Where an operand has a dtype, or a layer sizes, that the kernels do not know, torch's own operators
+do the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -51,7 +52,7 @@ def forward(
         bias = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
         parts = split_signal(x, groups), split_weight(w, groups)
         return join_signal(forward(*parts, bias, geometry, groups, choice), groups)
-    if x.dtype not in _DTYPES:
+    if x.dtype not in _DTYPES or _huge(geometry):
         return fallback.forward(x, w, b, geometry, groups).contiguous()
     w = w.contiguous()
     y = x.new_empty((x.shape[0], w.shape[1] * groups, length))
@@ -92,7 +93,7 @@ def input_grad(
         # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
         parts = split_signal(gy, groups), split_weight(torch.conj_physical(w), groups)
         return join_signal(input_grad(*parts, length, geometry, groups, choice), groups)
-    if gy.dtype not in _DTYPES:
+    if gy.dtype not in _DTYPES or _huge(geometry):
         return fallback.input_grad(gy, w, length, geometry, groups).contiguous()
     w = w.contiguous()
     batch, channels = gy.shape[0], w.shape[0]
@@ -137,7 +138,7 @@ def weight_grad(
     if x.dtype in _COMPLEX:
         parts = split_signal(x, groups), split_signal(gy, groups)
         return join_weight_grad(weight_grad(*parts, geometry, groups, choice), groups)
-    if x.dtype not in _DTYPES:
+    if x.dtype not in _DTYPES or _huge(geometry):
         return fallback.weight_grad(x, gy, geometry, groups).contiguous()
     in_channels, out_channels = x.shape[1] // groups, gy.shape[1] // groups
     gw = x.new_empty((x.shape[1], out_channels, geometry.kernel_size))
@@ -166,6 +167,11 @@ def weight_grad(
     return _run(run, "R", product, geometry, (in_channels, out_channels), x, choice)
 
 
+def _huge(g: Geometry) -> bool:
+    """Whether its own numbers are beyond those of the kernels."""
+    return max(g.stride, g.span, g.padding_left, g.padding_right) >= 2**30
+
+
 def _parts(choice: Choice, whole: Tensor) -> Tensor:
     """Where the parts of a sum go: the tensor itself, if there is one part."""
     if not isinstance(choice, Tile) or choice.parts == 1:
@@ -191,14 +197,21 @@ def _run(
     """Choose, if nobody has, and run on the tensors' own device."""
     with _on(signal.device):
         if choice is None:
-            kind = calls.kind_of(signal.dtype)
-            length = typical(signal.shape[0]) * typical(signal.shape[2])
-            size = signal.element_size()
-            problem = Problem(of, _typical(product), geometry, *channels, kind, size, length)
-            measure = None
-            if not capturing() and not _graphing(signal.device):  # these only record
-                measure = lambda choice: _seconds(lambda: run(choice))  # noqa: E731
-            choice = choose(problem, Machine.of(signal.device), measure)
+            choice = choose(
+                Problem.of(
+                    of,
+                    _typical(product),
+                    geometry,
+                    channels,
+                    calls.kind_of(signal.dtype),
+                    signal.element_size(),
+                ),
+                Machine.of(signal.device),
+                None if _recording(signal.device) else lambda choice: _seconds(lambda: run(choice)),
+            )
+            if choice == "torch" and capturing():
+                # How cuDNN works is settled when the graph runs, by whoever runs it.
+                choice = Tile(64, 64, 32)
         return run(choice)
 
 
@@ -207,15 +220,16 @@ def _typical(product: Product) -> Product:
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-    """Median time of a call; none at all where it cannot run."""
+    """Median time of a call, infinite where it cannot be compiled or does not fit."""
     try:
         return float(triton.testing.do_bench(call, warmup=10, rep=40, return_mode="median"))
-    except (RuntimeError, triton.runtime.errors.OutOfResources):
+    except (triton.runtime.errors.OutOfResources, triton.CompilationError, torch.OutOfMemoryError):
         return float("inf")
 
 
-def _graphing(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+def _recording(device: torch.device) -> bool:
+    """Whether calls are written down, in a compiler's graph or one of CUDA's, not carried out."""
+    return capturing() or (device.type == "cuda" and torch.cuda.is_current_stream_capturing())
 
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:
@@ -224,12 +238,16 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device)
 
 
-def _reproducible() -> AbstractContextManager[Any]:
+@contextmanager
+def _reproducible() -> Iterator[None]:
     """CuDNN by algorithms whose bits do not change from run to run."""
     backend = torch.backends.cudnn
-    return backend.flags(
-        enabled=True, benchmark=False, deterministic=True, allow_tf32=calls.tf32_allowed()
-    )
+    before = backend.benchmark, backend.deterministic
+    backend.benchmark, backend.deterministic = False, True
+    try:
+        yield
+    finally:
+        backend.benchmark, backend.deterministic = before
 
 
 def _accumulated(dtype: torch.dtype) -> torch.dtype:

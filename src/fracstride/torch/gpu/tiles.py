@@ -41,7 +41,13 @@ class Direct:
 
 
 CANDIDATES = tuple(
-    Tile(rows, columns, terms, warps=8 if rows * columns >= 128 * 128 else 4, stages=stages)
+    Tile(
+        rows,
+        columns,
+        terms,
+        warps=8 if rows * columns >= 128 * 128 or columns == 256 else 4,
+        stages=stages,
+    )
     for rows in (16, 32, 64, 128)
     for columns in (16, 32, 64, 128, 256)
     for terms in (16, 32, 64)
@@ -166,7 +172,7 @@ def _registers(tile: Tile, size: int) -> int:
     words = 2 if size == 8 else 1
     sums = tile.rows * tile.columns / (32 * tile.warps)
     loads = (tile.rows + tile.columns) * tile.terms / (32 * tile.warps)
-    return int(50 + words * (sums + 2.7 * loads))
+    return int(50 + words * (sums + 2.8 * loads))
 
 
 def _resident(tile: Tile, size: int, machine: Machine) -> int:
