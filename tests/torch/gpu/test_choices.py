@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 import torch
 
 from fracstride.geometry import Geometry
+from fracstride.torch import gpu
 from fracstride.torch.gpu import choices, launch, tiles
 from fracstride.torch.gpu.capture import recorded
 from fracstride.torch.gpu.choices import Choice, Problem, choose
@@ -187,6 +189,39 @@ def test_the_table_in_the_package_can_be_read() -> None:
         assert machine.startswith("sm_")
         for entry in table.values():
             assert entry == "torch" or Tile(**entry) or Direct(**entry)
+
+
+@pytest.mark.parametrize(
+    ("triton", "capability", "wanted"),
+    [
+        ("3.6.0", (8, 0), True),
+        ("3.10.1+git", (12, 0), True),
+        ("3.2.0", (9, 0), False),
+        ("3.9.0", (7, 5), False),
+        (None, (9, 0), False),
+        ("unknown", (9, 0), False),
+    ],
+)
+def test_where_the_kernels_can_run(
+    triton: str | None, capability: tuple[int, int], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if triton is None:
+            raise PackageNotFoundError(name)
+        return triton
+
+    monkeypatch.setattr(gpu, "version", version)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+    gpu._available.cache_clear()
+    try:
+        assert gpu.available(torch.device("cuda", 3)) == wanted
+        assert not gpu.available(torch.device("cpu"))
+        monkeypatch.setattr(torch.version, "cuda", None)  # an AMD GPU calls itself one too
+        gpu._available.cache_clear()
+        assert not gpu.available(torch.device("cuda", 3))
+    finally:
+        gpu._available.cache_clear()
 
 
 def test_candidates_are_told_apart() -> None:
