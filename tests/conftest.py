@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
 
@@ -11,13 +12,11 @@ import fracstride
 from fracstride._load import native
 
 # Triton asks once, when it is imported: without a GPU its kernels run in its interpreter.
-try:
+if find_spec("triton"):
     import torch
 
     if not torch.cuda.is_available():
         os.environ.setdefault("TRITON_INTERPRET", "1")
-except ImportError:
-    pass
 
 
 @pytest.fixture(params=native.available_instruction_sets())

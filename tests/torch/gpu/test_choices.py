@@ -115,6 +115,16 @@ def test_a_new_length_compiles_nothing(
     assert all(len(constants) <= 2 for constants in kernels.values())
 
 
+def test_an_anti_aliased_upsampler_is_one_launch() -> None:
+    """BigVGAN's: no copy for the extension, none for the crop."""
+    x = torch.empty(1, 256, 4000, device="meta")
+    geometry = Geometry(12, 2, 5, padding_mode="replicate")
+    with recorded() as launches:
+        y = launch.forward(x, torch.empty(256, 1, 12, device="meta"), None, geometry, 256)
+    assert y.shape == (1, 256, 8000)
+    assert [call.kernel.fn.__module__ for call in launches] == ["fracstride.torch.gpu.direct"]
+
+
 def test_choosing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     choose(problem(777), H100)
     monkeypatch.setattr(choices, "candidates", None)

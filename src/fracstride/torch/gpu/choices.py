@@ -32,7 +32,7 @@ from fracstride.torch.gpu.tiles import (
     direct_clocks,
 )
 
-__all__ = ["Choice", "Problem", "as_json", "candidates", "choose", "forget", "measured"]
+__all__ = ["Choice", "Problem", "as_json", "by_model", "candidates", "choose", "forget", "measured"]
 
 Choice = Tile | Direct | Literal["torch"]
 MEASURED = Path(__file__).with_name("measured.json")
@@ -110,17 +110,18 @@ def choose(
     if known and tuning != "again" and (choice := known.get(problem.bucket)) is not None:
         return choice
     if measure is None or tuning not in ("1", "again"):
-        return _by_model(problem, machine)
+        return by_model(problem, machine)
     times = {c: measure(c) for c in (*candidates(problem, machine, TRIED), _TORCH)}
     best = min(times, key=lambda choice: times[choice])
     if times[best] == float("inf"):
-        return _by_model(problem, machine)
+        return by_model(problem, machine)
     _keep(machine.name, problem.bucket, best)
     return best
 
 
 @lru_cache(maxsize=4096)
-def _by_model(problem: Problem, machine: Machine) -> Choice:
+def by_model(problem: Problem, machine: Machine) -> Choice:
+    """The best of our own kernels, as far as the model knows."""
     return candidates(problem, machine, 1)[0]
 
 

@@ -5,7 +5,7 @@ A program makes one tile of the result, ``ROWS`` by ``COLUMNS``, and adds ``TERM
 where they lie, in the layout that torch has them in: nothing is packed, padded or copied first.
 
 A term that does not exist is read as zero. That is wrong where its partner is not finite: a tile
-that has absent terms and a NaN is added up once more, row by row, without them.
+that has absent terms and a NaN is added up once more without them (:mod:`again`), row by row.
 
 Strides and lengths are not specialised on: lengths of one bucket share their kernels.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from fracstride.torch.gpu.again import forward_row, input_grad_row, weight_grad_row
 from fracstride.torch.gpu.indexing import edge_frame, source_frame, wide
 
 __all__ = ["forward", "input_grad", "sum_parts", "weight_grad"]
@@ -81,117 +82,6 @@ def store_frames(
     to = entry[None, :] * (groups * out_channels) + (to_group + c)[:, None]
     kept = (c < out_channels)[:, None] & (known & (n >= 0) & (n < aligned_length * ALIGN))[None, :]
     tl.store(y + to * aligned_length * ALIGN + n[None, :], acc.to(y.dtype.element_ty), mask=kept)
-
-
-@triton.jit
-def forward_row(
-    x,
-    w,
-    u,
-    known,
-    begin,
-    end,
-    taps,
-    length,
-    x_channel,
-    x_frame,
-    w_channel,
-    STEP: tl.constexpr,
-    SHIFT: tl.constexpr,
-    TERMS: tl.constexpr,
-    ACC: tl.constexpr,
-    WIDE: tl.constexpr,
-):
-    """One row of ``T``, of terms that exist; each column has its own ``x``."""
-    total = tl.zeros_like(u).to(ACC)
-    for start in range(begin, end, TERMS):
-        term = start + tl.arange(0, TERMS)
-        exists = term < end
-        term = tl.minimum(term, end - 1)
-        i = wide(term // taps, WIDE)
-        j = term % taps
-        t = u[None, :] - (j * SHIFT)[:, None]
-        here = exists[:, None] & known[None, :] & (t >= 0) & (t < length)
-        t = tl.where(here, t, 0)
-        b = tl.load(x[None, :] + (i * x_channel)[:, None] + t * x_frame, mask=here, other=0.0)
-        a = tl.load(w + i * w_channel + j * STEP).to(ACC)
-        total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)
-    return total
-
-
-@triton.jit
-def input_grad_row(
-    gy,
-    w,
-    sample,
-    known,
-    begin,
-    end,
-    out_length,
-    gy_channel,
-    gy_sample,
-    K: tl.constexpr,
-    DILATION: tl.constexpr,
-    TERMS: tl.constexpr,
-    ACC: tl.constexpr,
-    WIDE: tl.constexpr,
-):
-    """One row of ``C``, of terms that exist; tap 0 of a column, with a ``gy``, is on ``sample``."""
-    total = tl.zeros_like(sample).to(ACC)
-    for start in range(begin, end, TERMS):
-        term = start + tl.arange(0, TERMS)
-        exists = term < end
-        term = tl.minimum(term, end - 1)
-        c = term // K
-        n = sample[None, :] + ((term - c * K) * DILATION)[:, None]
-        here = exists[:, None] & known[None, :] & (n >= 0) & (n < out_length)
-        n = tl.where(here, n, 0)
-        from_channel = (wide(c, WIDE) * gy_channel)[:, None]
-        b = tl.load(gy[None, :] + from_channel + n * gy_sample, mask=here, other=0.0)
-        a = tl.load(w + term).to(ACC)
-        total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)
-    return total
-
-
-@triton.jit
-def weight_grad_row(
-    x,
-    gy,
-    offset,
-    known,
-    begin,
-    end,
-    length,
-    out_length,
-    frames,
-    first,
-    x_batch,
-    x_frame,
-    gy_batch,
-    gy_sample,
-    STRIDE: tl.constexpr,
-    MODE: tl.constexpr,
-    TERMS: tl.constexpr,
-    ACC: tl.constexpr,
-    WIDE: tl.constexpr,
-):
-    """One row of ``R``, of terms that exist; frame 0 of a column is on ``offset`` of its ``gy``."""
-    total = tl.zeros_like(offset).to(ACC)
-    for start in range(begin, end, TERMS):
-        term = start + tl.arange(0, TERMS)
-        exists = term < end
-        term = tl.minimum(term, end - 1)
-        entry = wide(term // frames, WIDE)
-        t = first + term % frames
-        n = t[:, None] * STRIDE + offset[None, :]
-        here = exists[:, None] & known[None, :] & (n >= 0) & (n < out_length)
-        n = tl.where(here, n, 0)
-        source = source_frame(t, length, MODE)
-        a = tl.load(x + entry * x_batch + wide(source, WIDE) * x_frame).to(ACC)
-        from_entry = (entry * gy_batch)[:, None]
-        b = tl.load(gy[None, :] + from_entry + n * gy_sample, mask=here, other=0.0)
-        total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)
-    return total
 
 
 @triton.jit

@@ -20,7 +20,7 @@ from fracstride.torch import fallback
 from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
 from fracstride.torch.gpu import calls
 from fracstride.torch.gpu.capture import capturing, typical
-from fracstride.torch.gpu.choices import Choice, Problem, choose
+from fracstride.torch.gpu.choices import Choice, Problem, by_model, choose
 from fracstride.torch.gpu.shapes import (
     Phases,
     Product,
@@ -197,21 +197,20 @@ def _run(
     """Choose, if nobody has, and run on the tensors' own device."""
     with _on(signal.device):
         if choice is None:
-            choice = choose(
-                Problem.of(
-                    of,
-                    _typical(product),
-                    geometry,
-                    channels,
-                    calls.kind_of(signal.dtype),
-                    signal.element_size(),
-                ),
-                Machine.of(signal.device),
-                None if _recording(signal.device) else lambda choice: _seconds(lambda: run(choice)),
+            problem = Problem.of(
+                of,
+                _typical(product),
+                geometry,
+                channels,
+                calls.kind_of(signal.dtype),
+                signal.element_size(),
             )
+            machine, recording = Machine.of(signal.device), _recording(signal.device)
+            measure = None if recording else lambda choice: _seconds(lambda: run(choice))
+            choice = choose(problem, machine, measure)
             if choice == "torch" and capturing():
                 # How cuDNN works is settled when the graph runs, by whoever runs it.
-                choice = Tile(64, 64, 32)
+                choice = by_model(problem, machine)
         return run(choice)
 
 
