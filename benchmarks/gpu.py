@@ -1,6 +1,6 @@
 """The maps on an NVIDIA GPU: right first, then against torch, the card's limit, and each other.
 
-One command, inside ten minutes on one GPU::
+One command, made for ten minutes on one GPU (not yet run on one)::
 
     python benchmarks/gpu.py --json build/gpu.json
 
