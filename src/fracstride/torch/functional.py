@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fracstride.geometry import Geometry, geometry_of
-from fracstride.torch import fallback, kernels
+from fracstride.torch import fallback, kernels, scripting
 from fracstride.torch import ops as _ops  # noqa: F401 - registers the operators
 from fracstride.torch.autograd import transposed, transposed_here
 from fracstride.torch.checks import geometry_of_call, groups_of_call
@@ -21,6 +21,7 @@ from fracstride.torch.state import exporting, needs_derivative, plain
 __all__ = ["conv_transpose1d"]
 
 
+@scripting.scripted_as(scripting.conv_transpose1d)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -122,6 +123,12 @@ def apply(
         return kernels.forward(input, weight, bias, geometry, groups, pack)
     if _distributed(input, weight, bias):
         return _of_shards(input, weight, bias, geometry, groups, kept)
+    if input.is_quantized or weight.is_quantized:
+        raise RuntimeError(
+            "conv_transpose1d of fracstride does not compute quantized tensors. Call "
+            "fracstride.torch.restore(model) before torch.ao.quantization: quantize first, "
+            "accelerate afterwards"
+        )
     return transposed(input, weight, bias, geometry, groups)
 
 
