@@ -386,6 +386,25 @@ class Partly(nn.ConvTranspose1d):
         return super().forward(x) + torch.conv_transpose1d(x, self.weight)
 
 
+class Strange:
+    @property
+    def conv_transpose1d(self) -> Any:
+        raise RuntimeError("imported too early")
+
+
+strange = Strange()
+
+
+class KnownLater(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return strange.conv_transpose1d(x)
+
+
+@pytest.mark.filterwarnings("error:accelerate")
+def test_names_without_a_value_yet_are_not_in_the_way() -> None:
+    ft.accelerate(nn.Sequential(KnownLater(), nn.ConvTranspose1d(2, 2, 3)))
+
+
 def test_one_warning_names_all_that_is_left_to_torch() -> None:
     layer = nn.ConvTranspose1d(2, 2, 3)
     traced: Any = torch.jit.trace(nn.Sequential(layer, nn.ReLU()), torch.ones(1, 2, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import subprocess
 import sys
@@ -163,6 +164,11 @@ def test_a_frozen_layer_is_torchs_operator_alone() -> None:
     kinds = {node.kind() for node in frozen.inlined_graph.nodes()}
     assert "aten::conv_transpose1d" in kinds
     assert not any("fracstride" in kind for kind in kinds)
+
+
+def test_help_shows_the_methods_own_signature() -> None:
+    assert "Sequence[int]" in str(inspect.signature(ft.ConvTranspose1d.forward))
+    assert "Sequence[int]" in str(inspect.signature(ft.conv_transpose1d))
 
 
 @pytest.mark.parametrize("freeze", [False, True])

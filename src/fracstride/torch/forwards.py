@@ -92,7 +92,7 @@ class _Methods:
                         self._follow(name, self._mro.index(cls) + 1)
                 elif chain[:1] == this and len(chain) == 2:
                     self._follow(name, 0)
-                elif len(chain) > 1:
+                elif any(cls.__name__ in chain[-2:-1] for cls in self._mro):
                     self._follow_named(_value(chain[:-1], function), name)
                 if name == "conv_transpose1d":
                     value = _value(chain, function)
@@ -178,5 +178,8 @@ def _value(chain: _Chain, function: FunctionType) -> Any:
     except (KeyError, ValueError):
         value = function.__globals__.get(chain[0])
     for name in chain[1:]:
-        value = getattr(value, name, None)
+        try:
+            value = getattr(value, name)
+        except Exception:  # whatever a property, or a module that imports late, raises
+            return None
     return value

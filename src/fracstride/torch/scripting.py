@@ -8,6 +8,7 @@ this library is not installed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
@@ -41,6 +42,7 @@ def source_in_scripts(twin: Callable[..., Any]) -> Callable[[_Function], _Functi
     """
 
     def decorate(method: _Function) -> _Function:
+        method.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
         method.__wrapped__ = twin  # type: ignore[attr-defined]
         return method
 
