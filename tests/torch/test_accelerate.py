@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,11 +154,6 @@ def test_shared_modules_hooks_buffers_and_optimisers() -> None:
         assert calls == [1]
 
 
-class Own(nn.ConvTranspose1d):
-    def forward(self, input: Any, output_size: Any = None) -> Any:
-        return 2 * super().forward(input, output_size)
-
-
 class Inherits(nn.ConvTranspose1d):
     """With nothing of its own that changes what is computed."""
 
@@ -162,19 +161,274 @@ class Inherits(nn.ConvTranspose1d):
         return "inherits"
 
 
-def test_subclasses_with_a_forward_are_left_alone_and_named() -> None:
-    model = nn.Sequential(Own(4, 6, 5), nn.ConvTranspose1d(6, 2, 3), Inherits(2, 2, 3))
-    lazy = nn.LazyConvTranspose1d(4, 3)  # becomes an ordinary one at its first call
-    model.append(lazy)
-    with pytest.warns(UserWarning, match=r"0 \(Own\)"):
+# Subclasses whose forward gets to super().forward: the kernels are reached below them.
+
+
+class Trimmed(nn.ConvTranspose1d):
+    def forward(self, x: Any, output_size: Any = None) -> Any:
+        return super().forward(x, output_size)[..., : -self.stride[0]]
+
+
+class OldStyle(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return super(OldStyle, self).forward(x)[..., :-1]  # noqa: UP008
+
+
+class OverTrimmed(Trimmed):
+    def forward(self, x: Any, output_size: Any = None) -> Any:
+        return Trimmed.forward(self, x, output_size) + 1
+
+
+class Doubled:
+    def forward(self, *arguments: Any) -> Any:
+        return 2 * super().forward(*arguments)  # type: ignore[misc]
+
+
+class Logged:
+    def forward(self, *arguments: Any) -> Any:
+        return super().forward(*arguments)  # type: ignore[misc]
+
+
+class Diamond(Doubled, Logged, Trimmed):
+    """Mixed in above."""
+
+
+class MixedInBelow(nn.ConvTranspose1d, Doubled):
+    """Which never runs."""
+
+
+class BesideOurs(Trimmed, Inherits):
+    """Two subclasses of torch's."""
+
+
+class ByAHelper(nn.ConvTranspose1d):
+    def up(self, x: Any) -> Any:
+        return super().forward(x)
+
+    def forward(self, x: Any) -> Any:
+        return torch.tanh(self.up(x))
+
+
+class Sometimes(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return super().forward(x) if x.shape[-1] > 3 else x[:, :1]
+
+
+class InALambda(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return (lambda: super(InALambda, self).forward(x))()
+
+
+class KeptForLater(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        up = super().forward
+        return up(x)
+
+
+class WithoutGradients(nn.ConvTranspose1d):
+    @torch.no_grad()
+    def forward(self, x: Any) -> Any:
+        return super().forward(x)
+
+
+def plainly(function: Any) -> Any:
+    def decorated(self: Any, x: Any) -> Any:  # without functools.wraps
+        return function(self, x)
+
+    return decorated
+
+
+class Decorated(nn.ConvTranspose1d):
+    @plainly
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, x: Any) -> Any:
+        return super().forward(x)
+
+
+class WithACall(nn.ConvTranspose1d):
+    def __call__(self, x: Any) -> Any:
+        return super().__call__(x)[..., 1:]
+
+
+REACHING = [
+    Inherits,
+    Trimmed,
+    OldStyle,
+    OverTrimmed,
+    Diamond,
+    MixedInBelow,
+    BesideOurs,
+    ByAHelper,
+    Sometimes,
+    InALambda,
+    KeptForLater,
+    WithoutGradients,
+    Decorated,
+    WithACall,
+]
+
+# And those that do not get there, or would compute something else with a class of ours below.
+
+
+class ByItself(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return nn.functional.conv_transpose1d(x, self.weight)
+
+
+class PastOurs(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return nn.ConvTranspose1d.forward(self, x)
+
+
+class StopsHalfway(Doubled, ByItself):
+    """What it calls does not."""
+
+
+class OfAnother(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        super().extra_repr()
+        return nn.Identity().forward(x)
+
+
+class OfItsType(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return super(type(self), self).forward(x)  # of a subclass: endless
+
+
+class CallOfItsOwn(nn.ConvTranspose1d):
+    def __call__(self, x: Any) -> Any:
+        return x
+
+
+class OutputPaddingOfItsOwn(nn.ConvTranspose1d):
+    def _output_padding(self, *arguments: Any) -> list[int]:
+        return [1]
+
+
+NOT_REACHING = [
+    ByItself,
+    PastOurs,
+    StopsHalfway,
+    OfAnother,
+    OfItsType,
+    CallOfItsOwn,
+    OutputPaddingOfItsOwn,
+]
+
+
+@pytest.mark.parametrize("cls", REACHING)
+@pytest.mark.parametrize("norm", ["none", "old weight_norm", "weight_norm"])
+@pytest.mark.filterwarnings("error:accelerate")
+def test_subclasses_that_call_super_reach_the_kernels(cls: Any, norm: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(NORMS[norm](cls(4, 6, 5, stride=2))).eval()
+    x = torch.randn(2, 4, 7)
+    with torch.no_grad():
+        want = model(x)
         ft.accelerate(model)
-    assert type(model[0]) is Own
+        kept = type(model[0])
+        assert issubclass(kept, ft.ConvTranspose1d)
+        assert issubclass(kept, cls)
+        torch.testing.assert_close(model(x), want)
+        assert model[0]._packed_weights._kept is not None  # the kernels were there
+        if norm == "none":
+            for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+                assert type(twin[0]) is kept
+                assert torch.equal(twin(x), model(x))
+        assert type(ft.accelerate(model)[0]) is kept
+        ft.restore(model)
+        assert not isinstance(model[0], ft.ConvTranspose1d)
+        torch.testing.assert_close(model(x), want)
+
+
+@pytest.mark.parametrize("cls", NOT_REACHING)
+def test_subclasses_that_do_not_are_left_alone_and_named(cls: Any) -> None:
+    model = nn.Sequential(cls(4, 6, 5), nn.ConvTranspose1d(6, 2, 3))
+    with pytest.warns(UserWarning, match=rf"0 \({cls.__name__}\): (its|has)") as said:
+        ft.accelerate(model)
+    assert len(said) == 1
+    assert "conv_transpose1d" not in str(said[0].message)  # once is enough
+    assert type(model[0]) is cls
     assert type(model[1]) is ft.ConvTranspose1d
-    assert isinstance(model[2], Inherits)
-    assert isinstance(model[2], ft.ConvTranspose1d)
-    assert "inherits" in repr(model[2])
+
+
+def test_lazy_modules() -> None:
+    model = nn.Sequential(nn.LazyConvTranspose1d(4, 3))
+    ft.accelerate(ft.accelerate(model))
     model(torch.randn(1, 4, 7))
-    assert type(lazy) is ft.ConvTranspose1d
+    assert type(model[0]) is ft.ConvTranspose1d
+
+
+class UpSample1d(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter = nn.Parameter(torch.ones(2, 1, 4))
+
+    def forward(self, x: Any) -> Any:
+        return self.up(x)
+
+    def up(self, x: Any) -> Any:
+        return nn.functional.conv_transpose1d(x, self.filter, stride=2, groups=2)
+
+
+class Other(UpSample1d):
+    def forward(self, x: Any) -> Any:
+        return x
+
+
+class WithOurs(UpSample1d):
+    def up(self, x: Any) -> Any:
+        return ft.conv_transpose1d(x, self.filter, stride=2, groups=2)
+
+
+class Partly(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return super().forward(x) + torch.conv_transpose1d(x, self.weight)
+
+
+class Strange:
+    @property
+    def conv_transpose1d(self) -> Any:
+        raise RuntimeError("imported too early")
+
+
+strange = Strange()
+
+
+class KnownLater(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return strange.conv_transpose1d(x)
+
+
+@pytest.mark.filterwarnings("error:accelerate")
+def test_names_without_a_value_yet_are_not_in_the_way() -> None:
+    ft.accelerate(nn.Sequential(KnownLater(), nn.ConvTranspose1d(2, 2, 3)))
+
+
+def test_one_warning_names_all_that_is_left_to_torch() -> None:
+    layer = nn.ConvTranspose1d(2, 2, 3)
+    traced: Any = torch.jit.trace(nn.Sequential(layer, nn.ReLU()), torch.ones(1, 2, 4))
+    model = nn.ModuleDict(
+        {
+            "up": UpSample1d(),
+            "ups": nn.Sequential(UpSample1d(), UpSample1d(), layer),
+            "scripted": torch.jit.script(nn.Sequential(nn.ReLU(), layer)),
+            "traced": traced,
+            "own": ByItself(2, 2, 3),
+            "partly": Partly(2, 2, 3),
+            "fine": nn.Sequential(Other(), WithOurs(), Trimmed(2, 2, 3)),
+        }
+    )
+    with pytest.warns(UserWarning, match="accelerate leaves to torch") as said:
+        ft.accelerate(model)
+    assert [str(one.message).partition(": ")[2] for one in said] == [
+        "scripted.1, traced.0: scripted or traced; "
+        "own (ByItself): its forward does not call super().forward; "
+        "up and 2 more (UpSample1d), partly (Partly): "
+        "calls torch.nn.functional.conv_transpose1d itself"
+    ]
+    assert isinstance(model["partly"], ft.ConvTranspose1d)
+    assert type(layer) is ft.ConvTranspose1d
 
 
 def test_plain_subclasses_stay_what_they_are() -> None:
@@ -193,18 +447,85 @@ def test_plain_subclasses_stay_what_they_are() -> None:
     assert type(normed) is type(layer)
 
 
-def test_forward_set_on_the_object_is_left_alone() -> None:
+@pytest.mark.parametrize("name", ["forward", "_output_padding"])
+def test_methods_set_on_the_object_are_left_alone(name: str) -> None:
     layer = nn.ConvTranspose1d(4, 6, 5)
-    layer.forward = lambda x: x  # type: ignore[method-assign, assignment]
-    with pytest.warns(UserWarning, match="the model itself"):
+    setattr(layer, name, lambda x, *rest: x)
+    with pytest.warns(UserWarning, match=f"the model itself .*: its {name} was set on the object"):
         ft.accelerate(layer)
     assert type(layer) is nn.ConvTranspose1d
+
+
+WHOLE = """
+import sys
+sys.modules[sys.argv[1]] = None
+class Mine: pass
+import torch
+torch.load(sys.argv[2], weights_only=False)
+"""
+
+
+@pytest.mark.parametrize("cls", [nn.ConvTranspose1d, Trimmed])
+@pytest.mark.parametrize("missing", ["fracstride", "fracstride._native"])
+def test_a_pickle_says_what_is_missing(cls: Any, missing: str, tmp_path: Path) -> None:
+    torch.save(ft.accelerate(nn.Sequential(cls(4, 6, 5))), tmp_path / "model.pt")
+    path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    run = subprocess.run(
+        [sys.executable, "-c", WHOLE, missing, str(tmp_path / "model.pt")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        check=False,
+    )
+    assert run.returncode != 0
+    said = run.stderr.splitlines()[-1]
+    assert "fracstride" in said
+    if missing == "fracstride._native":
+        assert "fracstride's compiled module could not be loaded" in run.stderr
+
+
+def test_a_pickle_says_which_class_is_missing() -> None:
+    layer = ft.accelerate(Trimmed(4, 6, 5))
+    data = pickle.dumps(layer).replace(b"Trimmed", b"Trimmer")
+    with pytest.raises(AttributeError, match="Trimmer"):
+        pickle.loads(data)
 
 
 def test_no_warning_where_nothing_is_left() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ft.accelerate(nn.Sequential(nn.ConvTranspose1d(4, 6, 5), ft.ConvTranspose1d(6, 2, 3)))
+
+
+@pytest.mark.filterwarnings("error:accelerate")
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("SpeechT5HifiGan", {"model_in_dim": 8, "upsample_initial_channel": 32}),
+        ("EncodecModel", {"num_filters": 4, "hidden_size": 16, "codebook_dim": 16}),
+        ("DacModel", {"encoder_hidden_size": 4, "decoder_hidden_size": 64, "hidden_size": 64}),
+        (
+            "MimiModel",
+            {
+                "num_filters": 4,
+                "hidden_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 2,
+                "intermediate_size": 32,
+                "upsample_groups": 32,
+                "codebook_dim": 16,
+                "vector_quantization_hidden_dimension": 16,
+            },
+        ),
+        ("UnivNetModel", {"model_hidden_channels": 8}),
+    ],
+)
+def test_no_false_alarm_for_codecs_and_vocoders(name: str, sizes: dict[str, Any]) -> None:
+    config = getattr(transformers, name.removesuffix("Model") + "Config")(**sizes)
+    model = ft.accelerate(getattr(transformers, name)(config))
+    assert layers(model)
+    assert all(isinstance(m, ft.ConvTranspose1d) for m in layers(model))
 
 
 def test_hifigan() -> None:

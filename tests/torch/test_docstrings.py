@@ -26,7 +26,9 @@ def test_doctests(name: str) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("name", ["accelerate", "functional", "module", "streaming"])
+@pytest.mark.parametrize(
+    "name", ["accelerate", "functional", "module", "restore", "scripting", "streaming"]
+)
 def test_public_modules_have_examples(name: str) -> None:
     result: Any = doctest.testmod(importlib.import_module(f"fracstride.torch.{name}"))
     assert result.attempted > 0

@@ -7,19 +7,20 @@ from collections.abc import Collection
 from functools import cache
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
+from fracstride.torch.forwards import calls_conv_transpose1d, reaches_forward_of
 from fracstride.torch.module import ConvTranspose1d
 
-__all__ = ["accelerate"]
+__all__ = ["accelerate", "class_before", "own_attributes"]
 
 Model = TypeVar("Model", bound=nn.Module)
 _Class = type[nn.ConvTranspose1d]
 
-_COMPUTE = ("forward", "__call__", "_output_padding")
-_OF_THE_CLASS_ITSELF = ("__dict__", "__weakref__")
+_ATTRIBUTES_OF_THE_CLASS_ITSELF = ("__dict__", "__weakref__")
 
 
 def accelerate(model: Model) -> Model:
@@ -28,11 +29,15 @@ def accelerate(model: Model) -> Model:
     Each becomes a :class:`ConvTranspose1d` in place: the same object with the same parameters,
     buffers, hooks and training mode, wherever it is referred to. So optimisers go on,
     ``state_dict`` has the same keys, weight_norm and spectral_norm (old hooks and
-    parametrisations) stay, and doing it twice does nothing.
+    parametrisations) stay, and doing it twice does nothing. :func:`fracstride.torch.restore` is
+    the way back: before quantising, and before saving a model whole for someone who does not have
+    this library. To accelerate a quantised model, quantise first.
 
-    A subclass of ``nn.ConvTranspose1d`` with a ``forward`` of its own is left alone, since nobody
-    knows what it computes, and a ``UserWarning`` names it. Other subclasses stay what they are,
-    with this library's class below them.
+    A subclass of ``nn.ConvTranspose1d`` stays what it is, with this library's class below it: a
+    ``forward`` that calls ``super().forward`` computes what it did. The following stays torch's,
+    and one ``UserWarning`` names it: a layer whose ``forward`` or ``__call__`` does not get to
+    ``super().forward``, or with an ``_output_padding`` of its own; a scripted or traced layer; and
+    calls of ``torch.nn.functional.conv_transpose1d`` in a module's own ``forward``.
 
     Args:
         model: any module, possibly itself an ``nn.ConvTranspose1d``.
@@ -49,33 +54,70 @@ def accelerate(model: Model) -> Model:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    left_alone = []
+    left: dict[str, list[str]] = {}  # why, and which
+    calling: dict[Any, list[str]] = {}  # the modules of each class, if they do it by themselves
     for name, module in model.named_modules():
-        if not isinstance(module, nn.ConvTranspose1d) or isinstance(module, ConvTranspose1d):
+        cls: Any = type(module)
+        where = name or "the model itself"
+        if isinstance(module, nn.ConvTranspose1d):
+            if issubclass(_class_to_come(module), ConvTranspose1d):
+                continue
+            reason = _why_not(module)
+            if reason is not None:
+                left.setdefault(reason, []).append(f"{where} ({cls.__name__})")
+                continue
+            _put_ours_below(module)
+        elif isinstance(module, torch.jit.ScriptModule):
+            if getattr(module, "original_name", None) == nn.ConvTranspose1d.__name__:
+                left.setdefault("scripted or traced", []).append(where)
             continue
-        if _computes_something_of_its_own(module):
-            left_alone.append(f"{name or 'the model itself'} ({type(module).__name__})")
-        elif isinstance(module, LazyModuleMixin):
-            module.cls_to_become = ConvTranspose1d
-        else:
-            made: Any = module.parametrizations if parametrize.is_parametrized(module) else ()
-            module.__class__ = _accelerated(type(module), list(made))
-    if left_alone:
+        if cls not in calling:
+            calling[cls] = []
+        elif not calling[cls]:
+            continue
+        if calling[cls] or calls_conv_transpose1d(cls):
+            calling[cls].append(where)
+    for cls, names in calling.items():
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            reason = "calls torch.nn.functional.conv_transpose1d itself"
+            left.setdefault(reason, []).append(f"{names[0]}{more} ({cls.__name__})")
+    if left:
         warnings.warn(
-            "accelerate leaves alone what has a forward of its own: " + ", ".join(left_alone),
+            "accelerate leaves to torch: "
+            + "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left.items()),
             stacklevel=2,
         )
     return model
 
 
-def _computes_something_of_its_own(module: nn.ConvTranspose1d) -> bool:
-    cls = type(module)
-    lazy = isinstance(module, LazyModuleMixin)
-    return any(
-        name in vars(module)
-        or (not lazy and getattr(cls, name) is not getattr(nn.ConvTranspose1d, name))
-        for name in _COMPUTE
-    )
+def _why_not(module: nn.ConvTranspose1d) -> str | None:
+    """Why our class below the module's own would not be reached, or would change its results."""
+    for name in ("forward", "_output_padding"):
+        if name in vars(module):
+            return f"its {name} was set on the object"
+    cls: Any = _class_to_come(module)
+    if cls._output_padding is not nn.ConvTranspose1d._output_padding:
+        return "has an _output_padding of its own"
+    if not reaches_forward_of(nn.ConvTranspose1d, cls):
+        return "its forward does not call super().forward"
+    return None
+
+
+def _class_to_come(module: nn.ConvTranspose1d) -> _Class:
+    """The module's class; of a lazy module the one that it gets at its first call."""
+    become: Any = module.cls_to_become if isinstance(module, LazyModuleMixin) else None
+    return type(module) if become is None else become
+
+
+def _put_ours_below(module: nn.ConvTranspose1d) -> None:
+    made: Any = module.parametrizations if parametrize.is_parametrized(module) else ()
+    cls = _class_to_come(module)
+    if cls is type(module):
+        module.__class__ = _accelerated(cls, list(made))
+    elif not issubclass(cls, ConvTranspose1d):
+        lazy: Any = module
+        lazy.cls_to_become = _accelerated(cls, list(made))
 
 
 def _accelerated(cls: _Class, made: Collection[str]) -> type[ConvTranspose1d]:
@@ -87,12 +129,23 @@ def _accelerated(cls: _Class, made: Collection[str]) -> type[ConvTranspose1d]:
         return _combined(subclass)
     # What parametrisations (and FSDP above them) make for one module. When the last property goes,
     # torch gives the module the base of the class that has it: so that base has to be ours.
-    own = {key: value for key, value in vars(cls).items() if key not in _OF_THE_CLASS_ITSELF}
+    own = own_attributes(cls)
     bases = (
         _accelerated(base, made) if issubclass(base, nn.ConvTranspose1d) else base
         for base in cls.__bases__
     )
     return type(cls.__name__, tuple(bases), own)
+
+
+def own_attributes(cls: type) -> dict[str, Any]:
+    """What a class defines itself, for a copy of it with other bases."""
+    excepted = _ATTRIBUTES_OF_THE_CLASS_ITSELF
+    return {key: value for key, value in vars(cls).items() if key not in excepted}
+
+
+def class_before(cls: type) -> Any:
+    """The class that ``accelerate`` put ours below, if ``cls`` is what became of it, else None."""
+    return vars(cls).get("_before_accelerate")
 
 
 @cache
@@ -102,9 +155,10 @@ def _combined(cls: Any) -> type[ConvTranspose1d]:
     def reduce(self: Any, protocol: Any) -> Any:  # pickle does not find a class made here
         return _new, (cls,), self.__getstate__()
 
-    return type(cls.__name__, (cls, ConvTranspose1d), {"__reduce_ex__": reduce})
+    own = {"__reduce_ex__": reduce, "_before_accelerate": cls}
+    return type(cls.__name__, (cls, ConvTranspose1d), own)
 
 
-def _new(cls: Any) -> ConvTranspose1d:
+def _new(cls: Any) -> ConvTranspose1d:  # pickles know this function by its name
     combined = _combined(cls)
     return combined.__new__(combined)

@@ -12,7 +12,8 @@ def extend(x: Tensor, left: int, right: int, padding_mode: str) -> Tensor:
     """``x (B, C, L)`` with so many frames more at its ends, ``(B, C, left + L + right)``.
 
     For every ``L >= 1``, also where more frames are needed than there are. ``L`` may be a symbol of
-    a graph: nothing is decided by it, so that one graph is right for all lengths.
+    a graph: nothing is decided by it, so that one graph is right for all lengths. (TorchScript
+    compiles this function and the next.)
 
     >>> extend(torch.tensor([[[1, 2, 3]]]), 4, 1, "reflect")
     tensor([[[1, 2, 3, 2, 1, 2, 3, 2]]])
@@ -41,7 +42,7 @@ def source_frames(
     if padding_mode == "circular":
         return frames.remainder(count)
     if padding_mode != "reflect":
-        raise ValueError(f"padding_mode {padding_mode!r} has no extension")
+        raise ValueError("padding_mode must be zeros, reflect, replicate or circular")
     period = (2 * count - 2).clamp(min=1)  # there and back, neither end twice
     frames = frames.remainder(period)
     return torch.minimum(frames, period - frames)

@@ -12,7 +12,7 @@ from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fracstride.geometry import Geometry
 from fracstride.torch import flops as _flops  # noqa: F401 - registers what the operators cost
-from fracstride.torch import kernels
+from fracstride.torch import kernels, scripting
 from fracstride.torch.autograd import transposed, transposed_here
 from fracstride.torch.checks import geometry_of_call, groups_of_call, wanted_length
 from fracstride.torch.graph import batched, in_a_graph
@@ -23,6 +23,7 @@ from fracstride.torch.state import exporting, needs_derivative, plain
 __all__ = ["conv_transpose1d"]
 
 
+@scripting.scripted_as(scripting.conv_transpose1d)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -128,6 +129,12 @@ def apply(
         return kernels.forward(input, weight, bias, geometry, groups, pack)
     if _distributed(input, weight, bias):
         return _of_shards(input, weight, bias, geometry, groups, kept)
+    if input.is_quantized or weight.is_quantized:
+        raise RuntimeError(
+            "conv_transpose1d of fracstride does not compute quantized tensors. Call "
+            "fracstride.torch.restore(model) before torch.ao.quantization: quantize first, "
+            "accelerate afterwards"
+        )
     return transposed(input, weight, bias, geometry, groups)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 import torch
 from torch import Tensor, nn
 
 from fracstride.geometry import as_size, geometry_of
+from fracstride.torch import scripting
 from fracstride.torch.functional import apply
 from fracstride.torch.packed import PackedWeights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as BroadcastingList1  # to TorchScript: one int, or a list
 
 __all__ = ["ConvTranspose1d"]
 
@@ -50,7 +54,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
     torch.Size([1, 3, 10])
     """
 
-    _packed_weights: PackedWeights | None = None
+    _packed_weights = cast("PackedWeights | None", None)  # TorchScript reads annotations
 
     def __init__(
         self,
@@ -89,6 +93,25 @@ class ConvTranspose1d(nn.ConvTranspose1d):
         self.dilation = (g.dilation,)
         self.padding_mode = g.padding_mode  # type: ignore[assignment]
 
+    def _forward_in_scripts(
+        self,
+        input: Tensor,
+        output_size: Optional[BroadcastingList1[int]] = None,  # noqa: UP045 - for TorchScript
+    ) -> Tensor:
+        return scripting.conv_transpose1d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,  # type: ignore[arg-type]
+            self.output_padding,
+            self.groups,
+            self.dilation,
+            self.padding_mode,
+            output_size,
+        )
+
+    @scripting.source_in_scripts(_forward_in_scripts)
     def forward(
         self,
         input: Tensor,

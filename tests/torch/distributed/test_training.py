@@ -83,6 +83,14 @@ def fsdp_as_one(model: nn.Module) -> nn.Module:
     return fully_shard(model, mesh=init_device_mesh("cpu", (RANKS,)))
 
 
+def restored(model: nn.Module) -> nn.Module:
+    assert any(isinstance(m, ft.ConvTranspose1d) for m in model.modules())
+    ft.restore(model)
+    assert not any(isinstance(m, ft.ConvTranspose1d) for m in model.modules())
+    assert any(isinstance(m, nn.ConvTranspose1d) and isinstance(m, FSDPModule) for m in model)  # type: ignore[attr-defined]
+    return model
+
+
 # What is spread, how, and what it must be equal to on one process.
 SCENARIOS: dict[str, tuple[Callable[[], nn.Module], Callable[..., nn.Module], str]] = {
     "ddp": (ours, ddp, "ours"),
@@ -91,6 +99,8 @@ SCENARIOS: dict[str, tuple[Callable[[], nn.Module], Callable[..., nn.Module], st
     "ddp-accelerated": (accelerated, ddp, "torchs"),
     "fsdp-accelerated": (accelerated, fsdp, "torchs"),
     "fsdp-accelerated-late": (torchs, lambda model: ft.accelerate(fsdp(model)), "torchs"),
+    "fsdp-restored": (accelerated, lambda model: restored(fsdp(model)), "torchs"),
+    "fsdp-late-restored": (torchs, lambda model: restored(ft.accelerate(fsdp(model))), "torchs"),
 }
 
 
@@ -147,7 +157,9 @@ def train(model: nn.Module, mine: slice, inference: bool = True) -> dict[str, Te
 def there_and_back(make: Callable[[], nn.Module], spread: Callable[..., nn.Module]) -> None:
     """A state_dict of the spread model fits one process's, and the other way round."""
     x, _ = batch()
-    single, model = ft.accelerate(seeded(make)), spread(seeded(make))
+    single, model = seeded(make), spread(seeded(make))
+    ours = any(isinstance(m, ft.ConvTranspose1d) for m in model.modules())
+    single = ft.accelerate(single) if ours else ft.restore(single)
     with torch.no_grad():
         before = model(x).clone()
         state = copy.deepcopy(get_model_state_dict(model, options=FULL))  # of DDP, its own tensors

@@ -1,0 +1,115 @@
+"""``restore``: an accelerated model as torch alone made it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from torch import nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from fracstride.torch.accelerate import class_before, own_attributes
+from fracstride.torch.conv1d import geometry_of_module
+from fracstride.torch.module import ConvTranspose1d
+
+__all__ = ["restore"]
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def restore(model: Model) -> Model:
+    """Give an accelerated model torch's own classes back: the inverse of ``accelerate``.
+
+    In place: the same objects with the same parameters, buffers, hooks and training mode. Nothing
+    of this library stays in the model, which can then be quantised, saved whole for someone who
+    does not have the library, and accelerated again. A model that was never accelerated is not
+    changed.
+
+    A :class:`ConvTranspose1d` of this library that was put in by hand becomes torch's, if torch's
+    computes the same. (A model under the styles of ``fracstride.torch.distributed`` needs this
+    library, and is not for ``restore``.)
+
+    Args:
+        model: any module, possibly itself a ``ConvTranspose1d``.
+
+    Returns:
+        The model.
+
+    Raises:
+        TypeError: ``model`` is no module.
+        ValueError: torch has no such layer: a padding mode, another padding on each side, a
+            subclass of this library's class. The message names all of them; the model is as it was.
+
+    >>> model = nn.Sequential(ConvTranspose1d(2, 2, 4, stride=2, padding="same"), nn.ReLU())
+    >>> restore(model)
+    Sequential(
+      (0): ConvTranspose1d(2, 2, kernel_size=(4,), stride=(2,), padding=(1,))
+      (1): ReLU()
+    )
+    >>> type(model[0])
+    <class 'torch.nn.modules.conv.ConvTranspose1d'>
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    changes: list[tuple[Any, Any, dict[str, Any]]] = []
+    refused = []
+    for name, module in model.named_modules():
+        if isinstance(module, LazyModuleMixin):
+            changes.append((module, type(module), {}))
+        elif isinstance(module, ConvTranspose1d):
+            cls, form = _restored(type(module)), _torchs_form(module)
+            changes.append((module, cls, form if isinstance(form, dict) else {}))
+            if issubclass(cls, ConvTranspose1d):
+                form = f"{cls.__name__} is a subclass of fracstride.torch.ConvTranspose1d"
+            if isinstance(form, str):
+                refused.append(f"{name or 'the model itself'} ({form})")
+    if refused:
+        raise ValueError("torch has no layer that does the same: " + ", ".join(refused))
+    for module, cls, form in changes:
+        module.__class__ = cls
+        own = vars(module)
+        own.update(form)
+        own.pop("_packed_weights", None)
+        _restore_class_to_come(module)
+    return model
+
+
+def _restored(cls: Any) -> Any:
+    """The class with torch's below it; one that someone wrote on top of ours as it is."""
+    if cls is ConvTranspose1d:
+        return nn.ConvTranspose1d
+    before = class_before(cls)
+    if before is not None:
+        return before
+    if issubclass(cls, ConvTranspose1d) and cls.__module__.partition(".")[0] == "torch":
+        # Made by parametrisations or FSDP for this module, before accelerate or afterwards.
+        return type(cls.__name__, tuple(map(_restored, cls.__bases__)), own_attributes(cls))
+    return cls
+
+
+def _torchs_form(module: ConvTranspose1d) -> dict[str, Any] | str:
+    """The sizes as attributes of torch's layer; the arguments that it does not have as a str."""
+    padding: Any = module.padding
+    lacking = []
+    if module.padding_mode != "zeros":
+        lacking.append(f"padding_mode={module.padding_mode!r}")
+    if type(padding) is tuple and len(padding) == 1:
+        return ", ".join(lacking) or {}
+    geometry = geometry_of_module(module)
+    if geometry.padding_left != geometry.padding_right:
+        lacking.append(f"padding={padding!r}")
+    return ", ".join(lacking) or {
+        "padding": (geometry.padding_left,),
+        "output_padding": (geometry.total_output_padding,),
+    }
+
+
+def _restore_class_to_come(module: Any) -> None:
+    """Of a module that is lazy, or was until its first call."""
+    become = getattr(module, "cls_to_become", None)
+    own = vars(module)
+    if become is None or not issubclass(become, ConvTranspose1d):
+        return
+    own.pop("cls_to_become", None)
+    restored = _restored(become)
+    if getattr(module, "cls_to_become", restored) is not restored:
+        own["cls_to_become"] = restored
