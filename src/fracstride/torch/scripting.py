@@ -120,7 +120,7 @@ def conv_transpose1d(
         elif padding_mode == "reflect":
             period = max(1, 2 * (length - 1))  # there and back, neither end twice
             t = t % period
-            t = torch.minimum(t, period - t) % length
+            t = torch.minimum(t, period - t)
         else:
             raise ValueError("padding_mode must be zeros, reflect, replicate or circular")
         x = x.index_select(2, t)
