@@ -250,6 +250,16 @@ class WithACall(nn.ConvTranspose1d):
         return super().__call__(x)[..., 1:]
 
 
+class ByItself(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return nn.functional.conv_transpose1d(x, self.weight)
+
+
+class PastTheParent(ByItself):
+    def forward(self, x: Any) -> Any:
+        return super(ByItself, self).forward(x)
+
+
 REACHING = [
     Inherits,
     Trimmed,
@@ -265,14 +275,10 @@ REACHING = [
     WithoutGradients,
     Decorated,
     WithACall,
+    PastTheParent,
 ]
 
 # And those that do not get there, or would compute something else with a class of ours below.
-
-
-class ByItself(nn.ConvTranspose1d):
-    def forward(self, x: Any) -> Any:
-        return nn.functional.conv_transpose1d(x, self.weight)
 
 
 class PastOurs(nn.ConvTranspose1d):
@@ -295,6 +301,11 @@ class OfItsType(nn.ConvTranspose1d):
         return super(type(self), self).forward(x)  # of a subclass: endless
 
 
+class OfItsClass(nn.ConvTranspose1d):
+    def forward(self, x: Any) -> Any:
+        return super(self.__class__, self).forward(x)  # as endless
+
+
 class CallOfItsOwn(nn.ConvTranspose1d):
     def __call__(self, x: Any) -> Any:
         return x
@@ -311,6 +322,7 @@ NOT_REACHING = [
     StopsHalfway,
     OfAnother,
     OfItsType,
+    OfItsClass,
     CallOfItsOwn,
     OutputPaddingOfItsOwn,
 ]
