@@ -17,6 +17,8 @@ True
 
 from fracstride.streaming.compose import Chain, Identity, Pointwise, Sum
 from fracstride.streaming.layer import LayerStream
+from fracstride.streaming.pad import Pad
 from fracstride.streaming.stream import Stream
+from fracstride.streaming.upsample import Upsample
 
-__all__ = ["Chain", "Identity", "LayerStream", "Pointwise", "Stream", "Sum"]
+__all__ = ["Chain", "Identity", "LayerStream", "Pad", "Pointwise", "Stream", "Sum", "Upsample"]
