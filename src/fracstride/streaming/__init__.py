@@ -15,8 +15,9 @@
 True
 """
 
-from fracstride.streaming.compose import Chain, Identity, Pointwise, Sum
+from fracstride.streaming.compose import Chain, Identity, Pointwise
 from fracstride.streaming.layer import LayerStream
 from fracstride.streaming.stream import Stream
+from fracstride.streaming.sum import Sum
 
 __all__ = ["Chain", "Identity", "LayerStream", "Pointwise", "Stream", "Sum"]
