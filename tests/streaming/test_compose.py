@@ -298,17 +298,27 @@ def test_what_does_not_fit() -> None:
         Pointwise(lambda x: x[..., 1:]).push(x)
     with pytest.raises(ValueError, match="must put out"):
         Sum(Identity(), b.stream()).push(x)
-    late = Chain(Identity(), a.stream())
+    unbatched = Chain(Identity(), a.stream(None))
     for call in (
-        lambda: late.push(x, active=[True]),
-        lambda: late.finish(x, rows=[True]),
-        lambda: late.flush(rows=[True]),
-        lambda: late.reset(rows=[True]),
+        lambda: unbatched.push(x[0], active=[True]),
+        lambda: unbatched.finish(x[0], rows=[True]),
+        lambda: unbatched.flush(rows=[True]),
+        lambda: unbatched.reset(rows=[True]),
     ):
         with pytest.raises(
-            ValueError, match="mask of rows must be None but for streams of latency 0"
+            ValueError, match=r"(active|rows) must be None for a stream that has no batch"
         ):
             call()
+    for stream in (Chain(Identity(), a.stream()), Sum(b.stream(), b.stream()), Pointwise(np.tanh)):
+        for mask in ([True, False], [1], True, [[True]]):
+            with pytest.raises(ValueError, match="active must be a mask of 1 bools"):
+                stream.push(x, active=mask)
+            with pytest.raises(ValueError, match="rows must be a mask of 1 bools"):
+                stream.finish(x, rows=mask)
+    with pytest.raises(ValueError, match="active must be None for a chunk without a batch"):
+        Identity().push(x[0], active=[True])
+    with pytest.raises(ValueError, match="rows must be a mask of bools"):
+        Identity().flush(rows=[3])
 
 
 def test_a_failure_half_way() -> None:
