@@ -19,13 +19,7 @@ from fracstride.streaming.compose import Chain, Identity, Pointwise
 from fracstride.streaming.layer import LayerStream
 from fracstride.streaming.pad import Pad
 from fracstride.streaming.stream import Stream
-from fracstride.streaming.compose import Chain, Identity, Pointwise
-from fracstride.streaming.layer import LayerStream
-from fracstride.streaming.pad import Pad
-from fracstride.streaming.stream import Stream
 from fracstride.streaming.sum import Sum
 from fracstride.streaming.upsample import Upsample
-
-__all__ = ["Chain", "Identity", "LayerStream", "Pad", "Pointwise", "Stream", "Sum", "Upsample"]
 
 __all__ = ["Chain", "Identity", "LayerStream", "Pad", "Pointwise", "Stream", "Sum", "Upsample"]

@@ -192,6 +192,8 @@ class Composite(Stream):
                     "signal, so make one for each place"
                 )
             seen.add(id(part))
+        parts = self._nested()
+        self._to_ask = [part for part in parts if type(part)._ready is not Stream._ready]
         self.batch_size = self._one_of("batch_size", [s.batch_size for s in streams])
         self.independent_rows = all(s.independent_rows for s in streams)
         self._carries = any(s._carries for s in streams)
@@ -216,6 +218,8 @@ class Composite(Stream):
         return [self, *(part for s in self._streams for part in s._nested())]
 
     def _check(self) -> None:
+        for part in self._to_ask:
+            part._ready()
         if self._broken:
             raise RuntimeError(
                 f"an earlier push into this {type(self).__name__} failed half way: reset() or "
@@ -307,6 +311,7 @@ class Chain(Composite):
 
     def __init__(self, *streams: Stream) -> None:
         super().__init__(*streams)
+        kept = True  # as many channels as come in
         for i, stream in enumerate(streams):
             channels = stream.in_channels
             if channels is not None and self.out_channels not in (None, channels):
@@ -315,8 +320,9 @@ class Chain(Composite):
                     f"it, but takes {channels}: {stream!r}"
                 )
             # What comes in is what the first streams that keep the channels take, or the next one.
-            if self.in_channels is None and self.out_channels is None:
+            if self.in_channels is None and self.out_channels is None and kept:
                 self.in_channels = channels
+            kept = kept and stream._keeps_channels
             if stream.out_channels is not None:
                 self.out_channels = stream.out_channels
             self.latency = self.latency * stream.stride + stream.latency

@@ -45,6 +45,7 @@ class Pad(WindowStream):
 
     #: The shortest input that the offline module takes.
     _shortest = 1
+    _keeps_channels = True
 
     def __init__(self, left: int, right: int, mode: str = "zeros", value: float = 0.0) -> None:
         self._left, self._right = _frames("left", left), _frames("right", right)

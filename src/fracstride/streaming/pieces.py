@@ -13,7 +13,7 @@ import numpy as np
 
 from fracstride.arrays import Array
 
-__all__ = ["filled", "kind", "numbers", "picked", "repeated", "rows_of", "stacked"]
+__all__ = ["filled", "kind", "picked", "repeated", "rows_of", "stacked"]
 
 _NOT = "a piece of a signal must be an array"
 
@@ -38,17 +38,6 @@ def filled(like: Any, shape: tuple[int, ...], value: float) -> Any:
 @filled.register
 def _(like: np.ndarray, shape: tuple[int, ...], value: float) -> Array:
     return np.full(shape, value, like.dtype)
-
-
-@singledispatch
-def numbers(like: Any, values: Sequence[int]) -> Any:
-    """Integers of 64 bits, as an array where ``like`` is one, as a tensor where it is one."""
-    raise TypeError(f"{_NOT}, got {type(like).__name__}")
-
-
-@numbers.register
-def _(like: np.ndarray, values: Sequence[int]) -> Array:
-    return np.array(values, np.int64)
 
 
 @singledispatch

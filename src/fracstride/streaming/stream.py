@@ -220,6 +220,12 @@ class Stream(ABC):
         """
         return self.push(chunk), False
 
+    def _ready(self) -> None:  # noqa: B027 - most are
+        """Raise RuntimeError where a push would be refused now, whatever the chunk is.
+
+        A composition asks all that it is composed of before it pushes into the first of them.
+        """
+
     def _adds(self) -> bool:
         """Whether that is ever so."""
         return False

@@ -37,6 +37,8 @@ class Upsample(GeometryStream):
     (array([[[0., 1., 3.]]]), array([[[4.]]]))
     """
 
+    _keeps_channels = True
+
     def __init__(self, scale: int, mode: str = "nearest") -> None:
         scale = as_size("scale", scale, 1)
         if mode not in ("nearest", "linear"):

@@ -10,8 +10,16 @@ import numpy as np
 
 from fracstride.arrays import Array
 from fracstride.geometry import MAX_SIZE, Geometry
-from fracstride.streaming.pieces import filled, kind, numbers, rows_of, stacked
-from fracstride.streaming.stream import Stream, check_state, cut, detached, join, loaded
+from fracstride.streaming.pieces import filled, kind, rows_of, stacked
+from fracstride.streaming.stream import (
+    Stream,
+    check_state,
+    cut,
+    detached,
+    integers_like,
+    join,
+    loaded,
+)
 
 __all__ = ["GeometryStream", "WindowStream"]
 
@@ -62,7 +70,7 @@ class WindowStream(Stream):
     def _compute(self, window: Any, task: Any) -> Any:
         """The samples, in memory of their own."""
 
-    def _nothing(self, chunk: Any) -> Any:
+    def _no_output(self, chunk: Any) -> Any:
         """No samples of a chunk like this."""
         return cut(chunk, chunk.shape[-1])
 
@@ -103,12 +111,9 @@ class WindowStream(Stream):
 
     def flush(self, *, rows: Any = None) -> Any:  # noqa: D102
         rest = self._flush() if rows is None else self._end_rows(None, rows)
-        if rest is not None:
-            return rest
-        nothing = None  # TODO self._no_samples()
-        return np.empty((0, 0, 0), np.float32) if nothing is None else nothing
+        return self._nothing() if rest is None else rest
 
-    def _flush(self, rows: Any = None) -> Any:
+    def _flush(self) -> Any:
         nothing = self._no_frames()
         if nothing is None:
             self._last = 0
@@ -141,7 +146,7 @@ class WindowStream(Stream):
         stop = max(first, self._at_end(received)) if last else self._final(received)
         window = chunk if carried is None else join(carried, chunk)
         if stop == first:
-            y = self._nothing(chunk)
+            y = self._no_output(chunk)
         else:
             start = received - window.shape[-1]
             y = self._compute(window, self._task(start, received, first, stop, last))
@@ -187,7 +192,7 @@ class WindowStream(Stream):
             if kept:
                 own = rows_of(self._carried, rows)
                 window = join(own[..., own.shape[-1] - kept :], window)
-            y = self._compute(window, task) if samples else self._nothing(window)
+            y = self._compute(window, task) if samples else self._no_output(window)
             if samples < longest:
                 y = join(y, filled(y, (*y.shape[:-1], longest - samples), 0))
             tail = cut(window, window.shape[-1] - keep)
@@ -196,7 +201,7 @@ class WindowStream(Stream):
             pieces.append(y)
             tails.append(tail)
         order = [row for rows in groups.values() for row in rows]
-        piece = stacked(pieces[0], pieces, order) if pieces else self._nothing(chunk)
+        piece = stacked(pieces[0], pieces, order) if pieces else self._no_output(chunk)
         self._carried = stacked(tails[0], tails, order) if most else None
         self._set_counts(after)
         self._remember(chunk)
@@ -218,14 +223,12 @@ class WindowStream(Stream):
     def state(self) -> dict[str, Any]:  # noqa: D102
         like = self._no_frames()
         if like is None:
-            like = None  # TODO self._no_samples()
-        if like is None:
-            like = np.empty((0, 0, 0), np.float32)
+            like = self._nothing()
         rows = 1 if len(like.shape) == 2 else like.shape[0]
         frames = like if self._carried is None else self._carried
         return {
             "frames": cut(detached(frames), 0),
-            "received": numbers(like, self._row_counts(rows)),
+            "received": integers_like(like, np.array(self._row_counts(rows), np.int64)),
         }
 
     def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
@@ -261,7 +264,7 @@ class WindowStream(Stream):
             self._clear()
             self._carried = own if keep else None
             self._set_counts(values)
-            self._like = cut(own, keep) if self._lead is None and rows else None
+            self._like = cut(own, keep) if max(values, default=0) else None
             self._last = 0
 
         return take

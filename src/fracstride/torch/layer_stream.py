@@ -73,7 +73,7 @@ class ModuleStream(GeometryStream):
         sizes = part.stride, part.padding, part.output_padding, part.dilation, part.padding_mode
         return apply(window, weight, bias, sizes, self._module.groups, None, self._kept)
 
-    def _nothing(self, chunk: Tensor) -> Tensor:
+    def _no_output(self, chunk: Tensor) -> Tensor:
         dtype = chunk.dtype
         if self._autocast():
             dtype = torch.get_autocast_dtype(self._module.weight.device.type)

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fracstride.arrays import Array
 from fracstride.geometry import Geometry
-from fracstride.streaming.pieces import filled, kind, numbers, picked, repeated, stacked
-from fracstride.streaming.stream import cut, detached, join
+from fracstride.streaming.pieces import filled, kind, picked, repeated, stacked
+from fracstride.streaming.stream import blank, cut, detached, integers_like, join
 from fracstride.streaming.upsample import interpolated, triangle
 from fracstride.torch.functional import conv_transpose1d
 
@@ -48,9 +49,14 @@ def _(like: Tensor, shape: tuple[int, ...], value: float) -> Tensor:
     return like.new_full(shape, value)
 
 
-@numbers.register
-def _(like: Tensor, values: Sequence[int]) -> Tensor:
-    return torch.tensor(values, dtype=torch.int64)
+@integers_like.register
+def _(piece: Tensor, integers: Array) -> Tensor:
+    return torch.from_numpy(integers.copy())
+
+
+@blank.register
+def _(piece: Tensor, rows: int, length: int) -> Tensor:
+    return piece.new_zeros((rows, piece.shape[-2], length))
 
 
 @picked.register

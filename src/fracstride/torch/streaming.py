@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
-from fracstride.streaming.compose import Chain, Pointwise
+from fracstride.streaming.compose import Chain
 from fracstride.streaming.stream import Stream
-from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL, elementwise_in_eval
+from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL, refusal
 from fracstride.torch.layer_stream import ModuleStream
 from fracstride.torch.module import ConvTranspose1d
+from fracstride.torch.pointwise import KEPT, ModulePointwise, channels_after, check_gate
+from fracstride.torch.resample import resampling
 
 __all__ = ["ModuleStream", "stream"]
 
@@ -51,35 +55,134 @@ def stream(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    return _stream(module, "", batch_size, elementwise)
+    return _Maker(batch_size, tuple(elementwise)).make(module, "", None, [])
 
 
-def _stream(
-    module: nn.Module, name: str, batch_size: int | None, elementwise: tuple[type[nn.Module], ...]
-) -> Stream:
-    where = name or "the module itself"
-    forward = type(module).forward
-    if isinstance(module, nn.Sequential) and forward is nn.Sequential.forward:
-        dot = f"{name}." if name else ""
-        return Chain(
-            *(_stream(m, f"{dot}{n}", batch_size, elementwise) for n, m in module.named_children())
-        )
-    try:
+_STREAMABLE = (
+    "it must be a ConvTranspose1d, a Conv1d of stride 1, a pad, an Upsample, an activation of "
+    "torch.nn, Dropout or BatchNorm1d in eval mode, a GLU of the channels, or an nn.Sequential of "
+    "these"
+)
+
+
+class _Maker:
+    """Makes the streams of a module and of what is inside."""
+
+    def __init__(self, batch_size: int | None, elementwise: tuple[type[nn.Module], ...]) -> None:
+        self.batch_size, self.elementwise = batch_size, elementwise
+
+    def make(
+        self, module: nn.Module, name: str, channels: int | None, after: list[nn.Module]
+    ) -> Stream:
+        """The stream of a module that so many channels come into, and the modules ``after`` it."""
+        where = f"{name or 'the module itself'} ({type(module).__name__}) cannot stream"
+        if _sequential(module):
+            return self._chain(module, name, channels, after)
+        if channels is None:
+            channels = self._taken([module, *after])
+        if type(module) in ELEMENTWISE_IN_EVAL and (why := refusal(module)):
+            raise TypeError(f"{where} {why}: {module!r}")
+        try:
+            stream = self._leaf(module, channels)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{where}: {error}") from None
+        if stream is not None:
+            return stream
+        raise TypeError(f"{where}: {_STREAMABLE}{self._ways_on(module, name)}")
+
+    def _chain(
+        self, module: nn.Module, name: str, channels: int | None, after: list[nn.Module]
+    ) -> Stream:
+        streams: list[Stream] = []
+        children = list(module.named_children())
+        for i, (child, part) in enumerate(children):
+            rest = [m for _, m in children[i + 1 :]] + after
+            stream = self.make(part, f"{name}.{child}" if name else child, channels, rest)
+            if stream.out_channels is not None:
+                channels = stream.out_channels
+            elif not stream._keeps_channels:
+                channels = None
+            streams.append(stream)
+        return Chain(*streams)
+
+    def _leaf(self, module: Any, channels: int | None) -> Stream | None:
+        forward = type(module).forward
         if forward in (nn.ConvTranspose1d.forward, ConvTranspose1d.forward):
-            return ModuleStream(module, batch_size)
+            return ModuleStream(module, self.batch_size)
         if isinstance(module, nn.Conv1d) and forward is nn.Conv1d.forward:
-            return ModuleStream(module, batch_size)
-    except ValueError as error:
-        raise ValueError(f"{where} ({type(module).__name__}) cannot stream: {error}") from None
-    in_eval = type(module) in ELEMENTWISE_IN_EVAL
-    if isinstance(module, elementwise) or type(module) in ELEMENTWISE:
-        return Pointwise(module)
-    if elementwise_in_eval(module):
-        return Pointwise(module)
-    why = " in training mode, or without running statistics" if in_eval else ""
-    raise TypeError(
-        f"{where} ({type(module).__name__}) cannot stream{why}: a module must be a "
-        "ConvTranspose1d, a Conv1d of stride 1, an elementwise activation (your own: "
-        "elementwise=(Class,)), Dropout "
-        "or BatchNorm1d in eval mode, or an nn.Sequential of these"
-    )
+            return ModuleStream(module, self.batch_size)
+        if type(module) in (*ELEMENTWISE, *ELEMENTWISE_IN_EVAL):
+            taken = _taken_by(module) or channels
+            return ModulePointwise(module, taken, taken or KEPT)
+        if type(module) is nn.GLU:
+            check_gate(module, self.batch_size)
+            return self._gate(module, channels)
+        if (stream := resampling(module, self.batch_size, channels)) is not None:
+            return stream
+        return self._gate(module, channels) if isinstance(module, self.elementwise) else None
+
+    def _gate(self, module: nn.Module, channels: int | None) -> Stream:
+        """An elementwise module that may change the number of channels."""
+        if channels is None:
+            return ModulePointwise(module, None, None)
+        return ModulePointwise(module, channels, channels_after(module, channels, self.batch_size))
+
+    def _taken(self, modules: list[nn.Module]) -> int | None:
+        """The channels that come into the first of the modules, if one of them says so."""
+        times, waiting = 1, modules[::-1]
+        while waiting:
+            module = waiting.pop()
+            if _sequential(module):
+                waiting += list(module.children())[::-1]
+            elif (taken := _taken_by(module)) is not None:
+                return times * taken
+            elif type(module) is nn.GLU:
+                times *= 2
+            elif isinstance(module, self.elementwise):
+                return None
+        return None
+
+    def _ways_on(self, module: nn.Module, name: str) -> str:
+        """What helps with a module that cannot stream as it is."""
+        own, text = type(module).__name__, ""
+        if not type(module).__module__.startswith("torch."):
+            text = (
+                f". If each sample depends on no other time, name its class: elementwise=({own},)"
+            )
+        if next(module.children(), None) is None:
+            return text
+        text += (
+            f". Else compose the streams of its parts as {own}.forward does, with Chain, Sum and "
+            "Pointwise of fracstride.streaming"
+        )
+        parts = self._refused_parts(module, name)
+        return text + (f". Of its parts, {parts[0]}" if parts else ": each of its parts can stream")
+
+    def _refused_parts(self, module: nn.Module, name: str) -> list[str]:
+        """The children that cannot stream either, and why."""
+        errors: list[str] = []
+        for child, part in module.named_children():
+            path = f"{name}.{child}" if name else child
+            if isinstance(part, (nn.ModuleList, nn.ModuleDict)):
+                errors += self._refused_parts(part, path)
+                continue
+            try:
+                self.make(part, path, None, [])
+            except (TypeError, ValueError) as error:
+                errors.append(str(error))
+        return errors
+
+
+def _sequential(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _taken_by(module: Any) -> int | None:
+    """The channels of a module that takes one number of them only."""
+    if isinstance(module, (nn.ConvTranspose1d, nn.Conv1d)):
+        return int(module.in_channels)
+    if isinstance(module, nn.BatchNorm1d):
+        return int(module.num_features)
+    if isinstance(module, nn.PReLU) and module.num_parameters > 1:
+        return int(module.num_parameters)
+    return None
