@@ -11,6 +11,7 @@ from fracstride.arrays import Array
 from fracstride.streaming.compose import Pointwise
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
 from fracstride.torch.elementwise import only_in_eval, refusal
+from fracstride.torch.evenly import UNEVEN, evenly
 
 __all__ = ["KEPT", "ModulePointwise", "channels_after", "check_gate"]
 
@@ -35,6 +36,18 @@ class ModulePointwise(Pointwise):
             module, in_channels=in_channels, out_channels=None if keeps else out_channels
         )
         self._keeps_channels = keeps
+        self.module = module
+        self.function = self._of_chunk
+
+    def _of_chunk(self, chunk: Tensor) -> Any:
+        module = self.module
+        if type(module) in UNEVEN:
+            return evenly(module, chunk)
+        if type(module) is nn.GLU:
+            return _gated(chunk)
+        if chunk.dim() == 2 and isinstance(module, (nn.BatchNorm1d, nn.PReLU)):
+            return module(chunk[None])[0]  # two axes would be batch and channels
+        return module(chunk.contiguous())  # some round otherwise where values lie far apart
 
     def _ready(self) -> None:
         for module in self._only_in_eval:
@@ -66,10 +79,10 @@ class ModulePointwise(Pointwise):
 
     def _no_samples(self) -> Any:
         known = super()._no_samples()
-        return _like_its_parameters(self.function).new_empty(0) if known is None else known
+        return _like_its_parameters(self.module).new_empty(0) if known is None else known
 
     def __repr__(self) -> str:
-        return f"stream({self.function!r})"
+        return f"stream({self.module!r})"
 
 
 def _like_its_parameters(module: Any) -> Tensor:
@@ -102,6 +115,16 @@ def _check_kept(given: Any, shape: Any, kind: type) -> None:
             "an elementwise module must keep the batch and the frames: "
             f"it made {made} of a chunk of shape {tuple(given)}"
         )
+
+
+def _gated(chunk: Tensor) -> Tensor:
+    if chunk.shape[-2] % 2:
+        raise RuntimeError(
+            f"chunk must have an even number of channels for a GLU, got {chunk.shape[-2]}"
+        )
+    signal, gate = chunk.chunk(2, -2)
+    gated: Tensor = signal * evenly(torch.sigmoid, gate)
+    return gated
 
 
 def check_gate(module: nn.GLU, batch_size: int | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from fracstride.streaming.compose import Chain
@@ -46,7 +47,6 @@ def stream(
         ValueError: a padding mode is ``circular``, a Conv1d's stride is not 1, or its padding is
             more than its kernel reaches.
 
-    >>> import torch
     >>> up = nn.Sequential(nn.ConvTranspose1d(2, 3, 4, stride=2, padding=1), nn.Tanh())
     >>> chunks = torch.zeros(1, 2, 5), torch.zeros(1, 2, 1)
     >>> decoder = stream(up)
@@ -56,6 +56,22 @@ def stream(
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     return _Maker(batch_size, tuple(elementwise)).make(module, "", None, [])
+
+
+class ModuleChain(Chain):
+    """The parts of an ``nn.Sequential``: it gives tensors, whatever it has seen."""
+
+    def __init__(self, batch_size: int | None, streams: list[Stream]) -> None:
+        super().__init__(*streams)
+        self._batched = batch_size is not None
+
+    def _no_samples(self) -> Any:
+        kind = super()._no_samples()
+        return torch.empty(0) if kind is None else kind
+
+    def _nothing(self) -> Any:
+        nothing = super()._nothing()
+        return nothing if self._batched else nothing.reshape(self.out_channels or 0, 0)
 
 
 _STREAMABLE = (
@@ -103,7 +119,7 @@ class _Maker:
             elif not stream._keeps_channels:
                 channels = None
             streams.append(stream)
-        return Chain(*streams)
+        return ModuleChain(self.batch_size, streams)
 
     def _leaf(self, module: Any, channels: int | None) -> Stream | None:
         forward = type(module).forward
