@@ -8,7 +8,8 @@ from typing import Any
 
 from fracstride.arrays import Array
 from fracstride.geometry import as_size
-from fracstride.streaming.stream import Stream, check_state, cut, detached
+from fracstride.streaming.rows import alike
+from fracstride.streaming.stream import Stream, blank, check_state, cut, detached
 
 __all__ = ["Chain", "Composite", "Identity", "Pointwise", "split_state"]
 
@@ -131,8 +132,18 @@ class Pointwise(Stream):
             piece = self._begun
         else:
             self._check_chunk(chunk)
+            if len(chunk.shape) != 3 or len(chunk) != len(frames):
+                raise ValueError(
+                    f"chunk must have the shape (batch, channels, frames) with {len(frames)} rows, "
+                    f"got shape {tuple(chunk.shape)}"
+                )
             longest = int(frames.max(initial=0))
-            piece = self.push(chunk if longest == chunk.shape[-1] else chunk[..., :longest])
+            signal = chunk
+            if (frames != chunk.shape[-1]).any():
+                signal = blank(chunk, len(frames), longest)
+                for (count,), rows in alike(frames):
+                    signal[rows, :, :count] = chunk[rows, :, :count]
+            piece = self.push(signal)
         if ends.all():
             self._forget()
         self._last = frames

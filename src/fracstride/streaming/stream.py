@@ -99,9 +99,9 @@ class Stream(ABC):
         last = self._last
         if isinstance(last, tuple):  # a shape
             return np.full(last[:-2], last[-1] if last else 0, np.int64)
-        lengths: Array = np.empty(() if self.batch_size is None else self.batch_size, np.int64)
-        lengths[...] = last
-        return lengths
+        if isinstance(last, np.ndarray):
+            return last.astype(np.int64)  # a copy
+        return np.full(() if self.batch_size is None else self.batch_size, last, np.int64)
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
