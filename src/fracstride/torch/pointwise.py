@@ -13,7 +13,7 @@ from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with
 from fracstride.torch.elementwise import only_in_eval, refusal
 from fracstride.torch.evenly import UNEVEN, evenly
 
-__all__ = ["KEPT", "ModulePointwise", "channels_after", "check_gate"]
+__all__ = ["KEPT", "ModulePointwise", "channels_after", "check_gate", "no_numbers"]
 
 
 KEPT = -1  # as many channels as come in, however many these are
@@ -22,12 +22,18 @@ KEPT = -1  # as many channels as come in, however many these are
 class ModulePointwise(Pointwise):
     """An elementwise module; see :func:`fracstride.torch.stream`.
 
-    Channels are None where they are not known. Modules inside that are elementwise in eval mode
-    only refuse a push while they are in training mode.
+    Channels are None where they are not known. ``whole`` is the module that this one is a part of:
+    its parameters say what no samples are, where this one has none. Modules inside that are
+    elementwise in eval mode only refuse a push while they are in training mode.
     """
 
     def __init__(
-        self, module: nn.Module, in_channels: int | None, out_channels: int | None
+        self,
+        module: nn.Module,
+        in_channels: int | None,
+        out_channels: int | None,
+        batched: bool,
+        whole: nn.Module,
     ) -> None:
         self._only_in_eval = only_in_eval(module)
         self._ready()
@@ -36,7 +42,7 @@ class ModulePointwise(Pointwise):
             module, in_channels=in_channels, out_channels=None if keeps else out_channels
         )
         self._keeps_channels = keeps
-        self.module = module
+        self.module, self._batched, self._whole = module, batched, whole
         self.function = self._of_chunk
 
     def _of_chunk(self, chunk: Tensor) -> Any:
@@ -79,18 +85,22 @@ class ModulePointwise(Pointwise):
 
     def _no_samples(self) -> Any:
         known = super()._no_samples()
-        return _like_its_parameters(self.module).new_empty(0) if known is None else known
+        return no_numbers(self.module, self._whole) if known is None else known
+
+    def _nothing(self) -> Any:
+        nothing = super()._nothing()
+        return nothing if self._batched else nothing.reshape(self.out_channels or 0, 0)
 
     def __repr__(self) -> str:
         return f"stream({self.module!r})"
 
 
-def _like_its_parameters(module: Any) -> Tensor:
-    """A tensor of the dtype and device of the module's first number; else of torch's default."""
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point() or tensor.is_complex():
-            found: Tensor = tensor.detach()
-            return found
+def no_numbers(*modules: nn.Module) -> Tensor:
+    """An empty tensor of the dtype and device of the first parameter; else of torch's default."""
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_floating_point() or tensor.is_complex():
+                return tensor.detach().new_empty(0)
     return torch.empty(0)
 
 
@@ -101,7 +111,7 @@ def channels_after(module: nn.Module, channels: int, batch_size: int | None) -> 
     """
     given = (channels, 0) if batch_size is None else (batch_size, channels, 0)
     with torch.no_grad():
-        result = module(_like_its_parameters(module).new_empty(given))
+        result = module(no_numbers(module).new_empty(given))
     shape = getattr(result, "shape", None)
     _check_kept(given, shape, type(result))
     return int(result.shape[-2])

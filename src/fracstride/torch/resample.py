@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fracstride.geometry import as_size
@@ -13,6 +12,7 @@ from fracstride.streaming.stream import Stream
 from fracstride.streaming.upsample import Upsample
 from fracstride.streaming.window import WindowStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
+from fracstride.torch.pointwise import no_numbers
 
 __all__ = ["resampling"]
 
@@ -23,31 +23,36 @@ _PADS: tuple[tuple[Any, str], ...] = (
 )
 
 
-def resampling(module: Any, batch_size: int | None, channels: int | None) -> Stream | None:
+def resampling(
+    module: Any, batch_size: int | None, channels: int | None, whole: nn.Module
+) -> Stream | None:
     """The stream of a module that pads or interpolates; None for another one.
 
-    ``channels``: of the signal, where they are known. ``ValueError`` says why one cannot stream.
+    ``channels``: of the signal, where they are known. ``whole``: the module that it is a part of.
+    ``ValueError`` says why one cannot stream.
     """
     forward = type(module).forward
     if isinstance(module, nn.CircularPad1d) and forward is nn.CircularPad1d.forward:
         raise ValueError("the first samples are the last frames, which a stream does not have yet")
     if isinstance(module, nn.Upsample) and forward is nn.Upsample.forward:
-        return ModuleUpsample(module, batch_size, channels)
+        return ModuleUpsample(module)._fit(batch_size, channels, whole)
     for kind, mode in _PADS:
         if isinstance(module, kind) and forward is kind.forward:
-            return ModulePad(module, mode, batch_size, channels)
+            return ModulePad(module, mode)._fit(batch_size, channels, whole)
     return None
 
 
 class _OnTensors(WindowStream):
     """A window stream of tensors, with the rows and, where they are known, the channels given."""
 
-    def _fit(self, batch_size: int | None, channels: int | None) -> None:
+    def _fit(self, batch_size: int | None, channels: int | None, whole: nn.Module) -> Stream:
+        self._whole = whole
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
         self.independent_rows = batch_size is not None
         self.in_channels = self.out_channels = channels
         if channels is not None:
             self._lead = (channels,) if batch_size is None else (batch_size, channels)
+        return self
 
     def _check_chunk(self, chunk: Any) -> None:
         if not isinstance(chunk, Tensor):
@@ -72,22 +77,19 @@ class _OnTensors(WindowStream):
             raise ValueError(f"state frames must be a tensor, got {type(frames).__name__}")
 
     def _no_samples(self) -> Tensor:
-        return torch.empty(0)
+        return no_numbers(self._whole)
 
     def _nothing(self) -> Tensor:
         batch = () if self.batch_size is None else (self.batch_size,)
-        return torch.empty((*batch, self.out_channels or 0, 0))
+        return no_numbers(self._whole).reshape(*batch, self.out_channels or 0, 0)
 
 
 class ModulePad(_OnTensors, Pad):
     """A pad, which refuses the inputs that torch's module finds too short."""
 
-    def __init__(
-        self, module: Any, mode: str, batch_size: int | None, channels: int | None
-    ) -> None:
+    def __init__(self, module: Any, mode: str) -> None:
         left, right = module.padding
         super().__init__(left, right, mode, getattr(module, "value", 0.0))
-        self._fit(batch_size, channels)
         if mode == "zeros":
             self._shortest = max(1, -min(left, 0) - min(right, 0))
         else:
@@ -98,7 +100,7 @@ class ModulePad(_OnTensors, Pad):
 class ModuleUpsample(_OnTensors, Upsample):
     """An ``nn.Upsample`` by a whole number."""
 
-    def __init__(self, module: Any, batch_size: int | None, channels: int | None) -> None:
+    def __init__(self, module: Any) -> None:
         factor, mode = module.scale_factor, module.mode
         if isinstance(factor, tuple) and len(factor) == 1:
             factor = factor[0]
@@ -123,4 +125,3 @@ class ModuleUpsample(_OnTensors, Upsample):
                 "depends on the length of the whole input"
             )
         super().__init__(int(factor), "linear" if mode == "linear" else "nearest")
-        self._fit(batch_size, channels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from fracstride.streaming.compose import Chain
@@ -12,7 +11,7 @@ from fracstride.streaming.stream import Stream
 from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL, refusal
 from fracstride.torch.layer_stream import ModuleStream
 from fracstride.torch.module import ConvTranspose1d
-from fracstride.torch.pointwise import KEPT, ModulePointwise, channels_after, check_gate
+from fracstride.torch.pointwise import KEPT, ModulePointwise, channels_after, check_gate, no_numbers
 from fracstride.torch.resample import resampling
 
 __all__ = ["ModuleStream", "stream"]
@@ -47,6 +46,7 @@ def stream(
         ValueError: a padding mode is ``circular``, a Conv1d's stride is not 1, or its padding is
             more than its kernel reaches.
 
+    >>> import torch
     >>> up = nn.Sequential(nn.ConvTranspose1d(2, 3, 4, stride=2, padding=1), nn.Tanh())
     >>> chunks = torch.zeros(1, 2, 5), torch.zeros(1, 2, 1)
     >>> decoder = stream(up)
@@ -55,19 +55,19 @@ def stream(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    return _Maker(batch_size, tuple(elementwise)).make(module, "", None, [])
+    return _Maker(module, batch_size, tuple(elementwise)).make(module, "", None, [])
 
 
 class ModuleChain(Chain):
     """The parts of an ``nn.Sequential``: it gives tensors, whatever it has seen."""
 
-    def __init__(self, batch_size: int | None, streams: list[Stream]) -> None:
+    def __init__(self, whole: nn.Module, batch_size: int | None, streams: list[Stream]) -> None:
         super().__init__(*streams)
-        self._batched = batch_size is not None
+        self._whole, self._batched = whole, batch_size is not None
 
     def _no_samples(self) -> Any:
         kind = super()._no_samples()
-        return torch.empty(0) if kind is None else kind
+        return no_numbers(self._whole) if kind is None else kind
 
     def _nothing(self) -> Any:
         nothing = super()._nothing()
@@ -84,8 +84,10 @@ _STREAMABLE = (
 class _Maker:
     """Makes the streams of a module and of what is inside."""
 
-    def __init__(self, batch_size: int | None, elementwise: tuple[type[nn.Module], ...]) -> None:
-        self.batch_size, self.elementwise = batch_size, elementwise
+    def __init__(
+        self, whole: nn.Module, batch_size: int | None, elementwise: tuple[type[nn.Module], ...]
+    ) -> None:
+        self.whole, self.batch_size, self.elementwise = whole, batch_size, elementwise
 
     def make(
         self, module: nn.Module, name: str, channels: int | None, after: list[nn.Module]
@@ -119,29 +121,30 @@ class _Maker:
             elif not stream._keeps_channels:
                 channels = None
             streams.append(stream)
-        return ModuleChain(self.batch_size, streams)
+        return ModuleChain(self.whole, self.batch_size, streams)
 
     def _leaf(self, module: Any, channels: int | None) -> Stream | None:
-        forward = type(module).forward
+        forward, batched = type(module).forward, self.batch_size is not None
         if forward in (nn.ConvTranspose1d.forward, ConvTranspose1d.forward):
             return ModuleStream(module, self.batch_size)
         if isinstance(module, nn.Conv1d) and forward is nn.Conv1d.forward:
             return ModuleStream(module, self.batch_size)
         if type(module) in (*ELEMENTWISE, *ELEMENTWISE_IN_EVAL):
             taken = _taken_by(module) or channels
-            return ModulePointwise(module, taken, taken or KEPT)
+            return ModulePointwise(module, taken, taken or KEPT, batched, self.whole)
         if type(module) is nn.GLU:
             check_gate(module, self.batch_size)
             return self._gate(module, channels)
-        if (stream := resampling(module, self.batch_size, channels)) is not None:
+        if (stream := resampling(module, self.batch_size, channels, self.whole)) is not None:
             return stream
         return self._gate(module, channels) if isinstance(module, self.elementwise) else None
 
     def _gate(self, module: nn.Module, channels: int | None) -> Stream:
         """An elementwise module that may change the number of channels."""
-        if channels is None:
-            return ModulePointwise(module, None, None)
-        return ModulePointwise(module, channels, channels_after(module, channels, self.batch_size))
+        after = None
+        if channels is not None:
+            after = channels_after(module, channels, self.batch_size)
+        return ModulePointwise(module, channels, after, self.batch_size is not None, self.whole)
 
     def _taken(self, modules: list[nn.Module]) -> int | None:
         """The channels that come into the first of the modules, if one of them says so."""
