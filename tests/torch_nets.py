@@ -204,3 +204,15 @@ class Net:
 
 def stream_of(net: Net, module: nn.Module, batch_size: int | None) -> Stream:
     return fracstride.torch.stream(module, batch_size, elementwise=(Gate,))
+
+
+def as_arrays(function: Any) -> Any:
+    """A function of tensors as one of arrays; ValueError where the input is refused."""
+
+    def offline(x: Any) -> Any:
+        try:
+            return function(torch.from_numpy(x.copy())).detach().numpy()
+        except RuntimeError as error:
+            raise ValueError from error
+
+    return offline

@@ -10,11 +10,11 @@ import pytest
 from cases import DTYPES
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import check_stream
+from streams import STEPS, check_rows, check_stream
 from test_invariances import random_layers, same_bits
 
 import fracstride as fs
-from fracstride.streaming import Chain, Identity, Pad, Pointwise, Sum, Upsample
+from fracstride.streaming import Chain, Identity, Pad, Pointwise, Stream, Sum, Upsample
 
 NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 
@@ -186,6 +186,33 @@ def test_straight_lines() -> None:
         at = np.clip((np.arange(10 * scale) + 0.5) / scale - 0.5, 0, 9)
         expected = [[np.interp(at, np.arange(10), row) for row in x[0]]]
         np.testing.assert_allclose(y, expected, atol=1e-14)
+
+
+@random_layers
+@given(
+    st.integers(-4, 6),
+    st.integers(-4, 6),
+    st.sampled_from(["zeros", "reflect", "replicate"]),
+    STEPS,
+)
+def test_rows_of_blocks(left: int, right: int, mode: str, steps: Any) -> None:
+    """With any number of rows, found out by pushing; offline: each row alone, in one piece."""
+
+    def make(rows: int) -> Stream:
+        straight = Chain(Pad(left, right, "replicate"), Upsample(2, "linear"))
+        return Sum(straight, Chain(Upsample(2), Pad(2 * left, 2 * right, mode)))
+
+    due, alone = [0], make(1)
+    for _ in range(9 * len(steps)):
+        due.append(due[-1] + alone.push(np.zeros((1, 2, 1), np.float32)).shape[-1])
+
+    def offline(x: Any) -> Any:
+        y = make(1).finish(x)
+        if y.shape[-1] == 0:
+            raise ValueError("no sample is left")
+        return y
+
+    check_rows(make, offline, 2, np.float32, steps, due.__getitem__)
 
 
 def test_what_is_refused() -> None:

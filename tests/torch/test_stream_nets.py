@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streams import check_stream
 from test_invariances import random_layers
 from torch import nn
-from torch_nets import Net, stream_of
+from torch_nets import Net, as_arrays, stream_of
 from torch_streams import OnArrays
 
 import fracstride.torch
@@ -25,18 +25,6 @@ of = fracstride.torch.stream
 
 def pick_from(data: st.DataObject) -> Any:
     return lambda low, high: data.draw(st.integers(low, high))
-
-
-def as_arrays(function: Any) -> Any:
-    """A function of tensors as one of arrays; ValueError where the input is refused."""
-
-    def offline(x: Any) -> Any:
-        try:
-            return function(torch.from_numpy(x.copy())).detach().numpy()
-        except RuntimeError as error:
-            raise ValueError from error
-
-    return offline
 
 
 @pytest.mark.usefixtures("isa")

@@ -244,6 +244,10 @@ class Composite(Stream):
             return dependent._mask(name, rows, chunk)  # which says why not
         return super()._mask(name, rows, chunk)
 
+    def _rows_now(self) -> int | None:
+        rows = (s._rows_now() for s in self._streams)
+        return next((count for count in rows if count is not None), None)
+
     def _failed(self, index: int) -> None:
         """A stream has raised; those before it have advanced."""
         self._broken = any(s._carries for s in self._streams[:index])
@@ -393,7 +397,8 @@ class Chain(Composite):
 
     @property
     def lengths(self) -> Array:  # noqa: D102
-        return self._streams[-1].lengths if self._streams else super().lengths
+        counting = [s for s in self._streams if not isinstance(s, Chain) or s._nested()[1:]]
+        return counting[-1].lengths if counting else super().lengths
 
     def _no_samples(self) -> Any:
         kinds = (stream._no_samples() for stream in reversed(self._streams))

@@ -161,8 +161,8 @@ class Stream(ABC):
 
     def _mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
         """A caller's mask; all rows for None, which takes a stream that knows their number."""
-        if rows is None and self.batch_size is not None:
-            return np.ones(self.batch_size, np.bool_)
+        if rows is None and (known := self._rows_now()) is not None:
+            return np.ones(known, np.bool_)
         if not self.independent_rows:
             why = "that has no batch" if self.batch_size is None else "whose rows go together"
             raise ValueError(f"{name} must be None for a stream {why}, got {rows!r}: {self!r}")
@@ -175,6 +175,10 @@ class Stream(ABC):
                 )
             count = shape[0]
         return check_mask(name, rows, count)
+
+    def _rows_now(self) -> int | None:
+        """The rows of the batch, or of the signal that has begun; None where there is neither."""
+        return self.batch_size
 
     def _push_rows(self, chunk: Any, active: Any) -> Any:
         """Push with a mask, or without one where the rows are at different progress."""

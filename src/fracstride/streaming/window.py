@@ -99,15 +99,17 @@ class WindowStream(Stream):
         """
         if active is None and not self._uneven:
             return self._advance(chunk, last=False)
-        return self._push_rows(chunk, self._every_row() if active is None else active)
+        return self._push_rows(chunk, active)
 
     def finish(self, chunk: Any, *, rows: Any = None) -> Any:  # noqa: D102
         if rows is None and not self._uneven:
             return self._advance(chunk, last=True)
-        return self._end_rows(chunk, self._every_row() if rows is None else rows)
+        return self._end_rows(chunk, rows)
 
-    def _every_row(self) -> Array:
-        return np.ones(self._no_frames().shape[0], np.bool_)
+    def _rows_now(self) -> int | None:
+        if self.batch_size is not None or self._like is None or len(self._like.shape) == 2:
+            return self.batch_size
+        return int(self._like.shape[0])
 
     def flush(self, *, rows: Any = None) -> Any:  # noqa: D102
         rest = self._flush() if rows is None else self._end_rows(None, rows)
@@ -119,7 +121,7 @@ class WindowStream(Stream):
             self._last = 0
             return None
         if self._uneven:
-            return self._end_rows(nothing, self._every_row())
+            return self._end_rows(nothing, None)
         return self._advance(nothing, last=True)
 
     def _no_frames(self) -> Any:
@@ -202,9 +204,12 @@ class WindowStream(Stream):
             tails.append(tail)
         order = [row for rows in groups.values() for row in rows]
         piece = stacked(pieces[0], pieces, order) if pieces else self._no_output(chunk)
-        self._carried = stacked(tails[0], tails, order) if most else None
-        self._set_counts(after)
-        self._remember(chunk)
+        if ends.all():
+            self._clear()
+        else:
+            self._carried = stacked(tails[0], tails, order) if most else None
+            self._set_counts(after)
+            self._remember(chunk)
         self._last = counts
         return piece, counts
 
