@@ -215,6 +215,15 @@ def test_rows_of_blocks(left: int, right: int, mode: str, steps: Any) -> None:
     check_rows(make, offline, 2, np.float32, steps, due.__getitem__)
 
 
+def test_another_batch_after_all_rows_have_ended() -> None:
+    for stream in (Pad(1, 2), Upsample(2, "linear"), Chain(Pad(1, 2), Upsample(3))):
+        for rows, channels in ((3, 2), (1, 4)):
+            x = np.ones((rows, channels, 5))
+            stream.push(x, active=np.arange(rows) == 0)
+            stream.push(x)
+            stream.flush(rows=np.ones(rows, np.bool_))
+
+
 def test_what_is_refused() -> None:
     for make, error, match in (
         (lambda: Pad(1.5, 0), TypeError, "left must be an int, got 1.5"),

@@ -154,6 +154,35 @@ def test_what_melgan_does() -> None:
         torch.testing.assert_close(torch.cat([*pieces, stream.flush()], -1), y)
 
 
+def test_pads_are_torchs() -> None:
+    """All small ones, with what torch refuses: samples come as early as they can."""
+    kinds = nn.ReflectionPad1d, nn.ReplicationPad1d, nn.ZeroPad1d, lambda p: nn.ConstantPad1d(p, -7)
+    for kind in kinds:
+        for left in range(-4, 5):
+            for right in range(-4, 5):
+                module: Any = kind((left, right))
+
+                def offline(length: int, module: Any = module) -> list[float]:
+                    try:
+                        return module(torch.arange(1.0, length + 1)[None, None]).flatten().tolist()
+                    except RuntimeError:
+                        return []
+
+                whole = [offline(length) for length in range(1, 17)]
+                stream, heard = of(module), []
+                for t in range(1, 8):
+                    alone = of(module)
+                    alone.restore(stream.state())
+                    x = torch.full((1, 1, 1), float(t))
+                    assert heard + alone.finish(x).flatten().tolist() == whole[t - 1]
+                    heard += stream.push(x).flatten().tolist()
+                    later = whole[t - 1 :]  # of an input that ends now, or goes on
+                    final = 0
+                    while all(len(y) > final and y[final] == later[0][final] for y in later):
+                        final += 1
+                    assert heard == later[0][:final]
+
+
 def test_upsampling_is_torchs() -> None:
     x = torch.randn(2, 3, 12)
     for scale in (1, 2, 3, 4, 7, 64):
@@ -206,13 +235,16 @@ def test_a_values_bits_do_not_depend_on_its_place() -> None:
     """Torch's own sigmoid of a number differs at the end of a tensor."""
     threads = torch.get_num_threads()
     try:
-        for kind in (*UNEVEN, nn.Tanh, nn.Softsign, nn.Hardswish, lambda: nn.GLU(1)):
+        norm = nn.BatchNorm1d(2).eval()
+        norm.running_mean.uniform_()
+        for kind in (*UNEVEN, nn.Tanh, nn.Softsign, nn.Hardswish, lambda: nn.GLU(1), lambda: norm):
             for dtype in (torch.float32, torch.float64, torch.bfloat16):
                 x = torch.randn(1, 2, 50_021, dtype=dtype)
-                stream = of(kind())
+                module = kind().to(dtype)
+                stream = of(module)
                 torch.set_num_threads(1)
                 whole = stream.finish(x)
-                torch.testing.assert_close(whole, kind()(x))
+                torch.testing.assert_close(whole, module(x))
                 torch.set_num_threads(3)
                 pieces = [stream.push(x[..., a:b]) for a, b in pairwise((0, 1, 8, 75, 50_021))]
                 assert torch.equal(torch.cat(pieces, -1), whole)
