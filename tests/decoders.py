@@ -87,10 +87,19 @@ def decoder(pick: Callable[[int, int], int], dtype: Any, depth: int = 2) -> Both
         ]
         return chain_both(gates)
 
+    def detour() -> Both:
+        """As long as its input, but for inputs that are too short on the way."""
+        left, right = pick(0, 3), pick(0, 3)
+        w = (rng.standard_normal((3, 3, 1 + left + right)) / 3).astype(dtype)
+        crop = fs.ConvTranspose1d.from_weights(w[..., :1], padding=(left, right))
+        return chain_both([layer_both(crop), layer_both(fs.ConvTranspose1d.from_weights(w))])
+
     def block(depth: int) -> Both:
         branches: list[Both] = [(lambda _: Identity(), lambda x: x)] if pick(0, 1) else []
         for _ in range(pick(1, 2)):
             parts = [conv(keeps_length=True) for _ in range(pick(1, 2))]
+            if pick(0, 3) == 0:
+                parts.append(detour())
             if depth and pick(0, 1):
                 parts.append(block(depth - 1))
             if pick(0, 1):

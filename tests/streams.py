@@ -101,11 +101,15 @@ def check_stream(
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ("push", "push", "push", "push all", "flush", "finish", "reset", "move", "flush all")
+            (
+                *("push", "push", "push", "push all", "push all"),
+                *("flush", "finish", "reset", "move", "flush all", "finish all"),
+            )
         ),
         st.lists(st.booleans(), min_size=3, max_size=3),
         st.integers(0, 9),
     ),
+    min_size=5,
     max_size=16,
 )
 
@@ -149,7 +153,7 @@ def check_rows(
     rng = np.random.default_rng(0)
     stream, rows = make(3), [Row() for _ in range(3)]
     for what, mask, count in steps:
-        with_chunk = what in ("push", "push all", "finish")
+        with_chunk = what.startswith(("push", "finish"))
         chunk = rng.standard_normal((3, channels, count if with_chunk else 0)).astype(dtype)
         active = np.array(mask if not what.endswith("all") else [True] * 3)
         chunk[~active] = np.nan
@@ -171,6 +175,8 @@ def check_rows(
             y = stream.push(chunk.copy())
         elif what == "finish":
             y = stream.finish(chunk.copy(), rows=active)
+        elif what == "finish all":
+            y = stream.finish(chunk.copy())
         else:
             y = stream.flush(rows=active) if what == "flush" else stream.flush()
         lengths = stream.lengths

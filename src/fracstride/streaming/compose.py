@@ -6,10 +6,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from fracstride.arrays import Array
 from fracstride.geometry import as_size
 from fracstride.streaming.rows import alike
-from fracstride.streaming.stream import Stream, blank, check_state, cut, detached
+from fracstride.streaming.stream import Stream, blank, check_state, cut, detached, given
 
 __all__ = ["Chain", "Composite", "Identity", "Pointwise", "split_state"]
 
@@ -104,7 +106,7 @@ class Pointwise(Stream):
 
     def finish(self, chunk: Any, *, rows: Any = None) -> Any:  # noqa: D102
         if rows is not None:
-            return self._end_rows(chunk, rows)
+            return self._end_rows(given(chunk), rows)
         result = self.push(chunk)
         self._forget()
         return result
@@ -258,8 +260,8 @@ class Composite(Stream):
 
     def finish(self, chunk: Any, *, rows: Any = None) -> Any:  # noqa: D102
         if rows is not None or self._uneven:
-            return self._end_rows(chunk, rows)
-        return self._end(chunk)
+            return self._end_rows(given(chunk), rows)
+        return self._end(given(chunk))
 
     def flush(self, *, rows: Any = None) -> Any:  # noqa: D102
         rest = self._flush() if rows is None else self._end_rows(None, rows)
@@ -355,6 +357,8 @@ class Chain(Composite):
         except BaseException:
             self._failed(i)
             raise
+        if not self._streams:
+            self._last = np.shape(chunk)
         return chunk
 
     def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
@@ -381,6 +385,8 @@ class Chain(Composite):
         except BaseException:
             self._failed(i)
             raise
+        if not self._streams:
+            self._last = 0 if chunk is None else np.shape(chunk)
         return chunk
 
     def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
@@ -392,13 +398,17 @@ class Chain(Composite):
         except BaseException:
             self._failed(i)
             raise
+        self._last = frames
         self._compare_rows()
         return chunk, frames
 
     @property
     def lengths(self) -> Array:  # noqa: D102
         counting = [s for s in self._streams if not isinstance(s, Chain) or s._nested()[1:]]
-        return counting[-1].lengths if counting else super().lengths
+        lengths = counting[-1].lengths if counting else super().lengths
+        if lengths.ndim == 0 and self.batch_size is not None:  # the last knows no number of rows
+            return np.zeros(self.batch_size, np.int64)
+        return lengths
 
     def _no_samples(self) -> Any:
         kinds = (stream._no_samples() for stream in reversed(self._streams))

@@ -20,6 +20,7 @@ __all__ = [
     "check_state",
     "cut",
     "detached",
+    "given",
     "integers_like",
     "join",
     "loaded",
@@ -182,6 +183,7 @@ class Stream(ABC):
 
     def _push_rows(self, chunk: Any, active: Any) -> Any:
         """Push with a mask, or without one where the rows are at different progress."""
+        given(chunk)
         mask = self._mask("active", active, chunk)
         frames = (np.shape(chunk) or (0,))[-1]
         piece, _ = self._advance_rows(chunk, frames * mask.astype(np.int64), np.zeros_like(mask))
@@ -237,6 +239,13 @@ class Stream(ABC):
     def _nested(self) -> list[Stream]:
         """Itself and all that it is composed of."""
         return [self]
+
+
+def given(chunk: Any) -> Any:
+    """The chunk, but for None, which stands for no frames of an unknown shape in here."""
+    if chunk is None:
+        raise TypeError("chunk must be an array, got None")
+    return chunk
 
 
 def check_mode(geometry: Geometry) -> None:

@@ -16,6 +16,7 @@ from fracstride.streaming.stream import (
     check_state,
     cut,
     detached,
+    given,
     integers_like,
     join,
     loaded,
@@ -104,7 +105,7 @@ class WindowStream(Stream):
     def finish(self, chunk: Any, *, rows: Any = None) -> Any:  # noqa: D102
         if rows is None and not self._uneven:
             return self._advance(chunk, last=True)
-        return self._end_rows(chunk, rows)
+        return self._end_rows(given(chunk), rows)
 
     def _rows_now(self) -> int | None:
         if self.batch_size is not None or self._like is None or len(self._like.shape) == 2:
