@@ -23,28 +23,36 @@ def stream(
     *,
     elementwise: tuple[type[nn.Module], ...] = (),
 ) -> Stream:
-    """A module fed chunk by chunk: what comes out is its output, whatever the chunks.
+    """A module fed chunk by chunk: what comes out is its output, with the same bits in any chunks.
 
     On the CPU the bits are those of :class:`fracstride.torch.ConvTranspose1d` for the same input in
-    one piece; a ``Conv1d`` is computed by the same kernels (so torch's own differs from it by
-    rounding). Frames that are carried from chunk to chunk are part of the graph of derivatives:
-    ``detach()`` cuts it there, as truncated back-propagation through time does. Streams of modules
-    go into ``Chain`` and ``Sum`` of :mod:`fracstride.streaming`.
+    one piece. Torch's own layers differ by rounding in three cases: a ``Conv1d`` and a linear
+    ``Upsample`` are computed by this library's kernels, and some activations are rounded by torch
+    in another way at the end of a tensor. Frames that are carried from chunk to chunk are part of
+    the graph of derivatives: ``detach()`` cuts it there, as truncated back-propagation through time
+    does. Streams of modules go into ``Chain`` and ``Sum`` of :mod:`fracstride.streaming`.
 
     Args:
-        module: a ``ConvTranspose1d`` (torch's or ours), a ``Conv1d`` of stride 1, an elementwise
-            activation of ``torch.nn``, ``Dropout`` or ``BatchNorm1d`` in eval mode, or an
-            ``nn.Sequential`` of all these. Parameters are read at each push.
+        module: a ``ConvTranspose1d`` (torch's or ours), a ``Conv1d`` of stride 1,
+            ``ReflectionPad1d``, ``ReplicationPad1d``, ``ConstantPad1d`` or ``ZeroPad1d``, an
+            ``Upsample`` by a whole ``scale_factor`` (nearest, or linear with
+            ``align_corners=False``), an elementwise activation of ``torch.nn``, a ``GLU`` over the
+            channels, ``Dropout`` or ``BatchNorm1d`` in eval mode, or an ``nn.Sequential`` of all
+            these. Parameters are read at each push.
         batch_size: rows ``B`` of a chunk ``(B, C_in, T)``, or None for chunks ``(C_in, T)``.
-        elementwise: classes of modules of your own that are elementwise too.
+        elementwise: classes of modules of your own whose output at one time depends on their input
+            at that time only. They may change the number of channels, as gates do.
 
     Returns:
-        A :class:`fracstride.streaming.Stream`. States are dicts of tensors, without their graph.
+        A :class:`fracstride.streaming.Stream` whose samples are tensors ``(B, C_out, T')``, or
+        ``(C_out, T')``. States are dicts of tensors, without their graph. A push raises
+        RuntimeError for a chunk of another shape, dtype or device, and while a ``Dropout`` or
+        ``BatchNorm`` inside is in training mode; the stream stays as it was.
 
     Raises:
-        TypeError: a submodule cannot stream; the first such is named.
-        ValueError: a padding mode is ``circular``, a Conv1d's stride is not 1, or its padding is
-            more than its kernel reaches.
+        TypeError: a submodule cannot stream; the first such is named, and what may help.
+        ValueError: a submodule cannot stream with these arguments, such as a padding mode
+            ``circular``, a Conv1d of another stride, or an ``Upsample`` to a fixed size.
 
     >>> import torch
     >>> up = nn.Sequential(nn.ConvTranspose1d(2, 3, 4, stride=2, padding=1), nn.Tanh())
@@ -52,10 +60,15 @@ def stream(
     >>> decoder = stream(up)
     >>> [decoder.push(chunk).shape[-1] for chunk in chunks], decoder.flush().shape[-1]
     ([9, 2], 1)
+    >>> padded = nn.Sequential(nn.ReflectionPad1d(3), nn.Conv1d(2, 4, 7), nn.GLU(dim=1))
+    >>> gated = stream(padded, batch_size=2)
+    >>> gated.push(torch.zeros(2, 2, 10)).shape, gated.latency
+    (torch.Size([2, 2, 7]), 3)
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    return _Maker(module, batch_size, tuple(elementwise)).make(module, "", None, [])
+    classes = (elementwise,) if isinstance(elementwise, type) else tuple(elementwise)
+    return _Maker(module, batch_size, classes).make(module, "", None, [])
 
 
 class ModuleChain(Chain):
