@@ -228,7 +228,7 @@ def test_users_gates() -> None:
     with pytest.raises(ValueError, match=r"1 \(Shorter\) .* must keep the batch and the frames"):
         of(nn.Sequential(conv, Shorter()), elementwise=(Shorter,))
     with pytest.raises(ValueError, match="must keep the batch and the frames"):
-        of(Shorter(), elementwise=(Shorter,)).push(x)
+        of(Shorter(), elementwise=Shorter).push(x)  # type: ignore[arg-type]
 
 
 def test_a_values_bits_do_not_depend_on_its_place() -> None:
@@ -250,3 +250,85 @@ def test_a_values_bits_do_not_depend_on_its_place() -> None:
                 assert torch.equal(torch.cat(pieces, -1), whole)
     finally:
         torch.set_num_threads(threads)
+
+
+class Residual(nn.Module):
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([nn.Conv1d(2, 2, 3, padding=1), nn.Conv1d(2, 2, 3, stride)])
+
+
+class Leaf(nn.Module):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "module", "messages"),
+    [
+        (ValueError, nn.CircularPad1d(2), ["first samples are the last frames"]),
+        (ValueError, nn.GLU(), ["dim must be 1 or -2", "got -1, that of time"]),
+        (ValueError, nn.GLU(2), ["got 2, that of time"]),
+        (ValueError, nn.GLU(0), ["got 0, that of the batch"]),
+        (ValueError, nn.GLU(5), ["got 5, that of nothing"]),
+        (ValueError, nn.Sequential(nn.Conv1d(2, 3, 1), nn.GLU(1)), ["1 (GLU)", "must be even"]),
+        (ValueError, nn.Upsample(10), ["size=10 is the length of the whole output"]),
+        (ValueError, nn.Upsample(scale_factor=1.5), ["must be a whole number, got 1.5"]),
+        (ValueError, nn.Upsample(scale_factor=0.5), ["must be a whole number, got 0.5"]),
+        (ValueError, nn.Upsample(scale_factor=(2, 2)), ["must be a whole number, got (2.0, 2.0)"]),
+        (ValueError, nn.Upsample(scale_factor=2, mode="bicubic"), ["got 'bicubic'"]),
+        (
+            ValueError,
+            nn.Upsample(scale_factor=2, mode="linear", align_corners=True),
+            ["align_corners must be False", "length of the whole input"],
+        ),
+        (
+            TypeError,
+            nn.Sequential(nn.Tanh(), Residual(1)),
+            [
+                "1 (Residual) cannot stream",
+                "elementwise=(Residual,)",
+                "with Chain, Sum and Pointwise of fracstride.streaming",
+                "each of its parts can stream",
+            ],
+        ),
+        (
+            TypeError,
+            nn.Sequential(nn.Tanh(), Residual(2)),
+            ["1 (Residual)", "Of its parts, 1.convs.1 (Conv1d) cannot stream: stride must be 1"],
+        ),
+        (TypeError, Leaf(), ["the module itself (Leaf)", "elementwise=(Leaf,)"]),
+    ],
+    ids=str,
+)
+def test_reasons(error: type[Exception], module: nn.Module, messages: list[str]) -> None:
+    with pytest.raises(error) as raised:
+        of(module)
+    for message in messages:
+        assert message in str(raised.value)
+
+
+def test_chunks_that_do_not_fit() -> None:
+    """Of a pad in front of a layer: refused before it has advanced."""
+    x = torch.randn(2, 4, 5)
+    for module in (nn.ReflectionPad1d(1), nn.Upsample(scale_factor=2, mode="linear")):
+        stream = of(nn.Sequential(module, nn.Conv1d(4, 3, 1)), 2)
+        stream.push(x)
+        for chunk, error in (
+            (x[:1], RuntimeError),
+            (x[:, :3], RuntimeError),
+            (x[0], RuntimeError),
+            (x.double(), RuntimeError),
+            (x.numpy(), TypeError),
+        ):
+            with pytest.raises(error, match="chunk must"):
+                stream.push(chunk)
+        stream.push(x)
+        lone = of(module, 2)
+        for chunk in (x[:1], x[0], x[0, 0]):
+            with pytest.raises(RuntimeError, match=r"chunk must have the shape \(batch_size, chan"):
+                lone.push(chunk)
+        lone.push(x)
+        with pytest.raises(ValueError, match="state frames must be a tensor"):
+            lone.restore({key: value.numpy() for key, value in lone.state().items()})
+    with pytest.raises(RuntimeError, match="must have an even number of channels"):
+        of(nn.GLU(1)).push(x[:1, :3])
