@@ -130,16 +130,27 @@ class WindowStream(Stream):
         return self._like
 
     def reset(self, *, rows: Any = None) -> None:  # noqa: D102
-        nothing = self._no_frames()
-        if rows is None:
-            self._clear()
+        mask = None if rows is None else self._mask("rows", rows, self._no_frames())
+        if mask is None:
             self._last = 0
-        elif nothing is None:
-            self._mask("rows", rows)
+        if mask is None or mask.all():
+            self._clear()
+        elif mask.any():
+            self._drop(mask)
+
+    def _drop(self, mask: Array) -> None:
+        """Make some rows as new, but not all of them."""
+        rows, going, others = len(mask), np.flatnonzero(mask).tolist(), np.flatnonzero(~mask)
+        counts = np.where(mask, 0, self._row_counts(rows)).tolist()
+        keep = max(count - self._first_kept(count) for count in counts)
+        if keep:
+            frames = self._carried[..., self._carried.shape[-1] - keep :]
+            stay = rows_of(frames, others.tolist())
+            zeros = filled(frames, (len(going), *frames.shape[1:]), 0)
+            self._carried = stacked(stay, [stay, zeros], [*others.tolist(), *going])
         else:
-            mask, last = self._mask("rows", rows, nothing), self._last
-            self._advance_rows(nothing, 0 * mask.astype(np.int64), mask)
-            self._last = last
+            self._carried = None
+        self._set_counts(counts)
 
     def _advance(self, chunk: Any, last: bool) -> Any:
         self._check_chunk(chunk)
