@@ -10,7 +10,7 @@ import pytest
 from cases import DTYPES
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import STEPS, check_rows, check_stream
+from streams import STEPS, check_rows, check_stream, through_a_file
 from test_invariances import random_layers, same_bits
 
 import fracstride as fs
@@ -213,6 +213,21 @@ def test_rows_of_blocks(left: int, right: int, mode: str, steps: Any) -> None:
         return y
 
     check_rows(make, offline, 2, np.float32, steps, due.__getitem__)
+
+
+def test_state_after_the_longest_row_began_again() -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 6))
+    stream, other = Pad(0, 4, "reflect"), Pad(0, 4, "reflect")
+    stream.push(x, active=[True, False])
+    stream.push(x[..., :2])
+    stream.reset(rows=[True, False])
+    state = through_a_file(stream.state())
+    assert state["frames"].shape == (2, 3, 2)
+    other.restore(state)
+    y = other.finish(x)
+    assert other.lengths.tolist() == [10, 10]
+    same_bits(y[0], padded(x[0], 0, 4, "reflect"))
+    same_bits(y[1], padded(np.concatenate([x[1, :, :2], x[1]], -1), 0, 4, "reflect")[:, 2:])
 
 
 def test_another_batch_after_all_rows_have_ended() -> None:
