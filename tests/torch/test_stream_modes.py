@@ -126,6 +126,14 @@ def test_a_lone_module() -> None:
         stream.push(x)
 
 
+def test_a_module_in_training_mode_is_not_called() -> None:
+    norm = nn.BatchNorm1d(4)
+    before = copy.deepcopy(norm.state_dict())
+    with pytest.raises(ValueError, match=r"1 \(Block\) .* in training mode"):
+        of(nn.Sequential(layers()[0], Block(norm)), elementwise=(Block,))
+    assert same(norm.state_dict(), before)
+
+
 def test_statistics_that_went_away() -> None:
     norm = nn.BatchNorm1d(4).eval()
     stream = of(nn.Sequential(layers()[0], norm))

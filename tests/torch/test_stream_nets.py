@@ -103,6 +103,18 @@ def test_gradients(data: st.DataObject, cuts: list[int]) -> None:
         torch.testing.assert_close(*(zero if g is None else g for g in (a, b)), check_dtype=False)
 
 
+def test_a_module_in_several_places() -> None:
+    """As people share an activation, which torch lists once only."""
+    torch.manual_seed(0)
+    act, conv, pad = nn.Softplus(), nn.Conv1d(4, 4, 3), nn.ReflectionPad1d(1)
+    net = nn.Sequential(act, pad, conv, act, pad, conv, act, nn.Sequential(nn.GLU(1), act))
+    x = torch.randn(1, 4, 9)
+    stream = of(net)
+    pieces = [stream.push(x[..., t : t + 1]) for t in range(9)]
+    torch.testing.assert_close(torch.cat([*pieces, stream.flush()], -1), net(x))
+    assert of(nn.Sequential(act, nn.GLU(1), nn.GLU(1), act, nn.Conv1d(3, 1, 1))).in_channels == 12
+
+
 @pytest.mark.parametrize("pad", [nn.ReflectionPad1d, nn.ReplicationPad1d, nn.ZeroPad1d])
 def test_residual_blocks_with_pads(pad: Any) -> None:
     """The straight branch lines up with one that pads before it convolves."""

@@ -8,7 +8,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-__all__ = ["ELEMENTWISE", "ELEMENTWISE_IN_EVAL", "elementwise_in_eval", "only_in_eval", "refusal"]
+__all__ = [
+    "ELEMENTWISE",
+    "ELEMENTWISE_IN_EVAL",
+    "check_modes",
+    "elementwise_in_eval",
+    "only_in_eval",
+    "refusal",
+]
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.CELU,
@@ -52,6 +59,16 @@ def only_in_eval(module: nn.Module) -> tuple[nn.Module, ...]:
     """
     kinds: Any = (*ELEMENTWISE_IN_EVAL, _BatchNorm, _DropoutNd)
     return tuple(part for part in module.modules() if isinstance(part, kinds))
+
+
+def check_modes(modules: tuple[nn.Module, ...]) -> None:
+    """Raise RuntimeError if one of :func:`only_in_eval` is not elementwise now."""
+    for module in modules:
+        if why := refusal(module):
+            raise RuntimeError(
+                f"{type(module).__name__} is elementwise in eval mode only, and is now {why}: "
+                f"{module!r}"
+            )
 
 
 def refusal(module: Any) -> str | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fracstride.arrays import Array
 from fracstride.streaming.compose import Pointwise
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
-from fracstride.torch.elementwise import only_in_eval, refusal
+from fracstride.torch.elementwise import check_modes, only_in_eval
 from fracstride.torch.evenly import UNEVEN, evenly
 
 __all__ = ["KEPT", "ModulePointwise", "channels_after", "check_gate", "no_numbers"]
@@ -56,18 +56,16 @@ class ModulePointwise(Pointwise):
         return module(chunk.contiguous())  # some round otherwise where values lie far apart
 
     def _ready(self) -> None:
-        for module in self._only_in_eval:
-            if module.training or refusal(module):
-                raise RuntimeError(
-                    f"{type(module).__name__} is elementwise in eval mode only, and is now "
-                    f"{refusal(module)}: {module!r}"
-                )
+        check_modes(self._only_in_eval)
 
     def _check_chunk(self, chunk: Any) -> None:
         self._ready()
         if not isinstance(chunk, Tensor):
             raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
-        super()._check_chunk(chunk)
+        try:
+            super()._check_chunk(chunk)
+        except ValueError as error:
+            raise RuntimeError(str(error)) from None
 
     def _check_result(self, given: Any, shape: Any, kind: type) -> None:
         if self._keeps_channels or self.out_channels is not None:

@@ -8,7 +8,13 @@ from torch import nn
 
 from fracstride.streaming.compose import Chain
 from fracstride.streaming.stream import Stream
-from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL, refusal
+from fracstride.torch.elementwise import (
+    ELEMENTWISE,
+    ELEMENTWISE_IN_EVAL,
+    check_modes,
+    only_in_eval,
+    refusal,
+)
 from fracstride.torch.layer_stream import ModuleStream
 from fracstride.torch.module import ConvTranspose1d
 from fracstride.torch.pointwise import KEPT, ModulePointwise, channels_after, check_gate, no_numbers
@@ -125,7 +131,7 @@ class _Maker:
         self, module: nn.Module, name: str, channels: int | None, after: list[nn.Module]
     ) -> Stream:
         streams: list[Stream] = []
-        children = list(module.named_children())
+        children = _children(module)
         for i, (child, part) in enumerate(children):
             rest = [m for _, m in children[i + 1 :]] + after
             stream = self.make(part, f"{name}.{child}" if name else child, channels, rest)
@@ -155,6 +161,7 @@ class _Maker:
     def _gate(self, module: nn.Module, channels: int | None) -> Stream:
         """An elementwise module that may change the number of channels."""
         after = None
+        check_modes(only_in_eval(module))  # before it is called
         if channels is not None:
             after = channels_after(module, channels, self.batch_size)
         return ModulePointwise(module, channels, after, self.batch_size is not None, self.whole)
@@ -165,7 +172,7 @@ class _Maker:
         while waiting:
             module = waiting.pop()
             if _sequential(module):
-                waiting += list(module.children())[::-1]
+                waiting += [part for _, part in _children(module)][::-1]
             elif (taken := _taken_by(module)) is not None:
                 return times * taken
             elif type(module) is nn.GLU:
@@ -203,6 +210,11 @@ class _Maker:
             except (TypeError, ValueError) as error:
                 errors.append(str(error))
         return errors
+
+
+def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The parts of an ``nn.Sequential`` with their names; one may be there several times."""
+    return [(name, part) for name, part in module._modules.items() if part is not None]
 
 
 def _sequential(module: nn.Module) -> bool:
