@@ -487,8 +487,13 @@ def test_a_kind_of_array_that_is_known_from_the_start() -> None:
         def _no_samples(self) -> Any:
             return np.empty(0, np.float64)
 
+    class Short(Pointwise):
+        def _no_samples(self) -> Any:
+            return np.empty(0, np.float32)
+
     for stream in (
         Long(np.tanh),
+        Sum(Short(np.tanh), Long(np.tanh)),
         Chain(Pointwise(np.tanh), Long(np.tanh), Pointwise(np.tanh)),
         Sum(Pointwise(np.tanh), Long(np.tanh)),
     ):

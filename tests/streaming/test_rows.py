@@ -73,6 +73,7 @@ def test_lengths() -> None:
         assert s.push(x).shape == (3, 2, 16)
         assert s.lengths.tolist() == [16, 14, 16]
         s.lengths[:] = 7  # the caller's own
+        assert s.lengths.tolist() == [16, 14, 16]
         s.reset(rows=[True, True, False])
         assert s.finish(x[..., :1]).shape == (3, 2, 6)
         assert s.lengths.tolist() == [4, 4, 6]
@@ -157,6 +158,8 @@ def test_a_branch_that_is_too_short() -> None:
     y = stream.finish(x)
     assert stream.lengths.tolist() == [17, 12]
     same_bits(y[1:, :, :12], (x + grow(crop(x)))[1:])
+    whole = np.concatenate([x[..., :5], x], -1)
+    same_bits(y[:1], (whole + grow(crop(whole)))[:1])
 
 
 def test_refused_pushes_change_nothing() -> None:
