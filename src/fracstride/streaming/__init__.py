@@ -15,9 +15,10 @@
 True
 """
 
-from fracstride.streaming.compose import Chain, Identity, Pointwise
+from fracstride.streaming.compose import Chain
 from fracstride.streaming.layer import LayerStream
 from fracstride.streaming.pad import Pad
+from fracstride.streaming.pointwise import Identity, Pointwise
 from fracstride.streaming.stream import Stream
 from fracstride.streaming.sum import Sum
 from fracstride.streaming.upsample import Upsample

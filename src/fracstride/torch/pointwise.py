@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fracstride.arrays import Array
-from fracstride.streaming.compose import Pointwise
+from fracstride.streaming.pointwise import Pointwise
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
 from fracstride.torch.elementwise import check_modes, only_in_eval
 from fracstride.torch.evenly import UNEVEN, evenly
