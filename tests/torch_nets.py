@@ -104,6 +104,7 @@ def pointwise_of(module: nn.Module) -> Part:
     module.eval()
 
     def offline(x: Tensor) -> Tensor:
+        x = x.contiguous()  # BatchNorm rounds otherwise where values lie far apart
         if isinstance(module, nn.GLU):
             a, b = x.chunk(2, 1)
             return a * evenly(torch.sigmoid, b)

@@ -205,6 +205,11 @@ def test_upsampling_is_torchs() -> None:
                 torch.testing.assert_close(y, module(x))
             else:
                 assert torch.equal(y, module(x))
+    stream, frame = of(nn.Upsample(scale_factor=3)), torch.ones(1, 2, 1)
+    y = stream.push(frame)
+    frame.zero_()  # the caller's memory is the caller's
+    assert torch.equal(y, torch.ones(1, 2, 3))
+    assert y.is_contiguous()
     half = nn.Upsample(scale_factor=2, mode="linear")
     with torch.autocast("cpu", torch.bfloat16):
         assert of(half, 2).finish(x).dtype == torch.float32  # as torch's

@@ -83,8 +83,8 @@ def _(piece: Tensor, frames: Sequence[int]) -> Tensor:
 @repeated.register
 def _(piece: Tensor, times: int) -> Tensor:
     shape = piece.shape
-    wide = piece.unsqueeze(-1).expand(*shape, times).reshape(*shape[:-1], shape[-1] * times)
-    return wide if times > 1 else wide.clone()
+    wide = piece.unsqueeze(-1).expand(*shape, times).clone(memory_format=torch.contiguous_format)
+    return wide.reshape(*shape[:-1], shape[-1] * times)
 
 
 @stacked.register

@@ -46,14 +46,15 @@ class ModulePointwise(Pointwise):
         self.function = self._of_chunk
 
     def _of_chunk(self, chunk: Tensor) -> Any:
-        module = self.module
+        # Some functions round otherwise where a tensor's values lie far apart.
+        module, chunk = self.module, chunk.contiguous()
         if type(module) in UNEVEN:
             return evenly(module, chunk)
         if type(module) is nn.GLU:
             return _gated(chunk)
         if chunk.dim() == 2 and isinstance(module, (nn.BatchNorm1d, nn.PReLU)):
             return module(chunk[None])[0]  # two axes would be batch and channels
-        return module(chunk.contiguous())  # some round otherwise where values lie far apart
+        return module(chunk)
 
     def _ready(self) -> None:
         check_modes(self._only_in_eval)
