@@ -182,7 +182,7 @@ class LayerStream(Stream):
             return self._set(0)
         counts = self._row_counts()
         counts[self._mask("rows", rows)] = 0
-        self._set_counts(counts)
+        self._set_counts(counts, self._most_kept(counts))
         return None
 
     def state(self) -> dict[str, Array]:
@@ -210,7 +210,7 @@ class LayerStream(Stream):
                 f"state received must be {self._rows} integers from 0 to 2**62, one for each row, "
                 f"got {counts.dtype} of shape {counts.shape}: {counts}"
             )
-        kept = max(self._kept_after(int(count)) for count in counts)
+        kept = self._most_kept(counts)
         if frames.shape != (self._rows, self._channels, kept) or frames.dtype != self._real:
             raise ValueError(
                 f"state frames must be {self._real} of shape {(self._rows, self._channels, kept)} "
@@ -221,12 +221,15 @@ class LayerStream(Stream):
             self._room(kept)[...] = frames
             self._arrays.reverse()
             self._end, self._last = kept, 0
-            self._set_counts(counts.astype(np.int64))
+            self._set_counts(counts.astype(np.int64), kept)
 
         return take
 
     def _kept_after(self, received: int) -> int:
         return received - self._geometry.first_kept(received)
+
+    def _most_kept(self, counts: Array) -> int:
+        return max(self._kept_after(int(count)) for count in counts)
 
     def _row_counts(self) -> Array:
         """How many frames each row received, as an array of one's own."""
@@ -235,13 +238,13 @@ class LayerStream(Stream):
             counts[:] = self._counts
         return counts
 
-    def _set_counts(self, counts: Array) -> None:
-        """Rows that may have received different numbers of frames."""
+    def _set_counts(self, counts: Array, kept: int) -> None:
+        """Rows may have received different numbers of frames; at most so many are carried."""
         self._received, self._steady = int(counts.max()), False
         self._done = self._geometry.final_length(self._received)
         self._uneven = bool((counts != self._received).any())
         self._counts = counts if self._uneven else None
-        self._kept = max(self._kept_after(int(count)) for count in counts)
+        self._kept = kept
 
     def _advance(
         self,
@@ -363,7 +366,7 @@ class LayerStream(Stream):
                 room[rows, :, width - keep + old :] = new[:, :, frames - keep + old :]
         self._arrays.reverse()
         self._end, self._last = width, plan.counts
-        self._set_counts(plan.received)
+        self._set_counts(plan.received, width)
 
     def _samples(
         self,
