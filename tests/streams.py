@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 from test_invariances import same_bits
 
 from fracstride.geometry import Geometry
@@ -92,3 +95,111 @@ def check_stream(
         same_bits(again, expected)
         assert stream.push(x[..., :0]).shape[-1] == 0
         assert stream.flush().shape == (*expected.shape[:-1], 0)
+
+
+#: What rows do together: an operation, the mask of its rows, and the frames of its chunk.
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            (
+                *("push", "push", "push", "push all", "push all"),
+                *("flush", "finish", "reset", "move", "flush all", "finish all"),
+            )
+        ),
+        st.lists(st.booleans(), min_size=3, max_size=3),
+        st.integers(0, 9),
+    ),
+    min_size=5,
+    max_size=16,
+)
+
+
+@dataclass
+class Row:
+    """One row of a stream of several: the frames that it was given, the samples that it gave."""
+
+    frames: list[Any] = field(default_factory=list)
+    samples: list[Any] = field(default_factory=list)
+
+    def compare(self, offline: Callable[[Any], Any], ended: bool) -> None:
+        """The samples are the first of the offline output; all, once the row has ended."""
+        heard = sum(y.shape[-1] for y in self.samples)
+        expected = None
+        if sum(x.shape[-1] for x in self.frames):
+            with contextlib.suppress(ValueError):  # too short
+                expected = offline(np.concatenate(self.frames, -1)[None])[0]
+        if expected is None:
+            assert heard == 0
+            return
+        if heard:
+            same_bits(np.concatenate(self.samples, -1), expected[:, :heard])
+        if ended:
+            assert heard == expected.shape[-1]
+
+
+def check_rows(
+    make: Callable[[int], Stream],
+    offline: Callable[[Any], Any],
+    channels: int,
+    dtype: Any,
+    steps: Sequence[tuple[str, Sequence[bool], int]],
+    schedule: Callable[[int], int],
+) -> None:
+    """Three rows that begin and end on their own, each held against ``offline`` of itself.
+
+    ``make`` makes a stream of so many rows. After each push, a row has as many samples as the
+    schedule says for its frames. What belongs to no row is NaN.
+    """
+    rng = np.random.default_rng(0)
+    stream, rows = make(3), [Row() for _ in range(3)]
+    for what, mask, count in steps:
+        with_chunk = what.startswith(("push", "finish"))
+        chunk = rng.standard_normal((3, channels, count if with_chunk else 0)).astype(dtype)
+        active = np.array(mask if not what.endswith("all") else [True] * 3)
+        chunk[~active] = np.nan
+        if what == "move":
+            state = through_a_file(stream.state())
+            stream = make(3)
+            stream.restore(state)
+            assert stream.lengths.sum() == 0
+            continue
+        if what == "reset":
+            stream.reset(rows=active)
+            for row in np.flatnonzero(active):
+                rows[row].compare(offline, ended=False)
+                rows[row] = Row()
+            continue
+        if what == "push":
+            y = stream.push(chunk.copy(), active=active)
+        elif what == "push all":
+            y = stream.push(chunk.copy())
+        elif what == "finish":
+            y = stream.finish(chunk.copy(), rows=active)
+        elif what == "finish all":
+            y = stream.finish(chunk.copy())
+        else:
+            y = stream.flush(rows=active) if what == "flush" else stream.flush()
+        lengths = stream.lengths
+        assert lengths.dtype == np.int64
+        if not y.shape[-1]:  # the shape of the batch may be unknown
+            lengths = np.zeros(3, np.int64)
+        assert not lengths[~active].any()
+        assert y.shape[-1] == lengths.max() or (stream.latency == 0 and not active.any())
+        for row in np.flatnonzero(active):
+            rows[row].frames.append(chunk[row])
+            if lengths[row]:
+                rows[row].samples.append(y[row, :, : lengths[row]])
+        for row in range(3):
+            if active[row] and not what.startswith("push"):
+                rows[row].compare(offline, ended=True)
+                rows[row] = Row()
+            frames = sum(x.shape[-1] for x in rows[row].frames)
+            assert sum(y.shape[-1] for y in rows[row].samples) == schedule(frames)
+    for row in rows:
+        row.compare(offline, ended=False)
+    y = stream.flush()
+    for i, row in enumerate(rows):
+        if y.shape[-1]:
+            row.samples.append(y[i, :, : stream.lengths[i]])
+        row.compare(offline, ended=True)
+    assert stream.flush().shape[-1] == 0

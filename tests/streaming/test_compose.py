@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from cases import DTYPES
+from decoders import decoder
 from hypothesis import given
 from hypothesis import strategies as st
 from streams import check_stream
@@ -16,88 +16,6 @@ from test_invariances import random_layers, same_bits
 
 import fracstride as fs
 from fracstride.streaming import Chain, Identity, Pointwise, Stream, Sum
-
-Both = tuple[Callable[[], Stream], Callable[[Any], Any]]  # a stream and its offline function
-MODES = ("zeros", "reflect", "replicate")
-
-
-def leaky(x: Any) -> Any:
-    return np.where(x.real > 0, x, x * x.dtype.type(0.1))
-
-
-def layer_both(layer: fs.ConvTranspose1d, batch: int) -> Both:
-    return lambda: layer.stream(batch), layer
-
-
-def chain_both(parts: list[Both]) -> Both:
-    def offline(x: Any) -> Any:
-        for _, function in parts:
-            x = function(x)
-        return x
-
-    return lambda: Chain(*(make() for make, _ in parts)), offline
-
-
-def sum_both(parts: list[Both]) -> Both:
-    def offline(x: Any) -> Any:
-        total = parts[0][1](x)
-        for _, function in parts[1:]:
-            total = total + function(x)
-        return total
-
-    return lambda: Sum(*(make() for make, _ in parts)), offline
-
-
-def decoder(pick: Callable[[int, int], int], batch: int, dtype: Any, depth: int = 2) -> Both:
-    """Three channels in, three out: layers, activations and blocks of both, nested."""
-    rng = np.random.default_rng(pick(0, 1000))
-
-    def one_of(values: Any) -> Any:
-        return values[pick(0, len(values) - 1)]
-
-    def conv(keeps_length: bool = False) -> Both:
-        k, d = pick(1, 7), pick(1, 3)
-        room = d * (k - 1)
-        left = pick(0, room)
-        right = room - left if keeps_length else pick(0, room)
-        w = (rng.standard_normal((3, 3, k)) / 3).astype(dtype)  # float16 should not overflow
-        layer = fs.ConvTranspose1d.from_conv1d(
-            w, None, (left, right), dilation=d, padding_mode=one_of(MODES)
-        )
-        return layer_both(layer, batch)
-
-    def up() -> Both:
-        k, s = pick(1, 9), pick(1, 4)
-        padding = one_of(("same", "causal", 0, (pick(0, k), pick(0, k))))
-        w = (rng.standard_normal((3, 3, k)) / 3).astype(dtype)
-        layer = fs.ConvTranspose1d.from_weights(
-            w, rng.standard_normal(3).astype(dtype), s, padding, padding_mode=one_of(MODES)
-        )
-        return layer_both(layer, batch)
-
-    def block(depth: int) -> Both:
-        branches: list[Both] = [(Identity, lambda x: x)] if pick(0, 1) else []
-        for _ in range(pick(1, 2)):
-            parts = [conv(keeps_length=True) for _ in range(pick(1, 2))]
-            if depth and pick(0, 1):
-                parts.append(block(depth - 1))
-            if pick(0, 1):
-                parts.insert(pick(0, 1), (lambda: Pointwise(leaky), leaky))
-            branches.insert(pick(0, len(branches)), chain_both(parts))
-        return sum_both(branches)
-
-    parts: list[Both] = []
-    for _ in range(pick(1, 4)):
-        kind = pick(0, 3)
-        if kind == 0:
-            parts.append(up())
-        elif kind == 1:
-            parts.append(conv())
-        elif kind == 2:
-            parts.append((lambda: Pointwise(leaky), leaky))
-        else:
-            parts.append(block(depth))
-    return chain_both(parts)
 
 
 @pytest.mark.usefixtures("isa")
@@ -108,7 +26,11 @@ def test_random_decoders(data: st.DataObject, dtype: Any, cuts: list[int]) -> No
         return data.draw(st.integers(low, high))
 
     batch, length = pick(1, 2), pick(1, 60)
-    make, offline = decoder(pick, batch, dtype)
+    make_rows, offline = decoder(pick, dtype)
+
+    def make() -> Stream:
+        return make_rows(batch)
+
     x = np.random.default_rng(0).standard_normal((batch, 3, length)).astype(dtype)
     # Frame by frame first: what is out depends on the number of frames alone.
     stream, out = make(), [0]
@@ -298,17 +220,27 @@ def test_what_does_not_fit() -> None:
         Pointwise(lambda x: x[..., 1:]).push(x)
     with pytest.raises(ValueError, match="must put out"):
         Sum(Identity(), b.stream()).push(x)
-    late = Chain(Identity(), a.stream())
+    unbatched = Chain(Identity(), a.stream(None))
     for call in (
-        lambda: late.push(x, active=[True]),
-        lambda: late.finish(x, rows=[True]),
-        lambda: late.flush(rows=[True]),
-        lambda: late.reset(rows=[True]),
+        lambda: unbatched.push(x[0], active=[True]),
+        lambda: unbatched.finish(x[0], rows=[True]),
+        lambda: unbatched.flush(rows=[True]),
+        lambda: unbatched.reset(rows=[True]),
     ):
         with pytest.raises(
-            ValueError, match="mask of rows must be None but for streams of latency 0"
+            ValueError, match=r"(active|rows) must be None for a stream that has no batch"
         ):
             call()
+    for stream in (Chain(Identity(), a.stream()), Sum(b.stream(), b.stream()), Pointwise(np.tanh)):
+        for mask in ([True, False], [1], True, [[True]]):
+            with pytest.raises(ValueError, match="active must be a mask of 1 bools"):
+                stream.push(x, active=mask)
+            with pytest.raises(ValueError, match="rows must be a mask of 1 bools"):
+                stream.finish(x, rows=mask)
+    with pytest.raises(ValueError, match="active must be None for a chunk without a batch"):
+        Identity().push(x[0], active=[True])
+    with pytest.raises(ValueError, match="rows must be a mask of bools"):
+        Identity().flush(rows=[3])
 
 
 def test_a_failure_half_way() -> None:

@@ -11,6 +11,6 @@ DOCS = Path(__file__).parents[2] / "docs" / "streaming.md"
 def test_examples() -> None:
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 8
     for block in blocks:
         exec(compile(block, str(DOCS), "exec"), names)

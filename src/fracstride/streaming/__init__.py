@@ -15,8 +15,12 @@
 True
 """
 
-from fracstride.streaming.compose import Chain, Identity, Pointwise, Sum
+from fracstride.streaming.compose import Chain
 from fracstride.streaming.layer import LayerStream
+from fracstride.streaming.pad import Pad
+from fracstride.streaming.pointwise import Identity, Pointwise
 from fracstride.streaming.stream import Stream
+from fracstride.streaming.sum import Sum
+from fracstride.streaming.upsample import Upsample
 
-__all__ = ["Chain", "Identity", "LayerStream", "Pointwise", "Stream", "Sum"]
+__all__ = ["Chain", "Identity", "LayerStream", "Pad", "Pointwise", "Stream", "Sum", "Upsample"]

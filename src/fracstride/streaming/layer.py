@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from fracstride.arrays import Array, as_operands, kernel_dtype, ready, split_channels
 from fracstride.functional import check_out, check_slope, forward_part
 from fracstride.geometry import MAX_SIZE, as_size
+from fracstride.streaming.rows import RowPlan, plan_rows
 from fracstride.streaming.stream import Stream, check_mode, check_state, loaded, shown_shape
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class LayerStream(Stream):
             self._slope = check_slope(negative_slope, layer.dtype)
         self.stride, self.latency, self.overhang = g.stride, g.latency, g.overhang
         self.in_channels, self.out_channels = layer.in_channels, layer.out_channels
+        self.independent_rows = batch_size is not None
         # A mirrored left edge makes the first samples wait.
-        at_once = g.padding_mode != "reflect" or g.extension_left == 0
-        self.independent_rows = g.latency == 0 and at_once and batch_size is not None
+        self._at_once = g.latency == 0 and (g.padding_mode != "reflect" or g.extension_left == 0)
 
         self._layer, self._geometry, self._dtype = layer, g, layer.dtype
         self._real = kernel_dtype(layer.dtype)
@@ -84,19 +85,27 @@ class LayerStream(Stream):
         self._received = received  # frames so far, of every row, or of the one that has most
         self._done = self._geometry.final_length(received)  # samples so far
         self._counts: Array | None = None  # frames so far by row, where rows differ
+        self._uneven = False
         self._kept = 0  # frames carried, of the row that has most
         self._end = 0  # the column where every row's end
         self._steady = False  # whether each frame now gives `stride` samples, and `_kept` stays
 
-    def output_length(self, frames: int, *, last: bool = False) -> int:
+    def output_length(
+        self, frames: int, *, last: bool = False, rows: ArrayLike | None = None
+    ) -> int:
         """The samples that a push of so many frames would give now; ``last``: :meth:`finish`.
+
+        ``rows``: the mask that the push would have.
 
         >>> import fracstride as fs
         >>> stream = fs.ConvTranspose1d(1, 1, kernel_size=4, stride=2, padding=1).stream()
         >>> stream.output_length(3), stream.output_length(3, last=True)
         (5, 6)
         """
-        return self._done_after(self._received + as_size("frames", frames), last) - self._done
+        count = as_size("frames", frames)
+        if rows is None and self._counts is None:
+            return self._done_after(self._received + count, last) - self._done
+        return self._plan(count, rows, last)[1]
 
     def _done_after(self, received: int, last: bool) -> int:
         """The samples that are out after so many frames."""
@@ -113,8 +122,9 @@ class LayerStream(Stream):
 
         Args:
             chunk: of the layer's dtype, ``T >= 0``.
-            active: a mask ``(B,)`` of the rows that the chunk is for, of a stream of latency 0. The
-                others are not read, stay as they are, and give zeros.
+            active: a mask ``(B,)`` of the rows that the chunk is for. The others are not read,
+                stay as they are, and give zeros. Where rows differ in how many samples they have,
+                the result is as long as the longest, and ``lengths`` says how many each has.
             out: a writable array for the samples, of their shape (see :meth:`output_length`) and
                 dtype, with any strides. It may not overlap the chunk.
 
@@ -160,18 +170,19 @@ class LayerStream(Stream):
         """The samples that are left, perhaps none; the stream is then as new.
 
         None, too, where the layer would refuse so short an input. ``rows``: a mask ``(B,)`` of the
-        rows that end, of a stream of latency 0; the others go on, and give zeros.
+        rows that end; the others go on, and give zeros.
         """
         nothing = np.empty((*self._lead, 0), self._dtype)
         return self._advance(nothing, rows, out, last=True)
 
     def reset(self, *, rows: ArrayLike | None = None) -> None:
-        """Make the stream as new; or the ``rows`` of a mask ``(B,)``, of a stream of latency 0."""
+        """Make the stream as new; or the ``rows`` of a mask ``(B,)``."""
         if rows is None:
+            self._last = 0
             return self._set(0)
         counts = self._row_counts()
         counts[self._mask("rows", rows)] = 0
-        self._set_counts(counts)
+        self._set_counts(counts, self._most_kept(counts))
         return None
 
     def state(self) -> dict[str, Array]:
@@ -199,12 +210,7 @@ class LayerStream(Stream):
                 f"state received must be {self._rows} integers from 0 to 2**62, one for each row, "
                 f"got {counts.dtype} of shape {counts.shape}: {counts}"
             )
-        if not self.independent_rows and (counts != counts[:1]).any():
-            raise ValueError(
-                "state received must be the same for all rows of a stream whose rows depend on "
-                f"each other's length, got {counts}"
-            )
-        kept = max(self._kept_after(int(count)) for count in counts)
+        kept = self._most_kept(counts)
         if frames.shape != (self._rows, self._channels, kept) or frames.dtype != self._real:
             raise ValueError(
                 f"state frames must be {self._real} of shape {(self._rows, self._channels, kept)} "
@@ -214,13 +220,16 @@ class LayerStream(Stream):
         def take() -> None:
             self._room(kept)[...] = frames
             self._arrays.reverse()
-            self._end = kept
-            self._set_counts(counts.astype(np.int64))
+            self._end, self._last = kept, 0
+            self._set_counts(counts.astype(np.int64), kept)
 
         return take
 
     def _kept_after(self, received: int) -> int:
         return received - self._geometry.first_kept(received)
+
+    def _most_kept(self, counts: Array) -> int:
+        return max(self._kept_after(int(count)) for count in counts)
 
     def _row_counts(self) -> Array:
         """How many frames each row received, as an array of one's own."""
@@ -229,29 +238,13 @@ class LayerStream(Stream):
             counts[:] = self._counts
         return counts
 
-    def _set_counts(self, counts: Array) -> None:
-        """Rows that may have received different numbers of frames."""
+    def _set_counts(self, counts: Array, kept: int) -> None:
+        """Rows may have received different numbers of frames; at most so many are carried."""
         self._received, self._steady = int(counts.max()), False
         self._done = self._geometry.final_length(self._received)
-        self._counts = None if (counts == self._received).all() else counts
-        self._kept = max(self._kept_after(int(count)) for count in counts)
-
-    def _mask(self, name: str, rows: ArrayLike) -> Array:
-        if not self.independent_rows:
-            why = "no batch" if self.batch_size is None else f"latency {self.latency}"
-            if self.latency == 0 and self.batch_size is not None:
-                why = "a left edge that mirrors later frames"
-            raise ValueError(
-                f"{name} must be None but for streams of latency 0, whose rows are independent, "
-                f"and {self!r} has {why}"
-            )
-        mask = np.asarray(rows)
-        if mask.dtype != np.bool_ or mask.shape != (self._rows,):
-            raise ValueError(
-                f"{name} must be a mask of {self._rows} bools, one for each row, "
-                f"got {mask.dtype} of shape {mask.shape}"
-            )
-        return mask
+        self._uneven = bool((counts != self._received).any())
+        self._counts = counts if self._uneven else None
+        self._kept = kept
 
     def _advance(
         self,
@@ -262,17 +255,20 @@ class LayerStream(Stream):
         last: bool = False,
         residual: tuple[Array | None, Array] | None = None,
     ) -> Array:
-        if type(chunk) is np.ndarray and chunk.dtype == self._dtype:
+        x: Array
+        if (
+            type(chunk) is np.ndarray
+            and chunk.dtype == self._dtype
+            and chunk.shape[:-1] == self._lead
+        ):
             x = chunk
         else:
-            (x,) = as_operands(self._dtype, chunk=chunk)
-        if x.shape[:-1] != self._lead or x.ndim == 0:
-            raise ValueError(
-                f"chunk must have the shape {shown_shape(self._lead)}, got shape {x.shape}"
-            )
-        mask = None if rows is None else self._mask("rows" if last else "active", rows)
-        # Whoever is active: other branches of a sum give as many samples.
-        length = self._done_after(self._received + x.shape[-1], last) - self._done
+            x = self._operand(chunk)
+        plan = None
+        if rows is None and self._counts is None:
+            length = self._done_after(self._received + x.shape[-1], last) - self._done
+        else:
+            plan, length = self._plan(x.shape[-1], rows, last)
         if out is not None:
             check_out(out, (*self._lead_out, length), self._dtype, (chunk, x))
         x3, out3 = x, out
@@ -281,13 +277,23 @@ class LayerStream(Stream):
             if residual is not None:
                 before, after = residual
                 residual = None if before is None else before[None], after[None]
-        if mask is None and self._counts is None:
+        if plan is None:
             y = self._all_rows(x3, length, out3, residual, last)
         else:
-            y = self._some_rows(x3, mask, length, out3, last)
+            y = np.empty((*self._lead_out, length), self._dtype) if out is None else out
+            self._some_rows(x, plan, y)
         if out is not None:
             return out
         return y if self.batch_size is not None else y[0]
+
+    def _operand(self, chunk: ArrayLike) -> Array:
+        x: Array
+        (x,) = as_operands(self._dtype, chunk=chunk)
+        if x.shape[:-1] != self._lead or x.ndim == 0:
+            raise ValueError(
+                f"chunk must have the shape {shown_shape(self._lead)}, got shape {x.shape}"
+            )
+        return x
 
     def _all_rows(
         self,
@@ -303,7 +309,8 @@ class LayerStream(Stream):
         source = ready(x if self._dtype is self._real else self._real_parts(x))
         room = self._room(keep)
         carried = self._carried() if kept else None
-        y = self._samples(source, carried, self._received, self._done, length, out, residual)
+        y = self._samples(source, carried, self._received - kept, self._done, length, out, residual)
+        self._last = length
         if last:
             self._set(0)
             return y
@@ -319,58 +326,65 @@ class LayerStream(Stream):
         self._steady = self._done > 0 and keep < received
         return y
 
-    def _some_rows(
-        self, x: Array, mask: Array | None, length: int, out: Array | None, last: bool
-    ) -> Array:
-        frames, before = x.shape[-1], self._row_counts()
-        active = np.ones(self._rows, np.bool_) if mask is None else mask
-        after = np.where(active, 0 if last else before + frames, before)
-        kept, keep = ([self._kept_after(int(c)) for c in counts] for counts in (before, after))
-        source, carried, room = ready(self._real_parts(x)), self._carried(), self._room(max(keep))
-        y = out
-        if y is None:
-            y = np.empty((self._rows, self._layer.out_channels, length), self._dtype)
-        # Neighbours that carry equally many frames are one call.
-        state = np.array([active, kept]).T
-        change = np.flatnonzero((state[1:] != state[:-1]).any(1)) + 1
-        for first, stop in zip([0, *change], [*change, self._rows], strict=True):
-            rows, k, count = slice(first, stop), kept[first], int(before[first])
-            own = carried[rows, :, carried.shape[-1] - k :]
-            if not active[first] or count + frames == 0:
-                y[rows] = 0
-            else:
-                done = self._geometry.final_length(count)
-                self._samples(source[rows], own if k else None, count, done, length, y[rows])
-            k = keep[first]
-            end = room[rows, :, room.shape[-1] - k :]
-            if not active[first]:
-                end[...] = own
-            elif k:
-                both = np.concatenate([own, source[rows]], -1)
-                end[...] = both[..., both.shape[-1] - k :]
+    def _push_rows(self, chunk: Any, active: Any) -> Array:
+        return self._advance(chunk, active, None)
+
+    def _plan(self, frames: int, mask: ArrayLike | None, last: bool) -> tuple[RowPlan, int]:
+        """The plan for so many frames of the rows of a mask; and the length of the result."""
+        rows = self._mask("rows" if last else "active", mask)
+        count = frames * rows.astype(np.int64)
+        plan = plan_rows(self._geometry, self._row_counts(), count, rows & last)
+        # Where each frame gives its samples at once, as long for nobody as for somebody.
+        at_once = self._at_once and not last
+        return plan, frames * self.stride if at_once else int(plan.counts.max())
+
+    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Array, Array]:
+        x = np.empty((*self._lead, 0), self._dtype) if chunk is None else self._operand(chunk)
+        plan = plan_rows(self._geometry, self._row_counts(), frames, ends)
+        y = np.empty((*self._lead_out, int(plan.counts.max())), self._dtype)
+        self._some_rows(x, plan, y)
+        return y, plan.counts
+
+    def _some_rows(self, x: Array, plan: RowPlan, out: Array) -> None:
+        source, carried = ready(self._real_parts(x)), self._carried()
+        width = max(part.keep for part in plan.parts)
+        room = self._room(width)
+        for rows, first_frame, kept, frames, first, samples, keep in plan.parts:
+            own, new = carried[rows, :, carried.shape[-1] - kept :], source[rows, :, :frames]
+            y = out[rows]  # a copy where the rows are no neighbours
+            if samples:
+                before = ready(own) if kept else None
+                self._samples(ready(new), before, first_frame, first, samples, y[..., :samples])
+            y[..., samples:] = 0
+            if not isinstance(rows, slice):
+                out[rows] = y
+            # The last `keep` of both, to end where all rows end.
+            old = max(0, keep - frames)
+            if old:
+                room[rows, :, width - keep : width - keep + old] = own[:, :, kept - old :]
+            if keep > old:
+                room[rows, :, width - keep + old :] = new[:, :, frames - keep + old :]
         self._arrays.reverse()
-        self._end = max(keep)
-        self._set_counts(after)
-        return y
+        self._end, self._last = width, plan.counts
+        self._set_counts(plan.received, width)
 
     def _samples(
         self,
         source: Array,
         carried: Array | None,
-        received: int,
+        start: int,
         first: int,
         length: int,
         out: Array | None,
         residual: tuple[Array | None, Array] | None = None,
     ) -> Array:
-        """Samples ``first ...`` of a chunk that begins with frame ``received``."""
+        """Samples ``first ...`` of frames that begin with frame ``start``."""
         if length == 0:
             if out is not None:
                 return out
             return np.empty((len(source), self._layer.out_channels, 0), self._dtype)
         g = self._geometry
         weight, bias = self._layer._packed_parameters()
-        start = received if carried is None else received - carried.shape[-1]
         return forward_part(
             source,
             weight,

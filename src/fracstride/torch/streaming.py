@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
+from torch import nn
 
-from fracstride.geometry import MAX_SIZE, as_size
-from fracstride.streaming.compose import Chain, Pointwise
-from fracstride.streaming.stream import (
-    Stream,
-    check_mode,
-    check_state,
-    cut,
-    detached,
-    join,
-    shown_shape,
+from fracstride.streaming.compose import Chain
+from fracstride.streaming.stream import Stream
+from fracstride.torch.elementwise import (
+    ELEMENTWISE,
+    ELEMENTWISE_IN_EVAL,
+    check_modes,
+    only_in_eval,
+    refusal,
 )
-from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
-from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL, elementwise_in_eval
-from fracstride.torch.functional import apply
+from fracstride.torch.layer_stream import ModuleStream
 from fracstride.torch.module import ConvTranspose1d
-from fracstride.torch.packed import PackedWeights
+from fracstride.torch.pointwise import KEPT, ModulePointwise, channels_after, check_gate, no_numbers
+from fracstride.torch.resample import resampling
 
 __all__ = ["ModuleStream", "stream"]
 
@@ -36,229 +29,204 @@ def stream(
     *,
     elementwise: tuple[type[nn.Module], ...] = (),
 ) -> Stream:
-    """A module fed chunk by chunk: what comes out is its output, whatever the chunks.
+    """A module fed chunk by chunk: what comes out is its output, with the same bits in any chunks.
 
     On the CPU the bits are those of :class:`fracstride.torch.ConvTranspose1d` for the same input in
-    one piece; a ``Conv1d`` is computed by the same kernels (so torch's own differs from it by
-    rounding). Frames that are carried from chunk to chunk are part of the graph of derivatives:
-    ``detach()`` cuts it there, as truncated back-propagation through time does. Streams of modules
-    go into ``Chain`` and ``Sum`` of :mod:`fracstride.streaming`.
+    one piece. Torch's own layers differ by rounding in three cases: a ``Conv1d`` and a linear
+    ``Upsample`` are computed by this library's kernels, and some activations are rounded by torch
+    in another way at the end of a tensor. Frames that are carried from chunk to chunk are part of
+    the graph of derivatives: ``detach()`` cuts it there, as truncated back-propagation through time
+    does. Streams of modules go into ``Chain`` and ``Sum`` of :mod:`fracstride.streaming`.
 
     Args:
-        module: a ``ConvTranspose1d`` (torch's or ours), a ``Conv1d`` of stride 1, an elementwise
-            activation of ``torch.nn``, ``Dropout`` or ``BatchNorm1d`` in eval mode, or an
-            ``nn.Sequential`` of all these. Parameters are read at each push.
+        module: a ``ConvTranspose1d`` (torch's or ours), a ``Conv1d`` of stride 1,
+            ``ReflectionPad1d``, ``ReplicationPad1d``, ``ConstantPad1d`` or ``ZeroPad1d``, an
+            ``Upsample`` by a whole ``scale_factor`` (nearest, or linear with
+            ``align_corners=False``), an elementwise activation of ``torch.nn``, a ``GLU`` over the
+            channels, ``Dropout`` or ``BatchNorm1d`` in eval mode, or an ``nn.Sequential`` of all
+            these. Parameters are read at each push.
         batch_size: rows ``B`` of a chunk ``(B, C_in, T)``, or None for chunks ``(C_in, T)``.
-        elementwise: classes of modules of your own that are elementwise too.
+        elementwise: classes of modules of your own whose output at one time depends on their input
+            at that time only. They may change the number of channels, as gates do.
 
     Returns:
-        A :class:`fracstride.streaming.Stream`. States are dicts of tensors, without their graph.
+        A :class:`fracstride.streaming.Stream` whose samples are tensors ``(B, C_out, T')``, or
+        ``(C_out, T')``. States are dicts of tensors, without their graph. A push raises
+        RuntimeError for a chunk of another shape, dtype or device, and while a ``Dropout`` or
+        ``BatchNorm`` inside is in training mode; the stream stays as it was.
 
     Raises:
-        TypeError: a submodule cannot stream; the first such is named.
-        ValueError: a padding mode is ``circular``, a Conv1d's stride is not 1, or its padding is
-            more than its kernel reaches.
+        TypeError: a submodule cannot stream; the first such is named, and what may help.
+        ValueError: a submodule cannot stream with these arguments, such as a padding mode
+            ``circular``, a Conv1d of another stride, or an ``Upsample`` to a fixed size.
 
+    >>> import torch
     >>> up = nn.Sequential(nn.ConvTranspose1d(2, 3, 4, stride=2, padding=1), nn.Tanh())
     >>> chunks = torch.zeros(1, 2, 5), torch.zeros(1, 2, 1)
     >>> decoder = stream(up)
     >>> [decoder.push(chunk).shape[-1] for chunk in chunks], decoder.flush().shape[-1]
     ([9, 2], 1)
+    >>> padded = nn.Sequential(nn.ReflectionPad1d(3), nn.Conv1d(2, 4, 7), nn.GLU(dim=1))
+    >>> gated = stream(padded, batch_size=2)
+    >>> gated.push(torch.zeros(2, 2, 10)).shape, gated.latency
+    (torch.Size([2, 2, 7]), 3)
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    return _stream(module, "", batch_size, elementwise)
+    classes = (elementwise,) if isinstance(elementwise, type) else tuple(elementwise)
+    return _Maker(module, batch_size, classes).make(module, "", None, [])
 
 
-def _stream(
-    module: nn.Module, name: str, batch_size: int | None, elementwise: tuple[type[nn.Module], ...]
-) -> Stream:
-    where = name or "the module itself"
-    forward = type(module).forward
-    if isinstance(module, nn.Sequential) and forward is nn.Sequential.forward:
-        dot = f"{name}." if name else ""
-        return Chain(
-            *(_stream(m, f"{dot}{n}", batch_size, elementwise) for n, m in module.named_children())
-        )
-    try:
-        if forward in (nn.ConvTranspose1d.forward, ConvTranspose1d.forward):
-            return ModuleStream(module, batch_size)
-        if isinstance(module, nn.Conv1d) and forward is nn.Conv1d.forward:
-            return ModuleStream(module, batch_size)
-    except ValueError as error:
-        raise ValueError(f"{where} ({type(module).__name__}) cannot stream: {error}") from None
-    in_eval = type(module) in ELEMENTWISE_IN_EVAL
-    if isinstance(module, elementwise) or type(module) in ELEMENTWISE:
-        return Pointwise(module)
-    if elementwise_in_eval(module):
-        return Pointwise(module)
-    why = " in training mode, or without running statistics" if in_eval else ""
-    raise TypeError(
-        f"{where} ({type(module).__name__}) cannot stream{why}: a module must be a "
-        "ConvTranspose1d, a Conv1d of stride 1, an elementwise activation (your own: "
-        "elementwise=(Class,)), Dropout "
-        "or BatchNorm1d in eval mode, or an nn.Sequential of these"
-    )
+class ModuleChain(Chain):
+    """The parts of an ``nn.Sequential``: it gives tensors, whatever it has seen."""
+
+    def __init__(self, whole: nn.Module, batch_size: int | None, streams: list[Stream]) -> None:
+        super().__init__(*streams)
+        self._whole, self._batched = whole, batch_size is not None
+
+    def _no_samples(self) -> Any:
+        kind = super()._no_samples()
+        return no_numbers(self._whole) if kind is None else kind
+
+    def _nothing(self) -> Any:
+        nothing = super()._nothing()
+        return nothing if self._batched else nothing.reshape(self.out_channels or 0, 0)
 
 
-class ModuleStream(Stream):
-    """A ``ConvTranspose1d`` or a stride-1 ``Conv1d`` fed chunk by chunk; see :func:`stream`."""
+_STREAMABLE = (
+    "it must be a ConvTranspose1d, a Conv1d of stride 1, a pad, an Upsample, an activation of "
+    "torch.nn, Dropout or BatchNorm1d in eval mode, a GLU of the channels, or an nn.Sequential of "
+    "these"
+)
 
-    def __init__(self, module: Any, batch_size: int | None = 1) -> None:
-        self._module = module
-        self._is_conv1d = isinstance(module, nn.Conv1d)
-        self._kept = TurnedWeights() if self._is_conv1d else PackedWeights()
-        g = self._geometry = geometry_of_module(module)
-        check_mode(g)
-        self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
-        self.stride, self.latency, self.overhang = g.stride, g.latency, g.overhang
-        self.in_channels, self.out_channels = module.in_channels, module.out_channels
-        batch = () if self.batch_size is None else (self.batch_size,)
-        self._lead: tuple[int, ...] = (*batch, module.in_channels)
-        self._lead_out = (*batch, module.out_channels)
-        self.reset()
 
-    def push(self, chunk: Tensor, *, active: Any = None) -> Tensor:
-        """The samples ``(B, C_out, T')`` that a chunk ``(B, C_in, T)`` makes final.
+class _Maker:
+    """Makes the streams of a module and of what is inside."""
 
-        Raises:
-            RuntimeError: a shape, dtype or device that does not fit. The stream stays as it was.
-            TypeError: the chunk is no tensor.
-        """
-        self._refuse("active", active)
-        return self._advance(chunk, last=False)
+    def __init__(
+        self, whole: nn.Module, batch_size: int | None, elementwise: tuple[type[nn.Module], ...]
+    ) -> None:
+        self.whole, self.batch_size, self.elementwise = whole, batch_size, elementwise
 
-    def finish(self, chunk: Tensor, *, rows: Any = None) -> Tensor:  # noqa: D102
-        self._refuse("rows", rows)
-        return self._advance(chunk, last=True)
-
-    def flush(self, *, rows: Any = None) -> Tensor:  # noqa: D102
-        self._refuse("rows", rows)
-        weight = self._module.weight
-        return self._advance(weight.new_empty((*self._lead, 0)), last=True)
-
-    def reset(self, *, rows: Any = None) -> None:  # noqa: D102
-        self._refuse("rows", rows)
-        self._received = 0
-        self._carried: Tensor | None = None
-
-    def state(self) -> dict[str, Tensor]:  # noqa: D102
-        carried = self._carried
-        if carried is None:
-            carried = self._module.weight.new_empty((*self._lead, 0))
-        return {
-            "frames": carried.detach().clone(),
-            "received": torch.tensor([self._received]),
-        }
-
-    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
-        given = check_state(state, {"frames", "received"})
+    def make(
+        self, module: nn.Module, name: str, channels: int | None, after: list[nn.Module]
+    ) -> Stream:
+        """The stream of a module that so many channels come into, and the modules ``after`` it."""
+        where = f"{name or 'the module itself'} ({type(module).__name__}) cannot stream"
+        if _sequential(module):
+            return self._chain(module, name, channels, after)
+        if channels is None:
+            channels = self._taken([module, *after])
+        if type(module) in ELEMENTWISE_IN_EVAL and (why := refusal(module)):
+            raise TypeError(f"{where} {why}: {module!r}")
         try:
-            counts, frames = (torch.as_tensor(given[key]) for key in ("received", "frames"))
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"state received and frames must be tensors: {error}") from None
-        whole = not (
-            counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool
+            stream = self._leaf(module, channels)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{where}: {error}") from None
+        if stream is not None:
+            return stream
+        raise TypeError(f"{where}: {_STREAMABLE}{self._ways_on(module, name)}")
+
+    def _chain(
+        self, module: nn.Module, name: str, channels: int | None, after: list[nn.Module]
+    ) -> Stream:
+        streams: list[Stream] = []
+        children = _children(module)
+        for i, (child, part) in enumerate(children):
+            rest = [m for _, m in children[i + 1 :]] + after
+            stream = self.make(part, f"{name}.{child}" if name else child, channels, rest)
+            if stream.out_channels is not None:
+                channels = stream.out_channels
+            elif not stream._keeps_channels:
+                channels = None
+            streams.append(stream)
+        return ModuleChain(self.whole, self.batch_size, streams)
+
+    def _leaf(self, module: Any, channels: int | None) -> Stream | None:
+        forward, batched = type(module).forward, self.batch_size is not None
+        if forward in (nn.ConvTranspose1d.forward, ConvTranspose1d.forward):
+            return ModuleStream(module, self.batch_size)
+        if isinstance(module, nn.Conv1d) and forward is nn.Conv1d.forward:
+            return ModuleStream(module, self.batch_size)
+        if type(module) in (*ELEMENTWISE, *ELEMENTWISE_IN_EVAL):
+            taken = _taken_by(module) or channels
+            return ModulePointwise(module, taken, taken or KEPT, batched, self.whole)
+        if type(module) is nn.GLU:
+            check_gate(module, self.batch_size)
+            return self._gate(module, channels)
+        if (stream := resampling(module, self.batch_size, channels, self.whole)) is not None:
+            return stream
+        return self._gate(module, channels) if isinstance(module, self.elementwise) else None
+
+    def _gate(self, module: nn.Module, channels: int | None) -> Stream:
+        """An elementwise module that may change the number of channels."""
+        after = None
+        check_modes(only_in_eval(module))  # before it is called
+        if channels is not None:
+            after = channels_after(module, channels, self.batch_size)
+        return ModulePointwise(module, channels, after, self.batch_size is not None, self.whole)
+
+    def _taken(self, modules: list[nn.Module]) -> int | None:
+        """The channels that come into the first of the modules, if one of them says so."""
+        times, waiting = 1, modules[::-1]
+        while waiting:
+            module = waiting.pop()
+            if _sequential(module):
+                waiting += [part for _, part in _children(module)][::-1]
+            elif (taken := _taken_by(module)) is not None:
+                return times * taken
+            elif type(module) is nn.GLU:
+                times *= 2
+            elif isinstance(module, self.elementwise):
+                return None
+        return None
+
+    def _ways_on(self, module: nn.Module, name: str) -> str:
+        """What helps with a module that cannot stream as it is."""
+        own, text = type(module).__name__, ""
+        if not type(module).__module__.startswith("torch."):
+            text = (
+                f". If each sample depends on no other time, name its class: elementwise=({own},)"
+            )
+        if next(module.children(), None) is None:
+            return text
+        text += (
+            f". Else compose the streams of its parts as {own}.forward does, with Chain, Sum and "
+            "Pointwise of fracstride.streaming"
         )
-        if counts.shape != (1,) or not whole or not 0 <= int(counts) <= MAX_SIZE:
-            raise ValueError(f"state received must be one integer from 0 to 2**62, got {counts}")
-        received = int(counts)
-        shape = (*self._lead, self._keep(received))
-        dtype = self._module.weight.dtype
-        if frames.shape != shape or (frames.dtype != dtype and not self._autocast()):
-            raise ValueError(
-                f"state frames must be {dtype} of shape {shape} after {received} frames, "
-                f"got {frames.dtype} of shape {tuple(frames.shape)}"
-            )
+        parts = self._refused_parts(module, name)
+        return text + (f". Of its parts, {parts[0]}" if parts else ": each of its parts can stream")
 
-        def take() -> None:
-            self._received = received
-            on_device = frames.to(self._module.weight.device, copy=True)
-            self._carried = on_device if shape[-1] else None
-
-        return take
-
-    def _autocast(self) -> bool:
-        return torch.is_autocast_enabled(self._module.weight.device.type)
-
-    def detach(self) -> None:  # noqa: D102
-        if self._carried is not None:
-            self._carried = self._carried.detach()
-
-    def _refuse(self, name: str, rows: Any) -> None:
-        if rows is not None:
-            raise ValueError(f"{name} must be None for a stream of a module, got {rows!r}")
-
-    def _keep(self, received: int) -> int:
-        return received - self._geometry.first_kept(received)
-
-    def _advance(self, chunk: Tensor, last: bool) -> Tensor:
-        g, carried = self._geometry, self._carried
-        weight, bias = self._parameters()
-        self._check(chunk, weight)
-        received = self._received + chunk.shape[-1]
-        first = g.final_length(self._received)
-        stop = max(first, g.length_at_end(received)) if last else g.final_length(received)
-        frames = chunk if carried is None else torch.cat([carried, chunk], -1)
-        if stop == first:
-            device = weight.device.type
-            dtype = torch.get_autocast_dtype(device) if self._autocast() else chunk.dtype
-            y = chunk.new_empty((*self._lead_out, 0), dtype=dtype)
-        else:
-            count = frames.shape[-1]
-            start = received - count
-            # Between the ends of the signal nothing reaches beyond the frames that are there.
-            mode = g.padding_mode if start == 0 or last else "zeros"
-            part = g.of_part(start, count, first, stop - first, mode)
-            sizes = part.stride, part.padding, part.output_padding, part.dilation, mode
-            y = apply(frames, weight, bias, sizes, self._module.groups, None, self._kept)
-        if last:
-            self.reset()
-        else:
-            keep = self._keep(received)
-            self._carried = cut(frames, frames.shape[-1] - keep) if keep else None
-            self._received = received
-        return y
-
-    def _check(self, chunk: Any, weight: Tensor) -> None:
-        if not isinstance(chunk, Tensor):
-            raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
-        if chunk.shape[:-1] != self._lead or chunk.dim() == 0:
-            raise RuntimeError(
-                f"chunk must have the shape {shown_shape(self._lead)}, "
-                f"got shape {tuple(chunk.shape)}"
-            )
-        before = weight if self._carried is None else self._carried
-        for name, dtype in (("weight's", weight.dtype), ("earlier chunks'", before.dtype)):
-            if chunk.dtype != dtype and not self._autocast():
-                raise RuntimeError(f"chunk must have the {name} dtype {dtype}, got {chunk.dtype}")
-        if chunk.device != weight.device:
-            raise RuntimeError(f"chunk must be on the weight's {weight.device}, got {chunk.device}")
-
-    def _parameters(self) -> tuple[Tensor, Tensor | None]:
-        module = self._module
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, (WeightNorm, SpectralNorm)):  # they make the weight
-                hook(module, ())
-        weight, bias = module.weight, module.bias
-        if isinstance(self._kept, TurnedWeights):
-            weight = self._kept.transposed(weight, module.groups)
-        return weight, bias
-
-    def __repr__(self) -> str:
-        return f"stream({self._module!r}, batch_size={self.batch_size})"
+    def _refused_parts(self, module: nn.Module, name: str) -> list[str]:
+        """The children that cannot stream either, and why."""
+        errors: list[str] = []
+        for child, part in module.named_children():
+            path = f"{name}.{child}" if name else child
+            if isinstance(part, (nn.ModuleList, nn.ModuleDict)):
+                errors += self._refused_parts(part, path)
+                continue
+            try:
+                self.make(part, path, None, [])
+            except (TypeError, ValueError) as error:
+                errors.append(str(error))
+        return errors
 
 
-@join.register
-def _(first: Tensor, second: Tensor) -> Tensor:
-    return torch.cat([first, second], -1)
+def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The parts of an ``nn.Sequential`` with their names; one may be there several times."""
+    return [(name, part) for name, part in module._modules.items() if part is not None]
 
 
-@cut.register
-def _(piece: Tensor, start: int) -> Tensor:
-    return piece[..., start:].clone()  # which its graph goes through
+def _sequential(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
-@detached.register
-def _(piece: Tensor) -> Tensor:
-    return piece.detach()
+def _taken_by(module: Any) -> int | None:
+    """The channels of a module that takes one number of them only."""
+    if isinstance(module, (nn.ConvTranspose1d, nn.Conv1d)):
+        return int(module.in_channels)
+    if isinstance(module, nn.BatchNorm1d):
+        return int(module.num_features)
+    if isinstance(module, nn.PReLU) and module.num_parameters > 1:
+        return int(module.num_parameters)
+    return None

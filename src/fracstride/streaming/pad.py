@@ -1,0 +1,124 @@
+"""Padding at the two ends of a signal, as a stream."""
+
+from __future__ import annotations
+
+import operator
+from functools import reduce
+from typing import Any
+
+from fracstride.geometry import MAX_SIZE, source_frame
+from fracstride.streaming.pieces import filled, picked
+from fracstride.streaming.stream import cut, join
+from fracstride.streaming.window import WindowStream
+
+__all__ = ["Pad"]
+
+_MODES = ("zeros", "reflect", "replicate")
+
+
+class Pad(WindowStream):
+    """Frames added where the signal begins and where it ends, and nowhere else.
+
+    After ``T >= 1`` frames, samples ``[0, T + min(left, left + right))`` are out: the latency is
+    ``-left`` for paddings that are not negative, so a ``Pad`` in front of a layer takes its part
+    off the layer's latency. With ``reflect`` nothing comes out for ``T <= left``. An input of no
+    frames gives no samples.
+
+    Args:
+        left: frames added in front; a negative number takes as many away.
+        right: the same at the end.
+        mode: ``"zeros"``; ``"reflect"``, mirrored without the edge frame and as often as needed;
+            ``"replicate"``, the edge frame.
+        value: what ``"zeros"`` adds in place of zeros.
+
+    Raises:
+        TypeError: ``left`` or ``right`` is not an int.
+        ValueError: an unknown ``mode``, or a ``value`` with a mode that has none.
+
+    >>> import numpy as np
+    >>> pad = Pad(2, 1, "reflect")
+    >>> [pad.push(np.array([[[t]]])).ravel().tolist() for t in range(1, 5)]
+    [[], [], [3, 2, 1, 2, 3], [4]]
+    >>> pad.flush().ravel().tolist(), pad.latency
+    ([3], -2)
+    """
+
+    #: The shortest input that the offline module takes.
+    _shortest = 1
+    _keeps_channels = True
+
+    def __init__(self, left: int, right: int, mode: str = "zeros", value: float = 0.0) -> None:
+        self._left, self._right = _frames("left", left), _frames("right", right)
+        if mode == "circular":
+            raise ValueError(
+                f"mode must be one of {_MODES} for a stream, got 'circular': its first samples are "
+                "the last frames, which a stream does not have yet"
+            )
+        if mode not in _MODES:
+            raise ValueError(f"mode must be one of {_MODES}, got {mode!r}")
+        if mode != "zeros" and value != 0:
+            raise ValueError(f"value must be 0 with mode {mode!r}, got {value!r}")
+        self._mode, self._value = mode, value
+        self.latency = -min(self._left, self._left + self._right)
+        self.overhang = self._left + self._right
+        self._at_once = self._left == 0 <= self._right
+        super().__init__()
+
+    def _final(self, frames: int) -> int:
+        mirrored = self._left if self._mode == "reflect" else 0
+        if frames < self._shortest or frames <= mirrored:
+            return 0
+        return max(0, frames - self.latency)
+
+    def _at_end(self, frames: int) -> int:
+        return 0 if frames < self._shortest else max(0, frames + self.overhang)
+
+    def _first_kept(self, frames: int) -> int:
+        first = self._final(frames) - self._left
+        if self._right > 0 and self._mode != "zeros":
+            edge = 1 + (self._right if self._mode == "reflect" else 0)
+            first = min(first, frames - edge)
+        return max(0, min(first, frames))
+
+    def _task(
+        self, start: int, received: int, first: int, stop: int, last: bool
+    ) -> tuple[int, int]:
+        """The frames of the window, past its ends too, that the samples are."""
+        return first - self._left - start, stop - self._left - start
+
+    def _compute(self, window: Any, task: tuple[int, int]) -> Any:
+        first, stop = task
+        count = window.shape[-1]
+        inner = max(first, 0), min(stop, count)
+        parts = []
+        if first < 0:
+            parts.append(self._outside(window, first, min(stop, 0)))
+        if inner[0] < inner[1]:
+            parts.append(cut(window[..., : inner[1]], inner[0]))
+        if stop > count:
+            parts.append(self._outside(window, max(first, count), stop))
+        return reduce(join, parts)
+
+    def _outside(self, window: Any, first: int, stop: int) -> Any:
+        """Frames before the window or after it."""
+        if self._mode == "zeros":
+            return filled(window, (*window.shape[:-1], stop - first), self._value)
+        count = window.shape[-1]
+        return picked(window, [source_frame(t, count, self._mode) or 0 for t in range(first, stop)])
+
+    def __repr__(self) -> str:
+        more = f", {self._mode!r}" if self._mode != "zeros" else ""
+        more += f", value={self._value}" if self._value != 0 else ""
+        return f"Pad({self._left}, {self._right}{more})"
+
+
+def _frames(name: str, value: object) -> int:
+    try:
+        frames = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {value!r}") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if abs(frames) > MAX_SIZE:
+        raise ValueError(f"{name} must be at most 2**62 frames, got {value!r}")
+    return frames

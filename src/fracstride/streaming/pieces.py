@@ -1,0 +1,90 @@
+"""What streams that take arrays and tensors alike do with pieces of a signal.
+
+Each function has one form for arrays here and one for tensors in ``fracstride.torch``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from fracstride.arrays import Array
+
+__all__ = ["filled", "kind", "picked", "repeated", "rows_of", "stacked"]
+
+_NOT = "a piece of a signal must be an array"
+
+
+@singledispatch
+def kind(piece: Any) -> tuple[Any, ...]:
+    """What pieces of one signal have in common beside their channels: dtype, device."""
+    raise TypeError(f"chunk must be an array, got {type(piece).__name__}")
+
+
+@kind.register
+def _(piece: np.ndarray) -> tuple[Any, ...]:
+    return (piece.dtype,)
+
+
+@singledispatch
+def filled(like: Any, shape: tuple[int, ...], value: float) -> Any:
+    """A new piece of this shape, all of one value, of the kind of ``like``."""
+    raise TypeError(f"{_NOT}, got {type(like).__name__}")
+
+
+@filled.register
+def _(like: np.ndarray, shape: tuple[int, ...], value: float) -> Array:
+    return np.full(shape, value, like.dtype)
+
+
+@singledispatch
+def picked(piece: Any, frames: Sequence[int]) -> Any:
+    """A new piece of these frames, in this order."""
+    raise TypeError(f"{_NOT}, got {type(piece).__name__}")
+
+
+@picked.register
+def _(piece: np.ndarray, frames: Sequence[int]) -> Array:
+    return np.take(piece, np.asarray(frames, np.intp), -1)
+
+
+@singledispatch
+def repeated(piece: Any, times: int) -> Any:
+    """A new piece in which each frame stands so many times."""
+    raise TypeError(f"{_NOT}, got {type(piece).__name__}")
+
+
+@repeated.register
+def _(piece: np.ndarray, times: int) -> Array:
+    return np.repeat(piece, times, -1)
+
+
+def rows_of(piece: Any, rows: Sequence[int]) -> Any:
+    """These rows of a batch, in this order; a view where they are neighbours.
+
+    >>> rows_of(np.array([[[1]], [[2]], [[3]]]), [2, 0]).ravel()
+    array([3, 1])
+    """
+    if list(rows) == list(range(rows[0], rows[0] + len(rows))):
+        return piece[rows[0] : rows[0] + len(rows)]
+    return piece[list(rows)]
+
+
+@singledispatch
+def stacked(first: Any, pieces: Sequence[Any], rows: Sequence[int]) -> Any:
+    """Batches as one batch: row ``i`` of ``pieces``, end to end, becomes row ``rows[i]``.
+
+    ``first`` is the first of the pieces.
+    """
+    raise TypeError(f"{_NOT}, got {type(first).__name__}")
+
+
+@stacked.register
+def _(first: np.ndarray, pieces: Sequence[Array], rows: Sequence[int]) -> Array:
+    batch = np.concatenate(pieces, 0)
+    result = np.empty_like(batch)
+    result[list(rows)] = batch
+    return result

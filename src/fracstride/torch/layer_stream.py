@@ -1,0 +1,120 @@
+"""The stream of one torch layer: a ``ConvTranspose1d``, or a ``Conv1d`` of stride 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+from fracstride.arrays import Array
+from fracstride.geometry import as_size
+from fracstride.streaming.stream import check_mode, shown_shape
+from fracstride.streaming.window import GeometryStream
+from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
+from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
+from fracstride.torch.functional import apply
+from fracstride.torch.packed import PackedWeights
+
+__all__ = ["ModuleStream"]
+
+
+class ModuleStream(GeometryStream):
+    """A ``ConvTranspose1d`` or a stride-1 ``Conv1d`` fed chunk by chunk.
+
+    Chunks that do not fit raise RuntimeError for a shape, dtype or device, TypeError for what is no
+    tensor; the stream stays as it was. See :func:`fracstride.torch.stream`.
+    """
+
+    def __init__(self, module: Any, batch_size: int | None = 1) -> None:
+        self._module = module
+        self._kept = TurnedWeights() if isinstance(module, nn.Conv1d) else PackedWeights()
+        geometry = geometry_of_module(module)
+        check_mode(geometry)
+        self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
+        self.independent_rows = batch_size is not None
+        self.in_channels, self.out_channels = module.in_channels, module.out_channels
+        batch = () if self.batch_size is None else (self.batch_size,)
+        self._lead: tuple[int, ...] = (*batch, module.in_channels)
+        self._parameters: tuple[Tensor, Tensor | None] | None = None  # during a push
+        super().__init__(geometry)
+
+    def _advance(self, chunk: Any, last: bool) -> Any:
+        return self._with_parameters(super()._advance, chunk, last)
+
+    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        result: tuple[Any, Array] = self._with_parameters(
+            super()._advance_rows, chunk, frames, ends
+        )
+        return result
+
+    def _with_parameters(self, function: Callable[..., Any], *args: Any) -> Any:
+        """A push in which the parameters are read once."""
+        module = self._module
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, (WeightNorm, SpectralNorm)):  # they make the weight
+                hook(module, ())
+        weight, bias = module.weight, module.bias
+        if isinstance(self._kept, TurnedWeights):
+            weight = self._kept.transposed(weight, module.groups)
+        self._parameters = weight, bias
+        try:
+            return function(*args)
+        finally:
+            self._parameters = None
+
+    def _compute(self, window: Tensor, task: tuple[int, int, str]) -> Tensor:
+        assert self._parameters is not None
+        weight, bias = self._parameters
+        part = self._part(window, task)
+        sizes = part.stride, part.padding, part.output_padding, part.dilation, part.padding_mode
+        return apply(window, weight, bias, sizes, self._module.groups, None, self._kept)
+
+    def _no_output(self, chunk: Tensor) -> Tensor:
+        dtype = chunk.dtype
+        if self._autocast():
+            dtype = torch.get_autocast_dtype(self._module.weight.device.type)
+        return chunk.new_empty((*chunk.shape[:-2], self._module.out_channels, 0), dtype=dtype)
+
+    def _no_frames(self) -> Tensor:
+        nothing: Tensor = self._module.weight.new_empty((*self._lead, 0))
+        return nothing
+
+    def _remember(self, chunk: Any) -> None:
+        """Nothing: the layer says what a chunk is."""
+
+    def _autocast(self) -> bool:
+        return torch.is_autocast_enabled(self._module.weight.device.type)
+
+    def _check_chunk(self, chunk: Any) -> None:
+        assert self._parameters is not None
+        weight = self._parameters[0]
+        if not isinstance(chunk, Tensor):
+            raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
+        if chunk.shape[:-1] != self._lead or chunk.dim() == 0:
+            raise RuntimeError(
+                f"chunk must have the shape {shown_shape(self._lead)}, "
+                f"got shape {tuple(chunk.shape)}"
+            )
+        before = weight if self._carried is None else self._carried
+        if not chunk.dtype == weight.dtype == before.dtype and not self._autocast():
+            name, dtype = "weight's", weight.dtype
+            if chunk.dtype == dtype:
+                name, dtype = "earlier chunks'", before.dtype
+            raise RuntimeError(f"chunk must have the {name} dtype {dtype}, got {chunk.dtype}")
+        if chunk.device != weight.device:
+            raise RuntimeError(f"chunk must be on the weight's {weight.device}, got {chunk.device}")
+
+    def _check_frames(self, frames: Any) -> None:
+        dtype = self._module.weight.dtype
+        if not isinstance(frames, Tensor) or (frames.dtype != dtype and not self._autocast()):
+            raise ValueError(f"state frames must be a tensor of {dtype}, got {frames.dtype}")
+
+    def _placed(self, frames: Tensor) -> Tensor:
+        return frames.to(self._module.weight.device, copy=True)
+
+    def __repr__(self) -> str:
+        return f"stream({self._module!r}, batch_size={self.batch_size})"

@@ -1,0 +1,147 @@
+"""Streams of torch modules that are elementwise, gates included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fracstride.arrays import Array
+from fracstride.streaming.pointwise import Pointwise
+from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
+from fracstride.torch.elementwise import check_modes, only_in_eval
+from fracstride.torch.evenly import UNEVEN, evenly
+
+__all__ = ["KEPT", "ModulePointwise", "channels_after", "check_gate", "no_numbers"]
+
+
+KEPT = -1  # as many channels as come in, however many these are
+
+
+class ModulePointwise(Pointwise):
+    """An elementwise module; see :func:`fracstride.torch.stream`.
+
+    Channels are None where they are not known. ``whole`` is the module that this one is a part of:
+    its parameters say what no samples are, where this one has none. Modules inside that are
+    elementwise in eval mode only refuse a push while they are in training mode.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        in_channels: int | None,
+        out_channels: int | None,
+        batched: bool,
+        whole: nn.Module,
+    ) -> None:
+        self._only_in_eval = only_in_eval(module)
+        self._ready()
+        keeps = out_channels in (KEPT, in_channels) and out_channels is not None
+        super().__init__(
+            module, in_channels=in_channels, out_channels=None if keeps else out_channels
+        )
+        self._keeps_channels = keeps
+        self.module, self._batched, self._whole = module, batched, whole
+        self.function = self._of_chunk
+
+    def _of_chunk(self, chunk: Tensor) -> Any:
+        # Some functions round otherwise where a tensor's values lie far apart.
+        module, chunk = self.module, chunk.contiguous()
+        if type(module) in UNEVEN:
+            return evenly(module, chunk)
+        if type(module) is nn.GLU:
+            return _gated(chunk)
+        if chunk.dim() == 2 and isinstance(module, (nn.BatchNorm1d, nn.PReLU)):
+            return module(chunk[None])[0]  # two axes would be batch and channels
+        return module(chunk)
+
+    def _ready(self) -> None:
+        check_modes(self._only_in_eval)
+
+    def _check_chunk(self, chunk: Any) -> None:
+        self._ready()
+        if not isinstance(chunk, Tensor):
+            raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
+        try:
+            super()._check_chunk(chunk)
+        except ValueError as error:
+            raise RuntimeError(str(error)) from None
+
+    def _check_result(self, given: Any, shape: Any, kind: type) -> None:
+        if self._keeps_channels or self.out_channels is not None:
+            super()._check_result(given, shape, kind)
+        else:
+            _check_kept(given, shape, kind)
+
+    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        self._ready()
+        return super()._advance_rows(chunk, frames, ends)
+
+    def flush(self, *, rows: Any = None) -> Any:  # noqa: D102
+        self._ready()
+        return super().flush(rows=rows)
+
+    def _no_samples(self) -> Any:
+        known = super()._no_samples()
+        return no_numbers(self.module, self._whole) if known is None else known
+
+    def _nothing(self) -> Any:
+        nothing = super()._nothing()
+        return nothing if self._batched else nothing.reshape(self.out_channels or 0, 0)
+
+    def __repr__(self) -> str:
+        return f"stream({self.module!r})"
+
+
+def no_numbers(*modules: nn.Module) -> Tensor:
+    """An empty tensor of the dtype and device of the first parameter; else of torch's default."""
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_floating_point() or tensor.is_complex():
+                return tensor.detach().new_empty(0)
+    return torch.empty(0)
+
+
+def channels_after(module: nn.Module, channels: int, batch_size: int | None) -> int:
+    """The channels that a module makes of so many, found with a chunk of no frames.
+
+    ``ValueError`` if it changes the batch or the frames.
+    """
+    given = (channels, 0) if batch_size is None else (batch_size, channels, 0)
+    with torch.no_grad():
+        result = module(no_numbers(module).new_empty(given))
+    shape = getattr(result, "shape", None)
+    _check_kept(given, shape, type(result))
+    return int(result.shape[-2])
+
+
+def _check_kept(given: Any, shape: Any, kind: type) -> None:
+    """Raise ValueError unless a result has the batch and the frames of a chunk."""
+    if shape is None or (*shape[:-2], *shape[-1:]) != (*given[:-2], *given[-1:]):
+        made = kind.__name__ if shape is None else tuple(shape)
+        raise ValueError(
+            "an elementwise module must keep the batch and the frames: "
+            f"it made {made} of a chunk of shape {tuple(given)}"
+        )
+
+
+def _gated(chunk: Tensor) -> Tensor:
+    if chunk.shape[-2] % 2:
+        raise RuntimeError(
+            f"chunk must have an even number of channels for a GLU, got {chunk.shape[-2]}"
+        )
+    signal, gate = chunk.chunk(2, -2)
+    gated: Tensor = signal * evenly(torch.sigmoid, gate)
+    return gated
+
+
+def check_gate(module: nn.GLU, batch_size: int | None) -> None:
+    """Raise ValueError unless a GLU halves the channels."""
+    dims = 2 if batch_size is None else 3
+    dim = module.dim + dims if module.dim < 0 else module.dim
+    if dim != dims - 2:
+        axis = "time" if dim == dims - 1 else "the batch" if dim == 0 else "nothing"
+        raise ValueError(
+            f"dim must be {dims - 2} or -2, the axis of channels, got {module.dim}, that of {axis}"
+        )

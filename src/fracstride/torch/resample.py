@@ -1,0 +1,127 @@
+"""Streams of torch modules that pad or interpolate: ``ReflectionPad1d``, ``Upsample``, ..."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from fracstride.geometry import as_size
+from fracstride.streaming.pad import Pad
+from fracstride.streaming.stream import Stream
+from fracstride.streaming.upsample import Upsample
+from fracstride.streaming.window import WindowStream
+from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
+from fracstride.torch.pointwise import no_numbers
+
+__all__ = ["resampling"]
+
+_PADS: tuple[tuple[Any, str], ...] = (
+    (nn.ReflectionPad1d, "reflect"),
+    (nn.ReplicationPad1d, "replicate"),
+    (nn.ConstantPad1d, "zeros"),
+)
+
+
+def resampling(
+    module: Any, batch_size: int | None, channels: int | None, whole: nn.Module
+) -> Stream | None:
+    """The stream of a module that pads or interpolates; None for another one.
+
+    ``channels``: of the signal, where they are known. ``whole``: the module that it is a part of.
+    ``ValueError`` says why one cannot stream.
+    """
+    forward = type(module).forward
+    if isinstance(module, nn.CircularPad1d) and forward is nn.CircularPad1d.forward:
+        raise ValueError("the first samples are the last frames, which a stream does not have yet")
+    if isinstance(module, nn.Upsample) and forward is nn.Upsample.forward:
+        return ModuleUpsample(module)._fit(batch_size, channels, whole)
+    for kind, mode in _PADS:
+        if isinstance(module, kind) and forward is kind.forward:
+            return ModulePad(module, mode)._fit(batch_size, channels, whole)
+    return None
+
+
+class _OnTensors(WindowStream):
+    """A window stream of tensors, with the rows and, where they are known, the channels given."""
+
+    def _fit(self, batch_size: int | None, channels: int | None, whole: nn.Module) -> Stream:
+        self._whole = whole
+        self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
+        self.independent_rows = batch_size is not None
+        self.in_channels = self.out_channels = channels
+        if channels is not None:
+            self._lead = (channels,) if batch_size is None else (batch_size, channels)
+        return self
+
+    def _check_chunk(self, chunk: Any) -> None:
+        if not isinstance(chunk, Tensor):
+            raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
+        batch = () if self.batch_size is None else (self.batch_size,)
+        shape = tuple(chunk.shape)
+        lead = (*batch, *shape[-2:-1]) if self.in_channels is None else (*batch, self.in_channels)
+        if len(shape) < 2 or shape[:-1] != lead:
+            names = ("batch_size", "channels", "frames")[-len(batch) - 2 :]
+            sizes = (*batch, self.in_channels or "C", "T")
+            raise RuntimeError(
+                f"chunk must have the shape ({', '.join(names)}) = "
+                f"({', '.join(map(str, sizes))}), got shape {shape}"
+            )
+        try:
+            super()._check_chunk(chunk)
+        except ValueError as error:
+            raise RuntimeError(str(error)) from None
+
+    def _check_frames(self, frames: Any) -> None:
+        if not isinstance(frames, Tensor):
+            raise ValueError(f"state frames must be a tensor, got {type(frames).__name__}")
+
+    def _no_samples(self) -> Tensor:
+        return no_numbers(self._whole)
+
+    def _nothing(self) -> Tensor:
+        batch = () if self.batch_size is None else (self.batch_size,)
+        return no_numbers(self._whole).reshape(*batch, self.out_channels or 0, 0)
+
+
+class ModulePad(_OnTensors, Pad):
+    """A pad, which refuses the inputs that torch's module finds too short."""
+
+    def __init__(self, module: Any, mode: str) -> None:
+        left, right = module.padding
+        super().__init__(left, right, mode, getattr(module, "value", 0.0))
+        if mode == "zeros":
+            self._shortest = max(1, -min(left, 0) - min(right, 0))
+        else:
+            most = max(left, right) if mode == "reflect" else 0
+            self._shortest = max(1, most + 1, 1 - left - right)
+
+
+class ModuleUpsample(_OnTensors, Upsample):
+    """An ``nn.Upsample`` by a whole number."""
+
+    def __init__(self, module: Any) -> None:
+        factor, mode = module.scale_factor, module.mode
+        if isinstance(factor, tuple) and len(factor) == 1:
+            factor = factor[0]
+        if module.size is not None or factor is None:
+            raise ValueError(
+                f"size={module.size} is the length of the whole output however long the input is: "
+                "scale_factor must be given in its place"
+            )
+        if isinstance(factor, tuple) or not float(factor).is_integer() or factor < 1:
+            raise ValueError(
+                f"scale_factor must be a whole number, got {factor}: each frame of a stream makes "
+                "as many samples as every other"
+            )
+        if mode not in ("nearest", "nearest-exact", "linear"):
+            raise ValueError(
+                "mode must be 'nearest', 'nearest-exact' or 'linear' for a signal with one axis of "
+                f"time, got {mode!r}"
+            )
+        if module.align_corners:
+            raise ValueError(
+                "align_corners must be False: with True, where a sample lies between the frames "
+                "depends on the length of the whole input"
+            )
+        super().__init__(int(factor), "linear" if mode == "linear" else "nearest")
