@@ -359,7 +359,7 @@ def test_messages() -> None:
     refused(
         ValueError, r"out must have the shape \(2, 4, 10\), got", lambda: stream.push(x, out=first)
     )
-    out = np.empty((2, 4, 10), np.float32)
+    out = np.zeros((2, 4, 10), np.float32)
     refused(TypeError, "out must have the dtype", lambda: stream.push(x, out=out.astype(float)))
     refused(TypeError, "out must be a NumPy array", lambda: stream.push(x, out=[]))
     both = np.empty(2 * 4 * 10, np.float32)
