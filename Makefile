@@ -11,11 +11,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SANITIZE_VENV := $(VENV)-sanitize
 COMPILER := $(CXX) $(CXXFLAGS) $(LDFLAGS)
-# The sanitizers are Clang's where it is installed with them, unless CXX names a compiler.
-CLANG_ASAN = $(wildcard $(shell clang++ -print-file-name=libclang_rt.asan-$$(uname -m).so 2>&1))
-SANITIZE_CXX := $(if $(filter default,$(origin CXX)),$(if $(CLANG_ASAN),clang++,$(CXX)),$(CXX))
+# The sanitizers are Clang's where it is installed with them and with OpenMP, unless CXX names a
+# compiler.
+CLANG_RUNTIME := libclang_rt.asan-$$(uname -m).so
+CLANG_SANITIZES = $(and $(wildcard $(shell clang++ -print-file-name=$(CLANG_RUNTIME) 2>&1)), \
+  $(shell clang++ -fopenmp -include omp.h -fsyntax-only -x c++ /dev/null 2> /dev/null && echo yes))
+SANITIZE_CXX = $(or $(if $(filter default,$(origin CXX)),$(if $(CLANG_SANITIZES),clang++)),$(CXX))
 library = $(wildcard $(shell $(SANITIZE_CXX) -print-file-name=$(1)))
-SANITIZE_LIBRARIES = $(firstword $(call library,libclang_rt.asan-$$(uname -m).so) $(call library,libasan.so)) \
+SANITIZE_LIBRARIES = $(firstword $(call library,$(CLANG_RUNTIME)) $(call library,libasan.so)) \
                      $(call library,libstdc++.so)
 # Freed memory stays with the process: otherwise page faults are what is measured.
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
@@ -23,7 +26,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal test lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
+.PHONY: help demo train accelerate long-signal test test-arm lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -95,6 +98,9 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	  tests/test_against_reference.py tests/test_invariances.py \
 	  tests/streaming/test_layer.py tests/streaming/test_compose.py -k 'not million'
 
+test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in at most ten minutes
+	timeout 600 tests/arm/run.sh $(BIN)/python
+
 wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
@@ -106,7 +112,7 @@ clean: ## remove what the commands above made
 	touch $@
 
 # What the package in this environment is compiled with.
-$(SANITIZE_VENV)/.compiler: COMPILER := $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
+$(SANITIZE_VENV)/.compiler: COMPILER = $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
 %/.compiler: %/.venv FORCE
 	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' > $@
 
