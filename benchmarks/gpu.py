@@ -61,6 +61,7 @@ TOLERANCES = {"bf16": 2**-7, "fp16": 2**-10, "tf32": 2**-9, "fp32": 2**-20}
 LARGE = 25e6  # multiply-adds from which a fraction of the limit is held against a target
 CHECKED_MODES = ("zeros", "reflect")
 WORKERS = 8
+ft.use_triton()  # also in the processes of the check, which import this file
 OURS, PEERS = "fracstride", ("torch", "torch benchmark", "torch compiled")
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from cases import random_case
 from torch.nn import functional as tf
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fracstride as fs
 import fracstride.torch as ft
@@ -119,6 +120,29 @@ def test_fallback_has_the_same_values(mode: str) -> None:
             (fallback.weight_grad(x, gy, g, groups), weight_adjoint(x, gy, g, groups)),
         ):
             torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+def test_other_devices_add_by_slices() -> None:
+    """Operators that torch lists as not deterministic on a GPU stay away."""
+    listed = ("index_add", "index_put", "scatter", "put_", "cumsum", "pad_backward")
+    seen: set[str] = set()
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+            seen.add(func.name())
+            return func(*args, **(kwargs or {}))
+
+    rng = np.random.default_rng(2)
+    for mode in PADDING_MODES:
+        c = random_case(rng, mode, np.dtype(np.float64))
+        while not c.batch:
+            c = random_case(rng, mode, np.dtype(np.float64))
+        with Watching():
+            fallback.forward(tensor(c.x), tensor(c.w), None, c.geometry, c.groups)
+            fallback.input_grad(tensor(c.gy), tensor(c.w), c.length, c.geometry, c.groups)
+            fallback.weight_grad(tensor(c.x), tensor(c.gy), c.geometry, c.groups)
+    assert any("add" in name for name in seen)
+    assert not [name for name in seen if any(bad in name for bad in listed)]
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)

@@ -7,6 +7,7 @@ import io
 import pickle
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,36 @@ def test_output_size_as_torch() -> None:
         for layer in (theirs, mine):
             with pytest.raises(ValueError, match=r"output_size|valid sizes"):
                 layer(x, wrong)
+
+
+def traced_with(layer: nn.Module, x: torch.Tensor, size: list[int]) -> torch.Tensor:
+    layer.requires_grad_(False)
+    result: torch.Tensor = torch.jit.trace(lambda x: layer(x, size), (x,), check_trace=False)(x)
+    return result
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("entries", range(5))
+def test_output_size_has_one_entry_or_one_for_each_dimension(dimensions: int, entries: int) -> None:
+    theirs, mine = pair(4, 6, 3, 2)
+    x = torch.randn(1, 4, 5)[0 if dimensions == 2 else ...]
+    size = [7] * (entries - 1) + [12] * (entries > 0)
+    compiled = torch.compile(mine, backend="eager", fullgraph=True)
+    for layer in (theirs, mine, compiled, partial(traced_with, mine)):
+        if entries in (1, dimensions):
+            assert layer(x, size).shape[-1] == 12
+        else:
+            with pytest.raises(Exception, match=r"[oO]utput_size"):
+                layer(x, size)
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("name", ["in_channels", "out_channels", "kernel_size", "groups"])
+@pytest.mark.parametrize(("value", "error"), [("3", TypeError), (2.0, TypeError), (0, ValueError)])
+def test_a_wrong_size_is_named(name: str, value: Any, error: type[Exception]) -> None:
+    sizes: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "kernel_size": 3, name: value}
+    with pytest.raises(error, match=f"^{name} must be a positive int, got {value!r}$"):
+        ft.ConvTranspose1d(**sizes)
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)

@@ -8,7 +8,8 @@ torch.Size([1, 4, 800])
 
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.functional import conv_transpose1d
+from fracstride.torch.gpu import use_triton
 from fracstride.torch.module import ConvTranspose1d
 from fracstride.torch.streaming import stream
 
-__all__ = ["ConvTranspose1d", "accelerate", "conv_transpose1d", "stream"]
+__all__ = ["ConvTranspose1d", "accelerate", "conv_transpose1d", "stream", "use_triton"]

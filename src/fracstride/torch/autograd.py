@@ -21,6 +21,7 @@ from fracstride.geometry import Geometry
 from fracstride.torch import batching, kernels, operators
 from fracstride.torch.checks import output_length
 from fracstride.torch.packed import PackedWeights
+from fracstride.torch.profiling import profiling, recorded
 from fracstride.torch.state import forward_mode_possible, needs_derivative, plain, transforming
 
 __all__ = [
@@ -50,7 +51,7 @@ def transposed(
     if plain(x, w, b):
         if needs_derivative(x, w, b):
             return transposed_here(x, w, b, geometry, groups)
-        return kernels.forward(x, w, b, geometry, groups, None if kept is None else kept.pack)
+        return _forward(x, w, b, geometry, groups, None if kept is None else kept.pack)
     if transforming():
         return _apply(Forward, x, w, b, geometry, groups)
     return operators.forward(x, w, b, geometry, groups)
@@ -69,7 +70,7 @@ def input_adjoint(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups
     if plain(gy, w, None):
         if needs_derivative(gy, w, None):
             return apply_here(InputGrad, gy, w, length, geometry, groups)
-        return kernels.input_grad(gy, w, length, geometry, groups)
+        return _input_grad(gy, w, length, geometry, groups)
     if transforming():
         return _apply(InputGrad, gy, w, length, geometry, groups)
     return operators.input_grad(gy, w, length, geometry, groups)
@@ -80,7 +81,7 @@ def weight_adjoint(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Te
     if plain(x, gy, None):
         if needs_derivative(x, gy, None):
             return apply_here(WeightGrad, x, gy, geometry, groups)
-        return kernels.weight_grad(x, gy, geometry, groups)
+        return _weight_grad(x, gy, geometry, groups)
     if transforming():
         return _apply(WeightGrad, x, gy, geometry, groups)
     return operators.weight_grad(x, gy, geometry, groups)
@@ -95,6 +96,29 @@ def bias_adjoint(gy: Tensor) -> Tensor:
     return kernels.bias_grad(gy)
 
 
+def _forward(x: Tensor, w: Tensor, b: Tensor | None, *rest: Any) -> Tensor:
+    if profiling():
+        return _tensor(recorded("conv_transpose1d", kernels.forward, x, w, b, *rest))
+    return kernels.forward(x, w, b, *rest)
+
+
+def _input_grad(gy: Tensor, w: Tensor, *rest: Any) -> Tensor:
+    if profiling():
+        return _tensor(recorded("conv_transpose1d_input_grad", kernels.input_grad, gy, w, *rest))
+    return kernels.input_grad(gy, w, *rest)
+
+
+def _weight_grad(x: Tensor, gy: Tensor, *rest: Any) -> Tensor:
+    if profiling():
+        return _tensor(recorded("conv_transpose1d_weight_grad", kernels.weight_grad, x, gy, *rest))
+    return kernels.weight_grad(x, gy, *rest)
+
+
+def _tensor(result: Any) -> Tensor:
+    checked: Tensor = result
+    return checked
+
+
 class Forward(Function):
     """``T`` with its derivatives."""
 
@@ -102,7 +126,7 @@ class Forward(Function):
     def forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: int) -> Tensor:
         """Below autograd."""
         if plain(x, w, b):
-            return kernels.forward(x, w, b, geometry, groups)
+            return _forward(x, w, b, geometry, groups)
         with _below():
             return operators.forward(x, w, b, geometry, groups)
 
@@ -145,7 +169,7 @@ class PlainForward(Function):
         """Keep ``x`` and ``w``."""
         ctx.save_for_backward(x, w)
         ctx.geometry, ctx.groups = geometry, groups
-        return kernels.forward(x, w, b, geometry, groups)
+        return _forward(x, w, b, geometry, groups)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
@@ -157,7 +181,8 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
     x, w = ctx.saved_tensors
     geometry, groups = ctx.geometry, ctx.groups
     needs = ctx.needs_input_grad
-    if plain(x, w, g) and not needs_derivative(x, w, g) and not x.is_complex():
+    at_once = plain(x, w, g) and not needs_derivative(x, w, g) and not x.is_complex()
+    if at_once and not profiling():
         return *kernels.backward(x, w, g, geometry, groups, needs), None, None
     gx = input_adjoint(g, _conj(w), x.shape[2], geometry, groups) if needs[0] else None
     gw = weight_adjoint(_conj(x), g, geometry, groups) if needs[1] else None
@@ -196,7 +221,7 @@ class InputGrad(Function):
     def forward(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
         """Below autograd."""
         if plain(gy, w, None):
-            return kernels.input_grad(gy, w, length, geometry, groups)
+            return _input_grad(gy, w, length, geometry, groups)
         with _below():
             return operators.input_grad(gy, w, length, geometry, groups)
 
@@ -238,7 +263,7 @@ class WeightGrad(Function):
     def forward(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
         """Below autograd."""
         if plain(x, gy, None):
-            return kernels.weight_grad(x, gy, geometry, groups)
+            return _weight_grad(x, gy, geometry, groups)
         with _below():
             return operators.weight_grad(x, gy, geometry, groups)
 

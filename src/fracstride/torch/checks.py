@@ -6,6 +6,7 @@ symbols while torch compiles. What torch raises ``RuntimeError`` for raises it h
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ __all__ = [
     "groups_among",
     "groups_of_call",
     "output_length",
+    "wanted_length",
+    "with_symbol",
 ]
 
 
@@ -45,6 +48,22 @@ def geometry_of_call(
         raise RuntimeError(str(error)) from None
 
 
+def with_symbol(geometry: Geometry, output_padding: torch.SymInt) -> Geometry:
+    """A geometry of a compiler's graph, with an output padding that depends on lengths there.
+
+    It has what a graph is made of: sizes and the output's length; nothing that would have to decide
+    by the symbol (how far the extension reaches on the right, the latency of a stream).
+    """
+    symbolic, known = copy(geometry), vars(geometry)
+    vars(symbolic).update(
+        output_padding=output_padding,
+        total_output_padding=output_padding,
+        overhang=known["overhang"] - known["total_output_padding"] + output_padding,
+    )
+    del vars(symbolic)["extension_right"], vars(symbolic)["latency"]
+    return symbolic
+
+
 def groups_of_call(groups: Any, in_channels: int) -> int:
     """``groups`` as an int that divides ``in_channels``, else a ``RuntimeError`` as in torch."""
     if type(groups) is int and groups > 0 and in_channels > 0 and in_channels % groups == 0:
@@ -53,6 +72,24 @@ def groups_of_call(groups: Any, in_channels: int) -> int:
         return check_groups(groups, in_channels=in_channels)
     except ValueError as error:
         raise RuntimeError(str(error)) from None
+
+
+def wanted_length(output_size: Any, dimensions: int) -> Any:
+    """``L_out`` out of an ``output_size``: an int, ``(L_out,)`` or the whole shape of an output.
+
+    ``ValueError``, as in torch, for a number of entries that is not 1 or the output's dimensions.
+
+    >>> wanted_length((2, 64, 100), dimensions=3)
+    100
+    """
+    if not isinstance(output_size, (tuple, list)):
+        return output_size
+    if len(output_size) not in (1, dimensions):
+        raise ValueError(
+            f"output_size must be an int, (L_out,) or a shape of {dimensions} entries as the "
+            f"output has dimensions, got {output_size!r}"
+        )
+    return output_size[-1]
 
 
 def groups_among(channels: int, group_channels: int) -> int:

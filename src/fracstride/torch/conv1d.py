@@ -18,36 +18,40 @@ __all__ = ["TurnedWeights", "geometry_of_module"]
 class TurnedWeights(PackedWeights):
     """A Conv1d's weight as the transposed convolution's that it is, kept from call to call."""
 
-    __slots__ = ("_packed", "_source", "_turned")
+    __slots__ = ("_packed_turned", "_turned")
 
     def __init__(self) -> None:
         super().__init__()
-        self._source: Tensor | None = None
-        self._turned: Tensor | None = None
-        self._packed: Any = None
+        # Each is replaced as a whole: another thread sees the one before or the one after.
+        self._turned: tuple[Tensor, Tensor] | None = None  # a weight, and what it is turned
+        self._packed_turned: tuple[Tensor, Any] | None = None  # a turned weight, and it packed
 
     def transposed(self, weight: Tensor, groups: int) -> Tensor:
         """Taps flipped, channels swapped by group; differentiable where that is asked for."""
         differentiable = torch.is_grad_enabled() and weight.requires_grad
         if differentiable or not plain(weight, weight, None) or not weight.is_contiguous():
             return _turned(weight, groups)
-        source, turned = self._source, self._turned
-        if source is not None and turned is not None and source.shape == weight.shape:
-            same = source.dtype == weight.dtype
-            if same and native.same_bytes_at(weight.data_ptr(), source.data_ptr(), weight.nbytes):
+        kept = self._turned
+        if kept is not None:
+            source, turned = kept
+            alike = source.shape == weight.shape and source.dtype == weight.dtype
+            if alike and native.same_bytes_at(weight.data_ptr(), source.data_ptr(), weight.nbytes):
                 return turned
         with torch.inference_mode(False):  # kept for calls with gradients too
-            self._source = weight.detach().clone()
-            self._turned = turned = _turned(self._source, groups).contiguous()
-        self._packed = None
+            source = weight.detach().clone()
+            turned = _turned(source, groups).contiguous()
+        self._turned = source, turned
         return turned
 
     def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:  # noqa: D102
-        if weight is not self._turned:
-            return super().pack(weight, geometry, groups)
-        if self._packed is None:  # nobody else writes to it, and there is one stride
-            self._packed = super().pack(weight, geometry, groups)
-        return self._packed
+        kept = self._packed_turned
+        if kept is not None and kept[0] is weight:  # nobody writes to it, and there is one stride
+            return kept[1]
+        packed = super().pack(weight, geometry, groups)
+        turned = self._turned
+        if turned is not None and turned[1] is weight:
+            self._packed_turned = weight, packed
+        return packed
 
 
 def _turned(weight: Tensor, groups: int) -> Tensor:

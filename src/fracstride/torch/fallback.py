@@ -6,25 +6,35 @@ result is cropped. The adjoints of these steps, in reverse order, are the adjoin
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as tf
 from torch.nn.grad import conv1d_weight
 
-from fracstride.geometry import Geometry, source_frame
+from fracstride.functional import fold
+from fracstride.geometry import Geometry
+from fracstride.torch.extension import extend
 from fracstride.torch.parts import join_weight_grad, split_signal
-from fracstride.torch.state import exporting, tracing
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 
 
 def forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: int) -> Tensor:
     """``T``: ``(B, C_out, L_out)``."""
+    s, a = geometry.stride, geometry.total_output_padding
     left, right = _crop(geometry)
-    both, a = min(left, right), geometry.total_output_padding
+    if a >= s:  # ONNX Runtime refuses that: crop less, and add zeros if that is not enough
+        a, right = max(0, a - right), max(0, right - a)
+    zeros, a = (a, 0) if a >= s else (0, a)
+    both = min(left, right)
     x = _extend(x, geometry)
-    y = tf.conv_transpose1d(x, w, b, geometry.stride, both, a, groups, geometry.dilation)
-    return y if left == right else y[:, :, left - both : y.shape[2] - (right - both)]
+    early = None if zeros else b
+    y = tf.conv_transpose1d(x, w, early, s, both, a, groups, geometry.dilation)
+    if left != right:
+        y = y[:, :, left - both : y.shape[2] - (right - both)]
+    if not zeros:
+        return y
+    y = tf.pad(y, (0, zeros))
+    return y if b is None else y + b[:, None]
 
 
 def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
@@ -33,9 +43,7 @@ def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: i
     left, right = _extension(geometry)
     if not left and not right:
         return gx
-    edges = torch.cat([gx[:, :, :left], gx[:, :, left + length :]], 2)
-    frames = [*range(-left, 0), *range(length, length + right)]
-    return gx.narrow(2, left, length).index_add(2, _sources(frames, length, gx, geometry), edges)
+    return _fold(gx, left, length, geometry.padding_mode)
 
 
 def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
@@ -79,27 +87,23 @@ def _pad(gy: Tensor, geometry: Geometry) -> Tensor:
 def _extend(x: Tensor, geometry: Geometry) -> Tensor:
     """The input with its extension as frames of its own."""
     left, right = _extension(geometry)
-    if not left and not right:
-        return x
-    length = x.shape[2]
-    if exporting() and (tracing() or length > max(left, right)):
-        # Exporters know torch's padding, and that works for a length that is a symbol.
-        return _extend_by_pad(x, left, right, geometry.padding_mode)
-    ends = [
-        x.index_select(2, _sources(frames, length, x, geometry))
-        for frames in (range(-left, 0), range(length, length + right))
-    ]
-    return torch.cat([ends[0], x, ends[1]], 2)
+    return extend(x, left, right, geometry.padding_mode) if left or right else x
 
 
-def _extend_by_pad(x: Tensor, left: int, right: int, padding_mode: str) -> Tensor:
-    """As torch's own padding does it: of a length that is a symbol, and long enough."""
-    if padding_mode != "circular":
-        return tf.pad(x, (left, right), padding_mode)
-    return torch.cat([x[:, :, x.shape[2] - left :], x, x[:, :, :right]], 2)
+def _fold(gx: Tensor, left: int, length: int, padding_mode: str) -> Tensor:
+    """Frames ``[-left, ...)`` of an extended signal, added to those of ``[0, length)`` they copy.
+
+    By slices, in one order: adding by an index is not deterministic on a GPU.
+    """
+    before, after = gx[:, :, :left], gx[:, :, left + length :]
+    folded = gx.narrow(2, left, length).clone()
+    first = -left
+    if padding_mode == "replicate":  # all copies of one frame are one addition
+        before, after, first = before.sum(2, True), after.sum(2, True), -1
+    fold(folded, before, first, padding_mode, _flip)
+    fold(folded, after, length, padding_mode, _flip)
+    return folded
 
 
-def _sources(frames: list[int] | range, length: int, like: Tensor, geometry: Geometry) -> Tensor:
-    """The frames that the given ones copy, as an index on the tensor's device."""
-    sources = [source_frame(t, length, geometry.padding_mode) for t in frames]
-    return torch.tensor(sources, dtype=torch.int64, device=like.device)
+def _flip(tensor: Tensor, dim: int) -> Tensor:
+    return tensor.flip(dim)

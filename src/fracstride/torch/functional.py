@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from fracstride.geometry import Geometry, geometry_of
-from fracstride.torch import fallback, kernels
-from fracstride.torch import ops as _ops  # noqa: F401 - registers the operators
+from fracstride.geometry import Geometry
+from fracstride.torch import flops as _flops  # noqa: F401 - registers what the operators cost
+from fracstride.torch import kernels
 from fracstride.torch.autograd import transposed, transposed_here
-from fracstride.torch.checks import geometry_of_call, groups_of_call
+from fracstride.torch.checks import geometry_of_call, groups_of_call, wanted_length
+from fracstride.torch.graph import batched, in_a_graph
 from fracstride.torch.packed import PackedWeights
+from fracstride.torch.profiling import profiling, recorded
 from fracstride.torch.state import exporting, needs_derivative, plain
 
 __all__ = ["conv_transpose1d"]
@@ -39,8 +41,8 @@ def conv_transpose1d(
     ``y[b, c, n] = bias[c] + sum of xe[b, i, t] * weight[i, c, m]`` over all ``i, t, m`` with
     ``t*stride + m*dilation == n + padding_left``. ``xe`` is the input, *extended* past its ends as
     ``padding_mode`` says. On the CPU the numbers are those of :func:`fracstride.conv_transpose1d`,
-    bit for bit; on an NVIDIA GPU they have the same bits from run to run; elsewhere they are
-    torch's. Differentiable in all three tensors, to any order.
+    bit for bit; elsewhere they are those of torch's own operators. Differentiable in all three
+    tensors, to any order.
 
     Args:
         input: ``(B, C_in, L)`` or ``(C_in, L)``, any strides; ``L >= 1`` frames, ``B >= 0``.
@@ -98,13 +100,13 @@ def apply(
                 input, weight, bias, sizes, groups, output_size, kept
             )
             return result
-        return _in_a_graph(input, weight, bias, sizes, groups, output_size)
+        return in_a_graph(input, weight, bias, sizes, groups, output_size)
     undisturbed = plain(input, weight, bias)
     if not undisturbed and exporting():
-        return _in_a_graph(input, weight, bias, sizes, groups, output_size)
+        return in_a_graph(input, weight, bias, sizes, groups, output_size)
     if input.dim() != 3:
-        batched = _batched(input)
-        return apply(batched, weight, bias, sizes, groups, output_size, kept).squeeze(0)
+        rows, wanted = batched(input, output_size)
+        return apply(rows, weight, bias, sizes, groups, wanted, kept).squeeze(0)
     shape = weight.shape
     if len(shape) != 3:
         raise RuntimeError(
@@ -114,11 +116,15 @@ def apply(
     geometry = geometry_of_call(k, *sizes) if kept is None else kept.geometry(k, sizes)
     groups = groups_of_call(groups, shape[0])
     if output_size is not None:
-        geometry = geometry.with_output_size(input.shape[2], output_size)
+        wanted = wanted_length(output_size, 3)
+        geometry = geometry.with_output_size(input.shape[2], wanted)
     if undisturbed:
         if needs_derivative(input, weight, bias):
             return transposed_here(input, weight, bias, geometry, groups)
         pack = None if kept is None else kept.pack
+        if profiling():
+            operands = input, weight, bias, geometry, groups, pack
+            return cast(Tensor, recorded("conv_transpose1d", kernels.forward, *operands))
         return kernels.forward(input, weight, bias, geometry, groups, pack)
     if _distributed(input, weight, bias):
         return _of_shards(input, weight, bias, geometry, groups, kept)
@@ -155,65 +161,6 @@ def _of_shards(
     return time.conv_transpose1d(cast(Any, x), w, b, geometry, groups, cut, kept)
 
 
-def _in_a_graph(
-    x: Tensor, w: Tensor, b: Tensor | None, sizes: tuple[Any, ...], groups: Any, output_size: Any
-) -> Tensor:
-    """One operator for a compiler; torch's own for exporters, who know no others."""
-    if x.dim() != 3:
-        return _in_a_graph(_batched(x), w, b, sizes, groups, output_size).squeeze(0)
-    if w.dim() != 3:
-        raise RuntimeError(f"weight must have three dimensions, got shape {tuple(w.shape)}")
-    k = _constant(w.shape[2])
-    stride, left, right, a, dilation, mode, offset = _numbers(k, *map(_constant, sizes))
-    if output_size is not None:
-        wanted = output_size if isinstance(output_size, int) else output_size[-1]
-        if isinstance(sizes[1], str) and sizes[1] != "valid":
-            raise ValueError(f"output_size must be None with padding={sizes[1]!r}")
-        smallest = x.shape[2] * stride + offset - a
-        if wanted < smallest or wanted >= smallest + stride:
-            raise ValueError("output_size is out of reach")
-        a = _constant(wanted - smallest)  # one of stride numbers, whatever the lengths
-    if exporting():
-        geometry = _geometry(k, stride, (left, right), a, dilation, mode)
-        return fallback.forward(x, w, b, geometry, groups)
-    channels = _constant(w.shape[0])
-    group_channels = channels // groups_of_call(groups, channels)
-    result: Tensor = torch.ops.fracstride.conv_transpose1d(
-        x, w, b, stride, left, right, a, group_channels, dilation, mode
-    )
-    return result
-
-
-def _constant(size: Any) -> Any:
-    """An int that was a symbol of the graph as a number; anything else as it is."""
-    if type(size) not in (int, torch.SymInt):
-        return size
-    return len(range(size)) if size >= 0 else -len(range(-size))
-
-
-def _numbers(k: int, *sizes: Any) -> tuple[int, int, int, int, int, str, int]:
-    """Sizes in one form, and ``L_out - L*stride``, as constants of the graph."""
-    g = geometry_of_call(k, *sizes)
-    return (
-        g.stride,
-        g.padding_left,
-        g.padding_right,
-        g.total_output_padding,
-        g.dilation,
-        g.padding_mode,
-        g.overhang,
-    )
-
-
-def _geometry(*sizes: Any) -> Geometry:
-    return geometry_of(*sizes)
-
-
-# What torch.compiler.assume_constant_result does, which imports the whole compiler to do it.
-_numbers._dynamo_marked_constant = True  # type: ignore[attr-defined]
-_geometry._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
-
 def _overridden(
     x: Tensor, w: Tensor, b: Tensor | None, sizes: tuple[Any, ...], groups: Any, output_size: Any
 ) -> Tensor:
@@ -234,15 +181,6 @@ def _overridden(
         output_size=output_size,
     )
     return result
-
-
-def _batched(input: Tensor) -> Tensor:
-    if input.dim() != 2:
-        raise RuntimeError(
-            "input must have the shape (batch, channels, length) or (channels, length), "
-            f"got shape {tuple(input.shape)}"
-        )
-    return input.unsqueeze(0)
 
 
 def _check_tensors(input: Any, weight: Any, bias: Any) -> None:

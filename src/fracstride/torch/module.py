@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fracstride.geometry import geometry_of
+from fracstride.geometry import as_size, geometry_of
 from fracstride.torch.functional import apply
 from fracstride.torch.packed import PackedWeights
 
@@ -19,8 +19,9 @@ class ConvTranspose1d(nn.ConvTranspose1d):
     """``torch.nn.ConvTranspose1d``, with what it lacks; a drop-in for it.
 
     Parameters, initial values, ``state_dict`` and hooks are those of its base class. On the CPU
-    and on NVIDIA GPUs the kernels of this library do the work. Calls without gradients on the CPU
-    keep the packed weight for the next one, and notice every change of the weight.
+    the kernels of this library do the work, elsewhere torch's own operators. Calls without
+    gradients on the CPU keep the packed weight for the next one, and notice every change of the
+    weight.
 
     Args:
         in_channels: ``C_in``, a multiple of ``groups``.
@@ -66,17 +67,19 @@ class ConvTranspose1d(nn.ConvTranspose1d):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        for k in kernel_size if isinstance(kernel_size, (tuple, list)) else [kernel_size]:
+            _parameter_size("kernel_size", k)
+        g = geometry_of(kernel_size, stride, padding, output_padding, dilation, padding_mode)
         # torch's constructor knows one number of padding and one mode; the rest it need not know.
         super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,  # type: ignore[arg-type]
-            groups=groups,
+            _parameter_size("in_channels", in_channels),
+            _parameter_size("out_channels", out_channels),
+            g.kernel_size,
+            groups=as_size("groups", groups, 1),
             bias=bias,
             device=device,
             dtype=dtype,
         )
-        g = geometry_of(kernel_size, stride, padding, output_padding, dilation, padding_mode)
         self.kernel_size = (g.kernel_size,)
         self.stride = (g.stride,)
         left, right = (g.padding_left, g.padding_right)
@@ -122,3 +125,13 @@ class ConvTranspose1d(nn.ConvTranspose1d):
     def __getstate__(self) -> dict[str, Any]:
         # The packed weight is made again where it is needed.
         return {key: value for key, value in vars(self).items() if key != "_packed_weights"}
+
+
+def _parameter_size(name: str, value: Any) -> int:
+    """A size as an int; a negative one is a ``RuntimeError``, as where torch makes the weight."""
+    try:
+        return as_size(name, value, 1)
+    except ValueError as error:
+        if value < 0:
+            raise RuntimeError(str(error)) from None
+        raise

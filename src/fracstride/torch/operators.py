@@ -33,9 +33,17 @@ def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tenso
     return gw
 
 
-@lru_cache(maxsize=1024)
-def _sizes(geometry: Geometry, group_channels: int) -> tuple[int, int, int, int, int, int, str]:
+_Sizes = tuple[int, int, int, int, int, int, str]
+
+
+def _sizes(geometry: Geometry, group_channels: int) -> _Sizes:
     """What an operator takes after its tensors: plain ints and the padding mode."""
+    if type(geometry.total_output_padding) is int:
+        return _cached(geometry, group_channels)
+    return _sizes_of(geometry, group_channels)  # a symbol, which no cache can take
+
+
+def _sizes_of(geometry: Geometry, group_channels: int) -> _Sizes:
     return (
         geometry.stride,
         geometry.padding_left,
@@ -45,3 +53,6 @@ def _sizes(geometry: Geometry, group_channels: int) -> tuple[int, int, int, int,
         geometry.dilation,
         geometry.padding_mode,
     )
+
+
+_cached = lru_cache(maxsize=1024)(_sizes_of)

@@ -1,8 +1,8 @@
 """The operators ``torch.ops.fracstride``: what compilers, subclasses, modes and devices meet.
 
-Three maps, each under one name on every device: CPU tensors go to the compiled kernels, those on
-NVIDIA GPUs to the Triton kernels, others through torch's own operators. Importing this module
-registers them.
+Three maps, each under one name on every device: CPU tensors go to the compiled kernels, others
+through torch's own operators (on NVIDIA GPUs to the Triton kernels where they are asked for).
+Importing this module registers them.
 
 Where a layer says ``groups``, an operator says how many input channels a group has: a shard of the
 groups has fewer of them, and a shard of one group's channels is one group still, but that number is
@@ -27,6 +27,7 @@ from fracstride.torch.checks import (
     check_weight_grad,
     geometry_of_call,
     groups_among,
+    with_symbol,
 )
 from fracstride.torch.gpu.capture import see_through
 from fracstride.torch.state import needs_derivative
@@ -34,7 +35,7 @@ from fracstride.torch.state import needs_derivative
 __all__: list[str] = []
 
 _SIZES = (
-    "int stride, int padding_left, int padding_right, int output_padding, int group_channels, "
+    "int stride, int padding_left, int padding_right, SymInt output_padding, int group_channels, "
     "int dilation, str padding_mode"
 )
 _SCHEMAS = (
@@ -55,7 +56,10 @@ _BelowAutograd: Any = torch._C._AutoDispatchBelowAutograd
 def _layer(channels: int, kernel_size: int, sizes: tuple[Any, ...]) -> tuple[Geometry, int]:
     """The geometry, and the groups among so many input channels."""
     stride, left, right, a, group_channels, dilation, mode = sizes
-    geometry = geometry_of_call(kernel_size, stride, (left, right), a, dilation, mode)
+    number = a if type(a) is int else 0
+    geometry = geometry_of_call(kernel_size, stride, (left, right), number, dilation, mode)
+    if a is not number:
+        geometry = with_symbol(geometry, a)
     return geometry, groups_among(channels, group_channels)
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import doctest
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fracstride.geometry import PADDING_MODES, Geometry
 from fracstride.reference import conv_transpose1d
 from fracstride.torch.distributed import halo as module
-from fracstride.torch.distributed.halo import Halo, Part, halo_of, messages, shard_bounds
+from fracstride.torch.distributed.exchange import _add
+from fracstride.torch.distributed.halo import Halo, Part, Piece, halo_of, messages, shard_bounds
 
 moderate = settings(max_examples=300, deadline=None)
 
@@ -137,3 +140,30 @@ def test_a_thousand_ranks_are_planned_at_once() -> None:
     assert len(between) == 2 * 1023
     assert set(between.values()) == {1}
     assert halo_of(g, 1024 * 100, 1024, 500).received == ((499, 1), (501, 1))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-3, 3), max_size=20), st.integers(0, 2**31))
+def test_gradients_of_copies_are_added_in_their_order(steps: list[int], seed: int) -> None:
+    """The bits of adding one frame after the other, without an index on the device."""
+    indices = [10]
+    for step in steps:
+        indices.append(min(max(indices[-1] + step, 0), 20))
+    generator = torch.Generator().manual_seed(seed)
+    g = torch.randn(2, 3, len(indices), generator=generator)
+    want = torch.randn(2, 3, 21, generator=generator)
+    got = want.clone()
+    for at, index in enumerate(indices):
+        want[:, :, index] += g[:, :, at]
+    with NoIndices():
+        _add(got, Piece(0, 0, len(indices), tuple(indices)), g)
+    assert torch.equal(got, want)
+
+
+class NoIndices(TorchDispatchMode):
+    """Refuses what torch lists as not deterministic on a GPU."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+        assert "index" not in func.name()
+        assert "scatter" not in func.name()
+        return func(*args, **(kwargs or {}))

@@ -22,9 +22,10 @@ torch.version.cuda = torch.version.cuda or "13.0"
 if not torch.cuda.is_available():
     torch.cuda.get_device_capability = lambda device=None: (9, 0)
 
-import fracstride.torch  # noqa: E402, F401
+import fracstride.torch  # noqa: E402
 from fracstride.torch.gpu.tiles import Machine  # noqa: E402
 
+fracstride.torch.use_triton()
 Machine.of = classmethod(lambda cls, device: cls())  # type: ignore[method-assign, assignment]
 SIZES: Any = (2, 1, 1, 0, 8, 1, "replicate")
 

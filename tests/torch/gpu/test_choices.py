@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -224,6 +227,8 @@ def test_where_the_kernels_can_run(
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
     gpu._available.cache_clear()
+    assert not gpu.available(torch.device("cuda", 3))  # nobody has asked for them
+    gpu.use_triton()
     try:
         assert gpu.available(torch.device("cuda", 3)) == wanted
         assert not gpu.available(torch.device("cpu"))
@@ -231,7 +236,21 @@ def test_where_the_kernels_can_run(
         gpu._available.cache_clear()
         assert not gpu.available(torch.device("cuda", 3))
     finally:
+        gpu.use_triton(False)
         gpu._available.cache_clear()
+
+
+def test_triton_is_asked_for_in_the_environment() -> None:
+    ask = "import fracstride.torch.gpu as gpu; print(gpu._wanted)"
+    for value, wanted in ((None, "False"), ("0", "False"), ("1", "True")):
+        environment = {k: v for k, v in os.environ.items() if k != "FRACSTRIDE_TRITON"}
+        environment |= {} if value is None else {"FRACSTRIDE_TRITON": value}
+        done = subprocess.run(
+            [sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == [wanted]
+    with pytest.raises(TypeError, match="enabled must be a bool, got 1"):
+        gpu.use_triton(1)  # type: ignore[arg-type]
 
 
 def test_candidates_are_told_apart() -> None:

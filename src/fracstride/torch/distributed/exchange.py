@@ -235,10 +235,33 @@ def _piece(piece: Piece, buffers: dict[int, Tensor], like: Tensor) -> Tensor:
 
 
 def _add(buffer: Tensor, piece: Piece, g: Tensor) -> None:
-    if piece.indices is not None:
-        buffer.index_add_(2, torch.tensor(piece.indices, device=g.device), g)
-    else:
+    if piece.indices is None:
         buffer.narrow(2, piece.start, piece.count).add_(g)
+        return
+    # By slices, in the order of the indices: adding by an index is not deterministic on a GPU.
+    for at, count, step in _runs(piece.indices):
+        first, part = piece.indices[at], g.narrow(2, at, count)
+        if step < 0:
+            first, part = first - count + 1, part.flip(2)
+        buffer.narrow(2, first, count).add_(part)
+
+
+def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Indices as runs that rise or fall by one: the place where one begins, its length, its step.
+
+    >>> list(_runs((2, 1, 0, 1, 2, 2)))
+    [(0, 3, -1), (3, 2, 1), (5, 1, 1)]
+    """
+    at = 0
+    while at < len(indices):
+        stop = at + 1
+        step = indices[stop] - indices[at] if stop < len(indices) else 1
+        if abs(step) != 1:
+            step = 1
+        while stop < len(indices) and indices[stop] - indices[stop - 1] == step:
+            stop += 1
+        yield at, stop - at, step
+        at = stop
 
 
 def _whole(

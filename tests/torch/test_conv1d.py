@@ -1,0 +1,51 @@
+"""The weight of a Conv1d as the transposed convolution's that it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from fracstride.geometry import conv1d_geometry
+from fracstride.torch import conv1d
+from fracstride.torch.conv1d import TurnedWeights
+
+
+def test_a_second_thread_sees_no_half_of_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes while a new weight is being turned gets the new one, or turns it too."""
+    kept, turn = TurnedWeights(), conv1d._turned
+    geometry = conv1d_geometry(3)
+    old, new = torch.randn(4, 6, 3), torch.randn(4, 6, 3)
+    kept.pack(kept.transposed(old, 1), geometry, 1)
+    others: list[Tensor] = []
+
+    def in_between(weight: Tensor, groups: int) -> Tensor:
+        if not others:
+            others.append(weight)  # this one comes once
+            others[0] = kept.transposed(new, 1)
+        return turn(weight, groups)
+
+    monkeypatch.setattr(conv1d, "_turned", in_between)
+    mine = kept.transposed(new, 1)
+    assert torch.equal(others[0], turn(new, 1))
+    assert torch.equal(mine, turn(new, 1))
+
+
+def test_a_packed_weight_belongs_to_its_turned_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weight changes while the one before is being packed."""
+    kept, geometry = TurnedWeights(), conv1d_geometry(3)
+    old, new = torch.randn(4, 6, 3), torch.randn(4, 6, 3)
+    pack = conv1d.PackedWeights.pack
+
+    def in_between(self: TurnedWeights, *operands: object) -> object:
+        packed = pack(self, *operands)  # type: ignore[arg-type]
+        self.transposed(new, 1)
+        return packed
+
+    turned = kept.transposed(old, 1)
+    monkeypatch.setattr(conv1d.PackedWeights, "pack", in_between)
+    of_old = kept.pack(turned, geometry, 1)
+    monkeypatch.setattr(conv1d.PackedWeights, "pack", pack)
+    of_new = kept.pack(kept.transposed(new, 1), geometry, 1)
+    assert of_new is not of_old
+    assert kept.pack(kept.transposed(new, 1), geometry, 1) is of_new
