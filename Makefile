@@ -1,5 +1,5 @@
 # Plain `make` lists the commands. Each sets up what it needs in .venv and installs the package from
-# source into it, again only when a source has changed.
+# source into it, again only when a source, CXX, CXXFLAGS or LDFLAGS has changed.
 
 PYTHON ?= python3
 GPU_PYTHON ?= $(PYTHON)
@@ -10,14 +10,23 @@ SANITIZE_EXAMPLES ?= 100
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SANITIZE_VENV := $(VENV)-sanitize
-CXX := g++
+COMPILER := $(CXX) $(CXXFLAGS) $(LDFLAGS)
+# The sanitizers are Clang's where it is installed with them and with OpenMP, unless CXX names a
+# compiler.
+CLANG_RUNTIME := libclang_rt.asan-$$(uname -m).so
+CLANG_SANITIZES = $(and $(wildcard $(shell clang++ -print-file-name=$(CLANG_RUNTIME) 2>&1)), \
+  $(shell clang++ -fopenmp -include omp.h -fsyntax-only -x c++ /dev/null 2> /dev/null && echo yes))
+SANITIZE_CXX = $(or $(if $(filter default,$(origin CXX)),$(if $(CLANG_SANITIZES),clang++)),$(CXX))
+library = $(wildcard $(shell $(SANITIZE_CXX) -print-file-name=$(1)))
+SANITIZE_LIBRARIES = $(firstword $(call library,$(CLANG_RUNTIME)) $(call library,libasan.so)) \
+                     $(call library,libstdc++.so)
 # Freed memory stays with the process: otherwise page faults are what is measured.
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal test lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean
+.PHONY: help demo train accelerate long-signal test test-arm lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -80,13 +89,17 @@ bench-gpu: ## GPU_PYTHON=python3 on an NVIDIA GPU: every map against float64, th
 
 # The interpreter is not built with the sanitizers, so their runtime is loaded before it. Leaks are
 # not looked for: CPython keeps what it has until it ends.
-sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer and UBSan
-	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so)" \
+sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer and UBSan, Clang's if it has them
+	@echo "sanitizers of $(SANITIZE_CXX)"
+	LD_PRELOAD="$(strip $(SANITIZE_LIBRARIES))" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	FRACSTRIDE_TEST_EXAMPLES=$(SANITIZE_EXAMPLES) \
 	$(SANITIZE_VENV)/bin/python -m pytest -q -p no:cacheprovider \
 	  tests/test_against_reference.py tests/test_invariances.py \
 	  tests/streaming/test_layer.py tests/streaming/test_compose.py -k 'not million'
+
+test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in at most ten minutes
+	timeout 600 tests/arm/run.sh $(BIN)/python
 
 wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
@@ -98,7 +111,12 @@ clean: ## remove what the commands above made
 	$(PYTHON) -m venv $*
 	touch $@
 
-$(VENV)/.demo $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(SOURCES)
+# What the package in this environment is compiled with.
+$(SANITIZE_VENV)/.compiler: COMPILER = $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
+%/.compiler: %/.venv FORCE
+	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' > $@
+
+$(VENV)/.demo $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
 	$(PIP) install -q -c constraints.txt '.[$*]'
 	touch $@
 
@@ -109,7 +127,7 @@ $(VENV)/.lint: $(VENV)/.venv pyproject.toml constraints.txt
 	  print(*re.findall(r'\"([^\"]+)\"', re.search(r'^lint = (.*)', t, re.M)[1]))")
 	touch $@
 
-$(SANITIZE_VENV)/.check: $(SANITIZE_VENV)/.venv $(SOURCES)
-	$(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt \
+$(SANITIZE_VENV)/.check: $(SANITIZE_VENV)/.venv $(SANITIZE_VENV)/.compiler $(SOURCES)
+	CXX="$(SANITIZE_CXX)" $(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt \
 	  -C cmake.define.FRACSTRIDE_SANITIZE=ON -C build-dir=build/sanitize '.[check]'
 	touch $@

@@ -263,6 +263,7 @@ NB_MODULE(_native, m) {
   m.def("get_num_threads", &get_threads);
   m.def("set_num_threads", &set_threads);
   m.def("has_openmp", &has_openmp);
+  m.attr("version") = FRACSTRIDE_VERSION;
   m.attr("compiler") =
 #if defined(__clang__)
       "Clang " __clang_version__;

@@ -7,6 +7,16 @@ typedef std::uint16_t HalfBits __attribute__((vector_size(FS_VECTOR_BYTES / 2)))
 typedef std::uint16_t HalfMemory
     __attribute__((vector_size(FS_VECTOR_BYTES / 2), aligned(2), may_alias));
 
+// Instructions for vectors of the width of this unit: compiler flags may allow wider ones as well.
+#if defined(__AVX512BF16__) && FS_VECTOR_BYTES == 64
+#define FS_MULTIPLIES_PAIRS
+#endif
+#if defined(__AVX512F__) && FS_VECTOR_BYTES == 64
+#define FS_CONVERTS_HALVES_512
+#elif defined(__F16C__) && FS_VECTOR_BYTES == 32
+#define FS_CONVERTS_HALVES_256
+#endif
+
 #if defined(__aarch64__)
 typedef __fp16 HalfFloats __attribute__((vector_size(FS_VECTOR_BYTES / 2)));
 #endif
@@ -15,7 +25,7 @@ typedef __fp16 HalfFloats __attribute__((vector_size(FS_VECTOR_BYTES / 2)));
 typedef float OneFloat __attribute__((vector_size(4)));
 typedef std::uint32_t OneBits __attribute__((vector_size(4)));
 
-#if defined(__AVX512BF16__)
+#if defined(FS_MULTIPLIES_PAIRS)
 static constexpr bool multiplies_pairs = true;
 #else
 static constexpr bool multiplies_pairs = false;
@@ -98,11 +108,11 @@ static inline HalfBits nearest_halves(bfloat16, Vec<float>::type v) {
 }
 
 static inline HalfBits nearest_halves(float16, Vec<float>::type v) {
-#if defined(__AVX512F__)
+#if defined(FS_CONVERTS_HALVES_512)
   return (HalfBits)_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT);
 #elif defined(__aarch64__)
   return (HalfBits) __builtin_convertvector(v, HalfFloats);
-#elif defined(__F16C__)
+#elif defined(FS_CONVERTS_HALVES_256)
   return (HalfBits)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT);
 #else
   return __builtin_convertvector((narrowed<Vec<float>::type, Bits>(float16{}, v)), HalfBits);
@@ -113,7 +123,7 @@ static inline HalfBits nearest_halves(float16, Vec<float>::type v) {
 // zero, as its products take them.
 template <class S>
 static inline HalfBits halves(S, Vec<float>::type v) {
-#if defined(__AVX512BF16__)
+#if defined(FS_MULTIPLIES_PAIRS)
   if constexpr (__is_same(S, bfloat16)) return (HalfBits)_mm512_cvtneps_pbh((__m512)v);
 #endif
   return nearest_halves(S{}, v);
@@ -124,11 +134,11 @@ static inline Vec<float>::type floats(bfloat16, HalfBits v) {
 }
 
 static inline Vec<float>::type floats(float16, HalfBits v) {
-#if defined(__AVX512F__)
+#if defined(FS_CONVERTS_HALVES_512)
   return (Vec<float>::type)_mm512_cvtph_ps((__m256i)v);
 #elif defined(__aarch64__)
   return __builtin_convertvector((HalfFloats)v, Vec<float>::type);
-#elif defined(__F16C__)
+#elif defined(FS_CONVERTS_HALVES_256)
   return (Vec<float>::type)_mm256_cvtph_ps((__m128i)v);
 #else
   return widened<Vec<float>::type>(float16{}, __builtin_convertvector(v, Bits));
@@ -166,7 +176,7 @@ static inline void load_alternating(const bfloat16* p, Vec<float>::type& even,
 
 // Two vectors of numbers that stand side by side in memory, as pairs.
 static inline Bits pairs_of(Vec<float>::type first, Vec<float>::type second) {
-#if defined(__AVX512BF16__)
+#if defined(FS_MULTIPLIES_PAIRS)
   typedef std::uint16_t Both __attribute__((vector_size(64)));
   const Both one_by_one = (Both)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
   return (Bits)shuffle<ZipHalves>(one_by_one, one_by_one);
@@ -242,7 +252,7 @@ static inline V multiply_add(V a, V b, V sum) {
   return sum + a * b;
 }
 
-#if defined(__AVX512BF16__)
+#if defined(FS_MULTIPLIES_PAIRS)
 // Adds the product of the second halves, then that of the first ones, each rounded to float.
 // Numbers below 2**-126 count as zero, in and out.
 static inline Vec<float>::type multiply_add(Bits a, Bits b, Vec<float>::type sum) {

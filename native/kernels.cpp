@@ -6,7 +6,7 @@
 // another.
 #include <cstddef>
 
-#if defined(__F16C__) || defined(__AVX512BF16__)
+#if defined(__F16C__) || defined(__AVX512F__)
 #include <immintrin.h>  // whose functions are always inlined
 #endif
 

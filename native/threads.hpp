@@ -1,5 +1,5 @@
 // Threads come from the OpenMP runtime that the process already has, so that one pool serves this
-// library and its neighbours.
+// library and its neighbours. (Built by GCC, as torch is. Clang's runtime is another: two pools.)
 #pragma once
 #include "types.hpp"
 

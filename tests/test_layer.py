@@ -13,8 +13,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as tf
+from peers import tf, torch
 
 import fracstride as fs
 from fracstride import layer as module

@@ -12,6 +12,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def test_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch.nn", reason="some of them use torch")
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     names: dict[str, object] = {}
     compared = 0

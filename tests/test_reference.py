@@ -7,11 +7,10 @@ import doctest
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch.nn import functional as tf
+from peers import tf, torch
 
 from fracstride import reference
 from fracstride.geometry import PADDING_MODES, Geometry, conv1d_padding

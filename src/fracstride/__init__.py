@@ -18,6 +18,8 @@ from fracstride.functional import (
 from fracstride.geometry import Geometry
 from fracstride.layer import ConvTranspose1d
 
+__version__ = _load.native.version
+
 __all__ = [
     "ConvTranspose1d",
     "Geometry",

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import os
 
+# The OpenMP runtimes that the compiled module may be linked with, and packages that bring them.
+_RUNTIMES = {
+    "libgomp": "libgomp1 on Debian and Ubuntu, libgomp on Fedora, conda-forge and Alpine",
+    "libomp": "libomp5 on Debian and Ubuntu, libomp on Fedora",
+}
+
+
+def _advice(loader_said: str) -> str:
+    for library, packages in _RUNTIMES.items():
+        if library in loader_said:
+            return f"It needs the OpenMP runtime {library}: install the package {packages}."
+    return (
+        "Install it with `pip install .` in a checkout (needs a C++20 compiler: GCC or Clang). "
+        "Importing from the source folder itself does not work."
+    )
+
+
 try:
     from fracstride import _native as native
 except ImportError as error:
     raise ImportError(
         "fracstride's compiled module could not be loaded, and there is no slow path in its "
-        "place. Install it with `pip install fracstride`, or from a checkout with `pip install .` "
-        "(needs a C++20 compiler: GCC or Clang). Importing from the source folder itself does not "
-        f"work. The loader said: {error}"
+        f"place. {_advice(str(error))} The loader said: {error}"
     ) from error
 
 __all__ = ["native", "select_instruction_set"]

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 compiler: str
+version: str
 
 class PackedWeightFloat32:
     @property

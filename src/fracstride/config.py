@@ -51,20 +51,14 @@ def config() -> dict[str, Any]:
     >>> config()["isa"] in config()["isa_available"]
     True
     """
-    from importlib.metadata import PackageNotFoundError, version  # slower to import than all of us
-
-    try:
-        own = version("fracstride")
-    except PackageNotFoundError:  # imported without having been installed
-        own = "unknown"
     return {
-        "version": own,
+        "version": native.version,
         "isa": native.instruction_set(),
         "isa_available": native.available_instruction_sets(),
         "isa_built": native.built_instruction_sets(),
         "threads": get_num_threads(),
         "openmp": native.has_openmp(),
-        "compiler": native.compiler,
+        "compiler": native.compiler.strip(),  # Clang ends its version with a space
         "numpy": np.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

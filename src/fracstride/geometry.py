@@ -59,12 +59,12 @@ def as_size(name: str, value: object, minimum: int = 0) -> int:
     ValueError: groups must be a positive int, got 0
     """
     wanted = {0: "a non-negative int", 1: "a positive int"}.get(minimum, f"an int >= {minimum}")
+    if type(value).__name__ in ("bool", "bool_"):  # Python's and NumPy's, which 1.26 calls bool_
+        raise TypeError(f"{name} must be {wanted}, got {value!r}")
     try:
         size = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(f"{name} must be {wanted}, got {value!r}") from None
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be {wanted}, got {value!r}")
     if size < minimum:
         raise ValueError(f"{name} must be {wanted}, got {_shown(size)}")
     return _fits(name, size)
