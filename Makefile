@@ -37,7 +37,7 @@ demo: $(VENV)/.demo ## a real vocoder speaks through the layer, at once and stre
 	$(KEEP_MEMORY) $(BIN)/python examples/stream.py
 
 test: $(VENV)/.test ## the whole test suite
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 train: $(VENV)/.demo $(VENV)/.train ## learn a speech upsampler from demo.wav: two layers, one curve
 	test -f demo.wav || $(BIN)/python examples/speak.py

@@ -295,7 +295,9 @@ def test_a_module_that_changed_its_dtype() -> None:
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 @pytest.mark.parametrize("kind", [nn.Conv1d, nn.ConvTranspose1d])
 @pytest.mark.parametrize(
-    "norm", [weight_norm, parametrizations.weight_norm, spectral_norm], ids=str
+    "norm",
+    [weight_norm, parametrizations.weight_norm, spectral_norm],
+    ids=lambda norm: norm.__module__,
 )
 def test_weights_made_of_others(kind: Any, norm: Any) -> None:
     torch.manual_seed(0)
