@@ -205,6 +205,7 @@ def test_a_function_gets_zeros_for_what_a_row_does_not_have() -> None:
     stream = Chain(Pointwise(function), Pointwise(function), up().stream(2))
     stream.push(x, active=[False, True])
     zeros = np.zeros_like(x[0])
+    seen = [chunk for chunk in seen if chunk.shape[-1]]  # the first came without its frames, too
     same_bits(seen[0], np.stack([zeros, x[1]]))
     same_bits(seen[1], np.stack([zeros, x[1] + 1]))
 

@@ -194,3 +194,59 @@ def test_another_batch_after_a_flush() -> None:
         assert torch.cat(pieces, -1).shape == x.shape
         assert pieces[1].dtype == torch.float64
     assert stream.flush().dtype == torch.float64
+
+
+# --- Chunks and weights of another dtype, modules that write into their input --------------------
+
+
+@pytest.mark.parametrize("head", [nn.Tanh(), nn.ReflectionPad1d(1), nn.Upsample(scale_factor=2)])
+def test_a_refused_chunk_changes_nothing(head: nn.Module) -> None:
+    module = nn.Sequential(head, nn.Conv1d(2, 2, 3, padding=1))
+    x = torch.randn(1, 2, 9)
+    stream, undisturbed = (fracstride.torch.stream(module) for _ in range(2))
+    for wrong in (x.double(), torch.zeros(5, 2, 4), torch.zeros(1, 3, 4), torch.zeros(2, 4)):
+        with pytest.raises(RuntimeError, match="must"):
+            stream.push(wrong)
+        assert torch.equal(stream.push(x), undisturbed.push(x))
+        with pytest.raises(RuntimeError, match="must"):
+            stream.push(wrong)
+        assert torch.equal(stream.flush(), undisturbed.flush())
+
+
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_an_old_norm_whose_module_changed_its_dtype(norm: Any) -> None:
+    def make() -> Any:
+        torch.manual_seed(0)
+        return fracstride.torch.stream(norm(nn.Conv1d(2, 2, 3, padding=1)).double().eval())
+
+    x = torch.randn(1, 2, 9, dtype=torch.float64)
+    assert make().flush().dtype == torch.float64
+    assert make().state()["frames"].dtype == torch.float64
+    stream, moved = make(), make()
+    stream.push(x)
+    moved.restore(stream.state())
+    assert torch.equal(moved.finish(x), stream.finish(x))
+
+
+@pytest.mark.parametrize("kind", [nn.ReLU, nn.ELU, nn.LeakyReLU, nn.SiLU, nn.Hardtanh, nn.Dropout])
+def test_modules_in_place_do_not_write_into_the_chunk(kind: Any) -> None:
+    activation = kind(inplace=True).eval()
+    x = torch.randn(1, 1, 128) * 3
+    before = x.clone()
+    for part in (activation, nn.Sequential(nn.Identity(), activation)):
+        stream = Sum(Identity(), fracstride.torch.stream(part))
+        whole = stream.push(x)
+        assert torch.equal(x, before)
+        one_by_one = torch.cat([stream.push(x[..., t : t + 1]) for t in range(128)], -1)
+        assert torch.equal(whole, one_by_one)
+        torch.testing.assert_close(whole, before + activation(before.clone()))
+
+
+def test_arguments_that_are_none() -> None:
+    for wrong, error in ((0, ValueError), (-1, ValueError), ("a", TypeError), (True, TypeError)):
+        for module in (nn.Tanh(), nn.Conv1d(1, 1, 1), nn.Sequential()):
+            with pytest.raises(error, match=r"^batch_size must be a positive int, got"):
+                fracstride.torch.stream(module, wrong)  # type: ignore[arg-type]
+    for classes in (3, ("Dup",), nn.Tanh()):
+        with pytest.raises(TypeError, match=r"^elementwise must be a tuple of classes"):
+            fracstride.torch.stream(nn.Tanh(), elementwise=classes)  # type: ignore[arg-type]

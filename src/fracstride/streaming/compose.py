@@ -17,14 +17,19 @@ __all__ = ["Chain", "Composite", "split_state"]
 class Composite(Stream):
     """Streams, checked to fit each other in rows and to be in one place each."""
 
+    _memory = ("_last", "_broken")
+
     def __init__(self, *streams: Stream) -> None:
         for i, stream in enumerate(streams):
             if not isinstance(stream, Stream):
                 hint = ": did you mean its .stream()?" if hasattr(stream, "stream") else ""
                 raise TypeError(f"{self._name(i)} must be a stream, got {stream!r}{hint}")
         self._streams = streams
+        for stream in streams:
+            stream._outermost = False
         # A failure half way leaves some of the streams ahead of the others.
         self._broken = False
+        self._tried: Any = None  # the kind of chunks that all parts take
         seen: set[int] = set()
         for part in self._nested():
             if id(part) in seen:
@@ -59,13 +64,50 @@ class Composite(Stream):
         return [self, *(part for s in self._streams for part in s._nested())]
 
     def _check(self) -> None:
-        for part in self._to_ask:
-            part._ready()
+        if self._outermost:
+            for part in self._to_ask:
+                part._ready()
         if self._broken:
             raise RuntimeError(
                 f"an earlier push into this {type(self).__name__} failed half way: reset() or "
                 "restore() it first"
             )
+
+    def _try(self, chunk: Any) -> None:
+        """Push a chunk of another kind without its frames, before it comes with them.
+
+        A part that refuses it does so before any part has advanced, and the stream is as it was.
+        """
+        shape = getattr(chunk, "shape", None)
+        if not shape or not self._outermost:
+            return
+        chunks = shape[:-1], getattr(chunk, "dtype", None)
+        if chunks == self._tried:
+            return
+        before = [(p, {name: getattr(p, name) for name in p._memory}) for p in self._nested()]
+        try:
+            nothing = chunk[..., :0]
+            self._tried = chunks
+            if self._uneven:
+                rows = self._rows_now() or len(nothing)
+                self._advance_rows(nothing, np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
+            else:
+                self.push(nothing)
+        except BaseException:
+            self._tried = None
+            for part, memory in before:
+                vars(part).update(memory)
+            raise
+
+    def _push_rows(self, chunk: Any, active: Any) -> Any:
+        self._check()
+        self._try(chunk)
+        return super()._push_rows(chunk, active)
+
+    def _end_rows(self, chunk: Any, rows: Any) -> Any:
+        self._check()
+        self._try(chunk)
+        return super()._end_rows(chunk, rows)
 
     def _mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
         self._check()
@@ -89,7 +131,9 @@ class Composite(Stream):
     def finish(self, chunk: Any, *, rows: Any = None) -> Any:  # noqa: D102
         if rows is not None or self._uneven:
             return self._end_rows(given(chunk), rows)
-        return self._end(given(chunk))
+        self._check()
+        self._try(given(chunk))
+        return self._end(chunk)
 
     def flush(self, *, rows: Any = None) -> Any:  # noqa: D102
         rest = self._flush() if rows is None else self._end_rows(None, rows)
@@ -178,6 +222,7 @@ class Chain(Composite):
         if active is not None or self._uneven:
             return self._push_rows(chunk, active)
         self._check()
+        self._try(chunk)
         i = 0
         try:
             for i, stream in enumerate(self._streams):  # noqa: B007 - where it stopped

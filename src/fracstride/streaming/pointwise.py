@@ -40,6 +40,7 @@ class Pointwise(Stream):
     """
 
     independent_rows = True
+    _memory = ("_last", "_begun", "_kind")
     _carries = False
     _at_once = True
 
@@ -126,6 +127,11 @@ class Pointwise(Stream):
 
     def _no_samples(self) -> Any:
         return self._kind
+
+    def _rows_now(self) -> int | None:
+        if self.batch_size is not None or self._begun is None or len(self._begun.shape) == 2:
+            return self.batch_size
+        return int(self._begun.shape[0])
 
     def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
         if chunk is None:

@@ -127,6 +127,10 @@ class Stream(ABC):
 
     #: Whether a push changes anything.
     _carries = True
+    #: Whether chunks come from a caller, and not from a composition that this is a part of.
+    _outermost = True
+    #: Attributes that a push of no frames may change.
+    _memory: tuple[str, ...] = ("_last",)
     #: Whether the rows are at different progress: a push without a mask then gives each its own.
     _uneven = False
     #: Whether every frame of every row gives its samples at once.
@@ -167,8 +171,8 @@ class Stream(ABC):
         if not self.independent_rows:
             why = "that has no batch" if self.batch_size is None else "whose rows go together"
             raise ValueError(f"{name} must be None for a stream {why}, got {rows!r}: {self!r}")
-        count, shape = self.batch_size, np.shape(chunk)
-        if count is None and chunk is not None:
+        count, shape = self._rows_now(), np.shape(chunk)
+        if self.batch_size is None and chunk is not None:
             if len(shape) != 3:
                 raise ValueError(
                     f"{name} must be None for a chunk without a batch, got {rows!r} for a chunk of "

@@ -67,6 +67,7 @@ class Sum(Composite):
         if active is not None or self._uneven:
             return self._push_rows(chunk, active)
         self._check()
+        self._try(chunk)
         if self._adding is not None and self._waiting[self._adding] is None:
             return self._push_adding(chunk, self._adding)
         pieces: list[Any] = []
@@ -218,8 +219,10 @@ class Sum(Composite):
                 if total is None:
                     total = blank(part, rows, int(ready.max()))
                 total[some, :, :length] = part
+        if total is None:  # a batch of no rows, or nothing known
+            total = next((blank(p, rows, 0) for p in pieces if p is not None), None)
         self._waiting = waiting
-        self._waits = [None if (a == a.max()).all() else a for a in after]
+        self._waits = [None if (a == a[:1]).all() else a for a in after]
         return total, ready
 
     def _drop_rows(self, mask: Array) -> None:
@@ -228,11 +231,11 @@ class Sum(Composite):
             if waiting is None:
                 continue
             waits = np.where(mask, 0, self._row_waits(i, len(mask)))
-            rest = blank(waiting, len(mask), int(waits.max()))
+            rest = blank(waiting, len(mask), int(waits.max(initial=0)))
             for (length,), some in alike(waits):
                 rest[some, :, :length] = waiting[some, :, :length]
             self._waiting[i] = rest if waits.any() else None
-            self._waits[i] = None if (waits == waits.max()).all() else waits
+            self._waits[i] = None if (waits == waits[:1]).all() else waits
 
     def _row_waits(self, i: int, rows: int) -> Array:
         """How many samples of each row wait in a branch."""

@@ -36,17 +36,23 @@ class WindowStream(Stream):
     _lead: tuple[int, ...] | None = None
 
     independent_rows = True
+    _memory = ("_last", "_like")
+    #: As ``_like``, of the signal before this one.
+    _kind: Any = None
+    _like: Any = None
 
     def __init__(self) -> None:
         self._clear()
 
     def _clear(self) -> None:
+        if self._like is not None:
+            self._kind = self._like
         self._received = 0  # frames so far, of every row
         self._counts: list[int] | None = None  # the same by row, where rows differ
         self._uneven = False
         # The last frames of each row; rows that carry fewer than others have zeros in front.
         self._carried: Any = None
-        self._like: Any = None  # a piece of no frames, like the chunks so far
+        self._like = None  # a piece of no frames, like the chunks so far
 
     @abstractmethod
     def _final(self, frames: int) -> int:
@@ -128,6 +134,9 @@ class WindowStream(Stream):
     def _no_frames(self) -> Any:
         """A chunk of no frames; None where nobody knows its shape."""
         return self._like
+
+    def _no_samples(self) -> Any:
+        return None if self._kind is None else self._kind.reshape(-1)
 
     def reset(self, *, rows: Any = None) -> None:  # noqa: D102
         mask = None if rows is None else self._mask("rows", rows, self._no_frames())

@@ -54,10 +54,7 @@ class ModuleStream(GeometryStream):
     def _with_parameters(self, function: Callable[..., Any], *args: Any) -> Any:
         """A push in which the parameters are read once."""
         module = self._module
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, (WeightNorm, SpectralNorm)):  # they make the weight
-                hook(module, ())
-        weight, bias = module.weight, module.bias
+        weight, bias = self._weight(), module.bias
         if isinstance(self._kept, TurnedWeights):
             weight = self._kept.transposed(weight, module.groups)
         self._parameters = weight, bias
@@ -65,6 +62,15 @@ class ModuleStream(GeometryStream):
             return function(*args)
         finally:
             self._parameters = None
+
+    def _weight(self) -> Tensor:
+        """The module's weight as it is now."""
+        module = self._module
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, (WeightNorm, SpectralNorm)):  # they make the weight
+                hook(module, ())
+        weight: Tensor = module.weight
+        return weight
 
     def _compute(self, window: Tensor, task: tuple[int, int, str]) -> Tensor:
         assert self._parameters is not None
@@ -80,8 +86,7 @@ class ModuleStream(GeometryStream):
         return chunk.new_empty((*chunk.shape[:-2], self._module.out_channels, 0), dtype=dtype)
 
     def _no_frames(self) -> Tensor:
-        nothing: Tensor = self._module.weight.new_empty((*self._lead, 0))
-        return nothing
+        return self._weight().new_empty((*self._lead, 0))
 
     def _remember(self, chunk: Any) -> None:
         """Nothing: the layer says what a chunk is."""
@@ -109,12 +114,12 @@ class ModuleStream(GeometryStream):
             raise RuntimeError(f"chunk must be on the weight's {weight.device}, got {chunk.device}")
 
     def _check_frames(self, frames: Any) -> None:
-        dtype = self._module.weight.dtype
+        dtype = self._weight().dtype
         if not isinstance(frames, Tensor) or (frames.dtype != dtype and not self._autocast()):
             raise ValueError(f"state frames must be a tensor of {dtype}, got {frames.dtype}")
 
     def _placed(self, frames: Tensor) -> Tensor:
-        return frames.to(self._module.weight.device, copy=True)
+        return frames.to(self._weight().device, copy=True)
 
     def __repr__(self) -> str:
         return f"stream({self._module!r}, batch_size={self.batch_size})"

@@ -43,11 +43,14 @@ class ModulePointwise(Pointwise):
         )
         self._keeps_channels = keeps
         self.module, self._batched, self._whole = module, batched, whole
+        self._writes = any(getattr(part, "inplace", False) for part in module.modules())
         self.function = self._of_chunk
 
     def _of_chunk(self, chunk: Tensor) -> Any:
         # Some functions round otherwise where a tensor's values lie far apart.
         module, chunk = self.module, chunk.contiguous()
+        if self._writes:  # what it would overwrite is the caller's, or another branch's
+            chunk = chunk.clone()
         if type(module) in UNEVEN:
             return evenly(module, chunk)
         if type(module) is nn.GLU:
@@ -60,7 +63,8 @@ class ModulePointwise(Pointwise):
         check_modes(self._only_in_eval)
 
     def _check_chunk(self, chunk: Any) -> None:
-        self._ready()
+        if self._outermost:  # a composition has asked all of its parts
+            self._ready()
         if not isinstance(chunk, Tensor):
             raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
         try:

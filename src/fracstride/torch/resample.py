@@ -77,11 +77,12 @@ class _OnTensors(WindowStream):
             raise ValueError(f"state frames must be a tensor, got {type(frames).__name__}")
 
     def _no_samples(self) -> Tensor:
-        return no_numbers(self._whole)
+        known: Tensor | None = super()._no_samples()
+        return no_numbers(self._whole) if known is None else known
 
     def _nothing(self) -> Tensor:
         batch = () if self.batch_size is None else (self.batch_size,)
-        return no_numbers(self._whole).reshape(*batch, self.out_channels or 0, 0)
+        return self._no_samples().reshape(*batch, self.out_channels or 0, 0)
 
 
 class ModulePad(_OnTensors, Pad):

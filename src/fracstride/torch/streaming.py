@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from fracstride.geometry import as_size
 from fracstride.streaming.compose import Chain
 from fracstride.streaming.stream import Stream
 from fracstride.torch.elementwise import (
@@ -36,7 +37,8 @@ def stream(
     ``Upsample`` are computed by this library's kernels, and some activations are rounded by torch
     in another way at the end of a tensor. Frames that are carried from chunk to chunk are part of
     the graph of derivatives: ``detach()`` cuts it there, as truncated back-propagation through time
-    does. Streams of modules go into ``Chain`` and ``Sum`` of :mod:`fracstride.streaming`.
+    does. Hooks of layers, pads and containers are not called, but for those of weight_norm and
+    spectral_norm. Streams of modules go into ``Chain`` and ``Sum`` of :mod:`fracstride.streaming`.
 
     Args:
         module: a ``ConvTranspose1d`` (torch's or ours), a ``Conv1d`` of stride 1,
@@ -45,7 +47,8 @@ def stream(
             ``align_corners=False``), an elementwise activation of ``torch.nn``, a ``GLU`` over the
             channels, ``Dropout`` or ``BatchNorm1d`` in eval mode, or an ``nn.Sequential`` of all
             these. Parameters are read at each push.
-        batch_size: rows ``B`` of a chunk ``(B, C_in, T)``, or None for chunks ``(C_in, T)``.
+        batch_size: rows ``B`` of a chunk ``(B, C_in, T)``, or None for chunks ``(C_in, T)``. (A
+            stream of activations alone takes any number of rows.)
         elementwise: classes of modules of your own whose output at one time depends on their input
             at that time only. They may change the number of channels, as gates do.
 
@@ -73,7 +76,12 @@ def stream(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    classes = (elementwise,) if isinstance(elementwise, type) else tuple(elementwise)
+    if batch_size is not None:
+        batch_size = as_size("batch_size", batch_size, 1)
+    classes = (elementwise,) if isinstance(elementwise, type) else elementwise
+    if not isinstance(classes, (tuple, list)) or not all(isinstance(c, type) for c in classes):
+        raise TypeError(f"elementwise must be a tuple of classes of modules, got {elementwise!r}")
+    classes = tuple(classes)
     return _Maker(module, batch_size, classes).make(module, "", None, [])
 
 
