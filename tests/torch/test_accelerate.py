@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import conv_transpose1d as by_another_name
 from torch.nn.utils import parametrizations, parametrize
 
 import fracstride.torch as ft
@@ -589,3 +590,55 @@ def test_vits() -> None:
             waves.append(one(tokens).waveform)
     torch.testing.assert_close(waves[1], waves[0])
     assert_same(model.decoder, torch.randn(1, 16, 9))
+
+
+def test_registries_of_classes_do_not_see_ours() -> None:
+    registry: dict[str, type] = {}
+
+    class Registered(nn.ConvTranspose1d):
+        def __init_subclass__(cls, *, kind: str, **more: Any) -> None:
+            super().__init_subclass__(**more)
+            if cls.__name__ in registry:
+                raise KeyError(f"{cls.__name__} is registered already")
+            registry[cls.__name__] = cls
+
+    class Up(Registered, kind="up"):
+        pass
+
+    model = ft.accelerate(nn.Sequential(nn.ConvTranspose1d(4, 4, 3), Up(4, 4, 3)))
+    assert all(isinstance(layer, ft.ConvTranspose1d) for layer in model)
+    assert registry == {"Up": Up}
+
+
+class Scaled(nn.ConvTranspose1d):
+    """A weight that is computed from the parameter of its name."""
+
+    @property
+    def weight(self) -> Any:
+        return 2 * self._parameters["weight"]
+
+    @weight.setter
+    def weight(self, value: Any) -> None:
+        raise AttributeError("weight is computed")
+
+
+def test_a_weight_that_is_not_the_parameter_of_its_name() -> None:
+    patched = nn.ConvTranspose1d(4, 4, 3)
+    vars(patched)["weight"] = patched.weight.detach() * 2
+    scaled = nn.ConvTranspose1d(4, 4, 3)
+    scaled.__class__ = Scaled
+    x = torch.randn(2, 4, 9)
+    for layer in (patched, scaled):
+        want = layer(x)
+        with pytest.warns(UserWarning, match="its weight is not its parameter"):
+            ft.accelerate(layer)
+        assert torch.equal(layer(x), want)
+
+
+def test_a_call_by_another_name_is_seen() -> None:
+    class Upsampler(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return by_another_name(x, torch.ones(4, 1, 3))
+
+    with pytest.warns(UserWarning, match=r"calls torch\.nn\.functional\.conv_transpose1d"):
+        ft.accelerate(Upsampler())

@@ -15,6 +15,7 @@ from cases import random_case
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import fracstride.torch as ft
 from fracstride.geometry import PADDING_MODES, source_frame
@@ -237,9 +238,46 @@ def test_output_size_out_of_reach() -> None:
             with pytest.raises(Exception, match=r"output_size must be from 24 to 26 .* got 2[37]"):
                 make(Sized(more), x)
             torch._dynamo.reset()
-    graph = exported(Sized(3), x)
-    with pytest.raises(Exception, match="index"):
-        graph(x)
+        for make in (exported, exported_strictly, onnx_by_dynamo):
+            with pytest.raises(Exception, match="output_size must be from"):
+                make(Sized(more), x)
+    with pytest.raises(ValueError, match="from 24 to 26 for input length 8, got 10"):
+        torch.export.export(Always(), (x.clone(),))  # exports that failed left marks on x
+
+
+class Always(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return ft.conv_transpose1d(x, torch.ones(2, 1, 5), None, 3, 1, output_size=10)
+
+
+@MODES
+def test_make_fx_keeps_the_output_size_as_a_symbol(mode: str) -> None:
+    w = torch.randn(2, 1, 5)
+
+    def sized(x: Tensor, like: Tensor) -> Tensor:
+        return ft.conv_transpose1d(x, w, None, 3, 1, padding_mode=mode, output_size=like.shape[-1])
+
+    make = make_fx(sized, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+    graph = make(torch.randn(1, 2, 8), torch.zeros(25))
+    for length, samples in ((8, 24), (8, 25), (8, 26), (5, 16), (11, 35)):
+        x, like = torch.randn(1, 2, length), torch.zeros(samples)
+        assert torch.equal(graph(x, like), sized(x, like))
+
+
+@pytest.mark.parametrize("output_size", [None, 26])
+def test_vmap_over_weights_of_any_length(output_size: int | None) -> None:
+    weights = torch.randn(3, 2, 1, 5)
+
+    def each(x: Tensor) -> Tensor:
+        size = None if output_size is None else 3 * x.shape[-1] + 2
+        return torch.func.vmap(lambda w: ft.conv_transpose1d(x, w, None, 3, 1, output_size=size))(
+            weights
+        )
+
+    compiled = torch.compile(each, fullgraph=True, dynamic=True, backend="aot_eager")
+    for length in (8, 9, 15):
+        x = torch.randn(1, 2, length)
+        assert torch.equal(compiled(x), each(x))
 
 
 def test_output_size_may_be_a_shape_in_a_graph() -> None:

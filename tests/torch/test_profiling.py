@@ -88,7 +88,7 @@ def nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("recorded without a profiler")
 
-    monkeypatch.setattr(profiling._OURS._profiler, "_RecordFunctionFast", refuse)
+    monkeypatch.setattr(profiling._TORCHS._profiler, "_RecordFunctionFast", refuse)
 
 
 @pytest.mark.usefixtures("nothing_recorded")

@@ -360,3 +360,46 @@ def test_pickles_of_restored_subclasses_are_those_of_torch() -> None:
         buffer = io.BytesIO()
         torch.save(layer, buffer)
         assert b"fracstride" not in buffer.getvalue()
+
+
+# --- What other code does to a module or its class ------------------------------------------------
+
+
+def test_a_forward_that_was_wrapped_afterwards() -> None:
+    x = torch.randn(2, 4, 9)
+    for wrap in (kept_as_an_attribute, kept_in_a_closure):
+        layer = ft.accelerate(nn.ConvTranspose1d(4, 4, 3))
+        wrap(layer)
+        want = layer(x)
+        assert type(ft.restore(layer)) is nn.ConvTranspose1d
+        torch.testing.assert_close(layer(x), want)
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), want)
+        assert "_packed_weights" not in vars(layer)
+
+
+def kept_as_an_attribute(layer: Any) -> None:
+    layer._old_forward = layer.forward
+    layer.forward = lambda x: layer._old_forward(x)
+
+
+def kept_in_a_closure(layer: Any) -> None:
+    old = layer.forward
+    layer.forward = lambda x: old(x)
+
+
+def test_a_class_with_a_metaclass() -> None:
+    class Meta(type):
+        pass
+
+    class Upsampling(nn.ConvTranspose1d, metaclass=Meta):
+        pass
+
+    layer = torch.nn.utils.parametrizations.weight_norm(Upsampling(4, 4, 3))
+    cls, x = type(layer), torch.randn(2, 4, 9)
+    want = layer(x)
+    for _ in range(2):
+        torch.testing.assert_close(ft.accelerate(layer)(x), want)
+        torch.testing.assert_close(ft.restore(layer)(x), want)
+        assert not isinstance(layer, ft.ConvTranspose1d)
+        assert [c.__name__ for c in type(layer).__mro__] == [c.__name__ for c in cls.__mro__]

@@ -188,3 +188,21 @@ def test_saved_scripts_load_without_the_library(tmp_path: Path, freeze: bool) ->
         "torch.testing.assert_close(model(x), want)\n"
     )
     subprocess.run([sys.executable, "-c", WITHOUT + code], check=True)
+
+
+def test_scripts_refuse_what_eager_refuses() -> None:
+    def with_strides(x: Tensor, w: Tensor, s: list[int]) -> Tensor:
+        return ft.conv_transpose1d(x, w, None, s)
+
+    def with_padding(x: Tensor, w: Tensor, p: int) -> Tensor:
+        return ft.conv_transpose1d(x, w, None, 2, p, padding_mode="replicate")
+
+    x, w = torch.randn(2, 4, 9), torch.randn(4, 2, 5)
+    scripted: Any = torch.jit.script(with_strides)
+    assert torch.equal(scripted(x, w, [2]), scripted(x, w, [2]))
+    for wrong in ([2, 3], [0], []):
+        with pytest.raises(Exception, match="stride"):
+            scripted(x, w, wrong)
+    scripted = torch.jit.script(with_padding)
+    with pytest.raises(Exception, match="padding must be non-negative, got -2"):
+        scripted(x, w, -2)

@@ -97,6 +97,10 @@ def _why_not(module: nn.ConvTranspose1d) -> str | None:
         if name in vars(module):
             return f"its {name} was set on the object"
     cls: Any = _class_to_come(module)
+    for name in ("weight", "bias"):
+        own = name in vars(module) or isinstance(getattr(cls, name, None), property)
+        if own and module._parameters.get(name) is not None:
+            return f"its {name} is not its parameter"
     if cls._output_padding is not nn.ConvTranspose1d._output_padding:
         return "has an _output_padding of its own"
     if not reaches_forward_of(nn.ConvTranspose1d, cls):
@@ -156,7 +160,16 @@ def _combined(cls: Any) -> type[ConvTranspose1d]:
         return _new, (cls,), self.__getstate__()
 
     own = {"__reduce_ex__": reduce, "_before_accelerate": cls}
-    return type(cls.__name__, (cls, ConvTranspose1d), own)
+    bases = (_NotASubclassOfTheUsers, cls, ConvTranspose1d)
+    combined: type[ConvTranspose1d] = type(cls)(cls.__name__, bases, own)
+    return combined
+
+
+class _NotASubclassOfTheUsers:
+    """Keeps a class that is made here from ``__init_subclass__`` of those that it is made of."""
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        """Nothing: no registry of classes is to know this one."""
 
 
 def _new(cls: Any) -> ConvTranspose1d:  # pickles know this function by its name

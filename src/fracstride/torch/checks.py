@@ -18,6 +18,7 @@ from fracstride.geometry import PADDING_MODES, Geometry, geometry_of
 __all__ = [
     "check_forward",
     "check_input_grad",
+    "check_reach",
     "check_weight_grad",
     "geometry_of_call",
     "groups_among",
@@ -25,6 +26,7 @@ __all__ = [
     "output_length",
     "wanted_length",
     "with_symbol",
+    "with_wanted_length",
 ]
 
 
@@ -90,6 +92,30 @@ def wanted_length(output_size: Any, dimensions: int) -> Any:
             f"output has dimensions, got {output_size!r}"
         )
     return output_size[-1]
+
+
+def check_reach(wanted: Any, smallest: Any, stride: int, length: Any) -> None:
+    """Raise ``ValueError`` unless an output padding below the stride makes ``wanted`` samples.
+
+    Twin of :meth:`fracstride.Geometry.output_padding_for`, for sizes that may be symbols.
+    ``smallest`` is the length without output padding.
+    """
+    if wanted < smallest or wanted >= smallest + stride:
+        least = 1 if smallest < 1 else smallest
+        raise ValueError(
+            f"output_size must be from {least} to {smallest + stride - 1} for input length "
+            f"{length}, got {wanted}"
+        )
+
+
+def with_wanted_length(geometry: Geometry, length: Any, wanted: Any) -> Geometry:
+    """The geometry that makes ``wanted`` samples of ``length`` frames, either perhaps a symbol."""
+    symbolic = torch.SymInt in (type(length), type(wanted))
+    if not symbolic or isinstance(geometry.padding, str):  # which is refused there
+        return geometry.with_output_size(length, wanted)
+    smallest = length * geometry.stride + geometry.overhang - geometry.total_output_padding
+    check_reach(wanted, smallest, geometry.stride, length)
+    return with_symbol(geometry, wanted - smallest)
 
 
 def groups_among(channels: int, group_channels: int) -> int:

@@ -1,8 +1,9 @@
 """Floating-point operations of the three operators, for ``torch.utils.flop_counter``.
 
 The formulas are torch's own (``conv_flop_count`` and ``conv_backward_flop`` there), so that a model
-counts the same before and after :func:`fracstride.torch.accelerate`: two for each product of a
-frame, extended frames and bias left out; in the weight's gradient, groups are not taken off.
+of real numbers counts the same before and after :func:`fracstride.torch.accelerate`, forward and
+backward: two for each product of a frame, extended frames and bias left out; in the weight's
+gradient, groups are not taken off.
 Importing this module registers them.
 """
 

@@ -40,7 +40,7 @@ def calls_conv_transpose1d(cls: Any) -> bool:
     """
     return (
         any(
-            "conv_transpose1d" in code.co_names  # most classes are done with here
+            _names_it(code, function)  # most classes are done with here
             for owner in cls.__mro__
             if not _is_torchs(owner)
             for value in vars(owner).values()
@@ -48,6 +48,14 @@ def calls_conv_transpose1d(cls: Any) -> bool:
             for code in _codes(function.__code__)
         )
         and _Methods(cls).convolves
+    )
+
+
+def _names_it(code: CodeType, function: FunctionType) -> bool:
+    names = code.co_names
+    known = function.__globals__
+    return "conv_transpose1d" in names or any(
+        known.get(name) is functional.conv_transpose1d for name in names
     )
 
 
@@ -94,7 +102,7 @@ class _Methods:
                     self._follow(name, 0)
                 elif any(cls.__name__ in chain[-2:-1] for cls in self._mro):
                     self._follow_named(_value(chain[:-1], function), name)
-                if name == "conv_transpose1d":
+                if name == "conv_transpose1d" or len(chain) == 1:  # perhaps by another name
                     value = _value(chain, function)
                     self.convolves |= value is not None and value is functional.conv_transpose1d
 

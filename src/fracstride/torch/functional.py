@@ -14,7 +14,12 @@ from fracstride.geometry import Geometry
 from fracstride.torch import flops as _flops  # noqa: F401 - registers what the operators cost
 from fracstride.torch import kernels, scripting
 from fracstride.torch.autograd import transposed, transposed_here
-from fracstride.torch.checks import geometry_of_call, groups_of_call, wanted_length
+from fracstride.torch.checks import (
+    geometry_of_call,
+    groups_of_call,
+    wanted_length,
+    with_wanted_length,
+)
 from fracstride.torch.graph import batched, in_a_graph
 from fracstride.torch.packed import PackedWeights
 from fracstride.torch.profiling import profiling, recorded
@@ -118,7 +123,7 @@ def apply(
     groups = groups_of_call(groups, shape[0])
     if output_size is not None:
         wanted = wanted_length(output_size, 3)
-        geometry = geometry.with_output_size(input.shape[2], wanted)
+        geometry = with_wanted_length(geometry, input.shape[2], wanted)
     if undisturbed:
         if needs_derivative(input, weight, bias):
             return transposed_here(input, weight, bias, geometry, groups)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch import fallback
-from fracstride.torch.checks import geometry_of_call, groups_of_call, wanted_length
+from fracstride.torch.checks import check_reach, geometry_of_call, groups_of_call, wanted_length
 from fracstride.torch.state import exporting, tracing
 
 __all__ = ["batched", "in_a_graph"]
@@ -39,7 +39,7 @@ def in_a_graph(
     stride, left, right, a, dilation, mode, overhang = numbers
     if output_size is not None:
         smallest = x.shape[2] * stride + overhang - a
-        _check_reach(output_size, smallest, stride, x.shape[2])
+        check_reach(output_size, smallest, stride, x.shape[2])
         a = output_size - smallest  # perhaps a symbol: one graph for all lengths
     channels = _constant(w.shape[0])
     group_channels = channels // groups_of_call(groups, channels)
@@ -73,14 +73,19 @@ def _by_torch(
 
     Exporters take no symbol there. A smaller output is the beginning of a larger one, so the
     largest is cut to what is wanted: by an index, since a slice would tie the graph to lengths
-    like the example's. Whether a symbol is within reach is not known: too large an output fails
-    when the graph runs.
+    like the example's. Whether a symbol is within reach may not be known: too large an output then
+    fails when the graph runs, and too small a one is the beginning.
     """
     stride, left, right, a, dilation, mode, overhang = numbers
     if wanted is not None:
+        smallest = x.shape[2] * stride + overhang - a
         if tracing():
-            smallest = x.shape[2] * stride + overhang - a
-            _check_reach(*_of_the_example(wanted, smallest, stride, x.shape[2]))
+            check_reach(*_of_the_example(wanted, smallest, stride, x.shape[2]))
+        elif _never_reached(wanted, smallest, stride):
+            raise ValueError(
+                f"output_size must be from {smallest} to {smallest + stride - 1} for input length "
+                f"{x.shape[2]}, got {wanted}"
+            )
         a = stride - 1
     geometry = _geometry(kernel_size, stride, (left, right), a, dilation, mode)
     y = fallback.forward(x, w, b, geometry, groups)
@@ -94,12 +99,14 @@ def _of_the_example(*sizes: Any) -> list[int]:
         return [int(size) for size in sizes]
 
 
-def _check_reach(wanted: Any, smallest: Any, stride: int, length: Any) -> None:
-    if wanted < smallest or wanted >= smallest + stride:
-        raise ValueError(
-            f"output_size must be from {smallest} to {smallest + stride - 1} for input length "
-            f"{length}, got {wanted}"
-        )
+def _never_reached(wanted: Any, smallest: Any, stride: int) -> bool:
+    """Whether it is known of these sizes, numbers or symbols, without a guard."""
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # slow to import
+
+    return bool(
+        statically_known_true(wanted < smallest)
+        or statically_known_true(wanted >= smallest + stride)
+    )
 
 
 def _constant(size: Any) -> Any:

@@ -132,9 +132,11 @@ class ConvTranspose1d(nn.ConvTranspose1d):
                 weight = self.weight
             if bias is None:
                 bias = self.bias
-            kept = self._packed_weights
+            kept = getattr(self, "_packed_weights", None)
             if kept is None:
-                kept = self._packed_weights = PackedWeights()
+                kept = PackedWeights()
+                if isinstance(self, ConvTranspose1d):  # not for what still calls it once restored
+                    self._packed_weights = kept
         return apply(
             input,
             weight,

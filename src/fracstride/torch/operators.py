@@ -38,6 +38,7 @@ _Sizes = tuple[int, int, int, int, int, int, str]
 
 def _sizes(geometry: Geometry, group_channels: int) -> _Sizes:
     """What an operator takes after its tensors: plain ints and the padding mode."""
+    group_channels = int(group_channels)  # a symbol where torch.func.vmap counts the weights
     if type(geometry.total_output_padding) is int:
         return _cached(geometry, group_channels)
     return _sizes_of(geometry, group_channels)  # a symbol, which no cache can take

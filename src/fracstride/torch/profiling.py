@@ -10,9 +10,9 @@ from torch import Tensor
 
 __all__ = ["profiling", "recorded"]
 
-_OURS: Any = torch._C
+_TORCHS: Any = torch._C
 #: Whether a profiler is on: 30 ns where none is.
-profiling: Callable[[], bool] = _OURS._autograd._profiler_enabled
+profiling: Callable[[], bool] = _TORCHS._autograd._profiler_enabled
 
 
 def recorded(name: str, function: Callable[..., Any], *operands: Any) -> Any:
@@ -25,5 +25,5 @@ def recorded(name: str, function: Callable[..., Any], *operands: Any) -> Any:
     [[[2, 3, 4]]]
     """
     tensors = [operand for operand in operands if isinstance(operand, Tensor)]
-    with _OURS._profiler._RecordFunctionFast(f"fracstride::{name}", tensors):
+    with _TORCHS._profiler._RecordFunctionFast(f"fracstride::{name}", tensors):
         return function(*operands)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import parametrize
 
 from fracstride.torch.accelerate import class_before, own_attributes
 from fracstride.torch.conv1d import geometry_of_module
@@ -56,7 +57,7 @@ def restore(model: Model) -> Model:
         if isinstance(module, LazyModuleMixin):
             changes.append((module, type(module), {}))
         elif isinstance(module, ConvTranspose1d):
-            cls, form = _restored(type(module)), _torchs_form(module)
+            cls, form = _restored(type(module), _parametrized(module)), _torchs_form(module)
             changes.append((module, cls, form if isinstance(form, dict) else {}))
             if issubclass(cls, ConvTranspose1d):
                 form = f"{cls.__name__} is a subclass of fracstride.torch.ConvTranspose1d"
@@ -69,20 +70,42 @@ def restore(model: Model) -> Model:
         own = vars(module)
         own.update(form)
         own.pop("_packed_weights", None)
+        _rebind(module)
         _restore_class_to_come(module)
     return model
 
 
-def _restored(cls: Any) -> Any:
+def _rebind(module: Any) -> None:
+    """Attributes that hold our ``forward``, as wrappers of a module keep it, hold the class's own.
+
+    (A wrapper that holds it in a closure goes on calling it, and gets the same numbers.)
+    """
+    own = vars(module)
+    for name, value in own.items():
+        ours = getattr(value, "__func__", None) is ConvTranspose1d.forward
+        if ours and value.__self__ is module:
+            own[name] = type(module).forward.__get__(module)
+
+
+def _parametrized(module: Any) -> tuple[str, ...]:
+    """The tensors of a module that its class has properties for."""
+    return tuple(module.parametrizations) if parametrize.is_parametrized(module) else ()
+
+
+def _restored(cls: Any, made: tuple[str, ...] = ()) -> Any:
     """The class with torch's below it; one that someone wrote on top of ours as it is."""
     if cls is ConvTranspose1d:
         return nn.ConvTranspose1d
     before = class_before(cls)
     if before is not None:
         return before
-    if issubclass(cls, ConvTranspose1d) and cls.__module__.partition(".")[0] == "torch":
+    by_torch = cls.__module__.partition(".")[0] == "torch" or any(
+        name in vars(cls) for name in made
+    )
+    if issubclass(cls, ConvTranspose1d) and by_torch:
         # Made by parametrisations or FSDP for this module, before accelerate or afterwards.
-        return type(cls.__name__, tuple(map(_restored, cls.__bases__)), own_attributes(cls))
+        bases = tuple(_restored(base, made) for base in cls.__bases__)
+        return type(cls)(cls.__name__, bases, own_attributes(cls))
     return cls
 
 

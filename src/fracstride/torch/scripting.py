@@ -74,6 +74,9 @@ def conv_transpose1d(
     >>> up(torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 1, 2))
     tensor([[3., 5., 4.]])
     """
+    for size in (stride, dilation, output_padding):
+        if size is not None and len(size) != 1:
+            raise ValueError("stride, dilation and output_padding must be one int each")
     # Defaults are here: with an int for a list, TorchScript fails to print the signature.
     s = 1 if stride is None else stride[0]
     d = 1 if dilation is None else dilation[0]
@@ -103,6 +106,10 @@ def conv_transpose1d(
         if len(padding) != 1 and len(padding) != 2:
             raise ValueError("padding must be one int or two")
         left, right = padding[0], padding[-1]
+    if left < 0 or right < 0:
+        raise ValueError("padding must be non-negative, got " + str(left) + ", " + str(right))
+    if s < 1 or d < 1 or a < 0:
+        raise ValueError("stride and dilation must be positive, output_padding non-negative")
     if output_size is not None:
         if len(output_size) != 1 and len(output_size) != input.dim():
             raise ValueError("output_size must be one size, or as many as the input has")

@@ -18,11 +18,11 @@ __all__ = [
     "transforming",
 ]
 
-_OURS: Any = torch._C
-_included = _OURS._dispatch_tls_local_include_set
-_key_included = _OURS._dispatch_tls_is_dispatch_key_included
-_key_excluded = _OURS._dispatch_tls_is_dispatch_key_excluded
-_keys_of = _OURS._dispatch_keys
+_TORCHS: Any = torch._C
+_included = _TORCHS._dispatch_tls_local_include_set
+_key_included = _TORCHS._dispatch_tls_is_dispatch_key_included
+_key_excluded = _TORCHS._dispatch_tls_is_dispatch_key_excluded
+_keys_of = _TORCHS._dispatch_keys
 _is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)  # torch 2.7
 
 
@@ -68,7 +68,7 @@ def needs_derivative(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
 
 def forward_mode_possible() -> bool:
     """Whether tensors may carry tangents (a transform's do not show in torch's level)."""
-    return forward_ad._current_level >= 0 or _OURS._are_functorch_transforms_active()
+    return forward_ad._current_level >= 0 or _TORCHS._are_functorch_transforms_active()
 
 
 def transforming() -> bool:
@@ -83,4 +83,4 @@ def exporting() -> bool:
 
 def tracing() -> bool:
     """Whether ``torch.jit.trace``, or the ONNX exporter that is built on it, is recording."""
-    return _OURS._get_tracing_state() is not None
+    return _TORCHS._get_tracing_state() is not None
