@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fracstride.geometry import Geometry
@@ -98,7 +98,7 @@ def apply(
         return _overridden(input, weight, bias, sizes, groups, output_size)
     if kept is None or type(input) is not Tensor:  # a module's own are parameters
         _check_tensors(input, weight, bias)
-    if torch.compiler.is_compiling():
+    if is_compiling():
         if _distributed(input) and _cut_along_time(input):
             from fracstride.torch.distributed import time
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Optional, cast
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 from fracstride.geometry import as_size, geometry_of
 from fracstride.torch import scripting
@@ -123,7 +124,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
         """
         weight: Tensor | None
         bias: Tensor | None
-        if torch.compiler.is_compiling():  # a graph should not depend on what is packed
+        if is_compiling():  # a graph should not depend on what is packed
             weight, bias, kept = self.weight, self.bias, None
         else:
             parameters = self._parameters  # at a tenth of what looking up an attribute costs
