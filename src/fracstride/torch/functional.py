@@ -71,6 +71,7 @@ def conv_transpose1d(
         ValueError: an unknown ``padding_mode``, an ``output_size`` out of reach.
         TypeError: an argument of a wrong type.
 
+    >>> import torch
     >>> x = torch.tensor([[1.0, 2.0, 3.0]])
     >>> conv_transpose1d(x, torch.ones(1, 1, 2), stride=2)
     tensor([[1., 1., 2., 2., 3., 3.]])
