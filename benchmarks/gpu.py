@@ -46,7 +46,7 @@ import fracstride
 import fracstride.torch as ft
 from fracstride.geometry import Geometry
 from fracstride.torch import kernels
-from fracstride.torch.gpu import choices, launch
+from fracstride.torch.gpu import choices, maps
 from fracstride.torch.gpu.capture import recorded
 from fracstride.torch.gpu.tiles import Machine
 
@@ -144,9 +144,9 @@ def errors(layer: Layer, kind: str, mode: str) -> dict[str, float]:
         "R": kernels.weight_grad(ax, agy, geometry, groups),
     }
     calls: dict[str, Callable[[], Tensor]] = {
-        "T": lambda: launch.forward(problem.x, problem.w, problem.b, geometry, groups),
-        "C": lambda: launch.input_grad(problem.gy, problem.w, layer.L, geometry, groups),
-        "R": lambda: launch.weight_grad(problem.x, problem.gy, geometry, groups),
+        "T": lambda: maps.forward(problem.x, problem.w, problem.b, geometry, groups),
+        "C": lambda: maps.input_grad(problem.gy, problem.w, layer.L, geometry, groups),
+        "R": lambda: maps.weight_grad(problem.x, problem.gy, geometry, groups),
     }
     found = {}
     for name, call in calls.items():
@@ -312,7 +312,7 @@ def anti_aliasing(budget: float) -> tuple[float, float, int]:
     torch.testing.assert_close(one(), three(), rtol=1e-5, atol=1e-5)
     geometry = Geometry(12, 2, 5, padding_mode="replicate")
     with recorded() as launches:
-        launch.forward(x, w, None, geometry, channels)
+        maps.forward(x, w, None, geometry, channels)
     times = seconds({"one": captured(one)[0], "three": captured(three)[0]}, "fp32", budget)
     return times["one"], times["three"], len(launches)
 
@@ -357,9 +357,9 @@ def tune(
             for mode in ("zeros", "replicate"):
                 problem = Problem(layer, KINDS[kind], mode)
                 geometry, groups = problem.geometry, layer.groups
-                launch.forward(problem.x, problem.w, problem.b, geometry, groups)
-                launch.input_grad(problem.gy, problem.w, layer.L, geometry, groups)
-                launch.weight_grad(problem.x, problem.gy, geometry, groups)
+                maps.forward(problem.x, problem.w, problem.b, geometry, groups)
+                maps.input_grad(problem.gy, problem.w, layer.L, geometry, groups)
+                maps.weight_grad(problem.x, problem.gy, geometry, groups)
         known = choices.measured(machine)
         table = json.loads(file.read_text()) if file.exists() else {}
         table[machine] = {bucket: choices.as_json(known[bucket]) for bucket in sorted(known)}
@@ -371,7 +371,7 @@ def compile_all(
     chosen: Sequence[Layer], kinds: Sequence[str], capability: int, console: Console
 ) -> None:
     """Print what the compiler makes of the kernels that the model chooses."""
-    from fracstride.torch.gpu.ahead import compile_for
+    from fracstride.torch.gpu.resources import compile_for
 
     table = Table(title=f"Kernels as they are compiled for sm_{capability}")
     for column in ("layer", "kind", "kernel", "programs", "tile", "registers", "spilt", "shared"):
@@ -389,9 +389,9 @@ def compile_all(
             x, w = (torch.empty(s, dtype=dtype, device="meta") for s in shapes)
             gy = x.new_empty(layer.B, layer.C_out, geometry.output_length(layer.L))
             with recorded() as launches:
-                launch.forward(x, w, None, geometry, layer.groups)
-                launch.input_grad(gy, w, layer.L, geometry, layer.groups)
-                launch.weight_grad(x, gy, geometry, layer.groups)
+                maps.forward(x, w, None, geometry, layer.groups)
+                maps.input_grad(gy, w, layer.L, geometry, layer.groups)
+                maps.weight_grad(x, gy, geometry, layer.groups)
             for call in launches:
                 made = compile_for(call, capability)
                 spilt[made.spilt] += 1

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fracstride.geometry import geometry_of
-from fracstride.torch.gpu import launch
+from fracstride.torch.gpu import maps
 from fracstride.torch.gpu.choices import Choice
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -41,21 +41,21 @@ class Maps:
     def conv_transpose1d(self, x: Any, w: Any, b: Any, *, groups: int, **sizes: Any) -> Any:
         bias = None if b is None else tensor(b)
         geometry = _geometry(w.shape[2], sizes)
-        y = launch.forward(_batched(x), tensor(w), bias, geometry, groups, self.choice)
+        y = maps.forward(_batched(x), tensor(w), bias, geometry, groups, self.choice)
         return _like(x, y)
 
     def conv_transpose1d_input_grad(
         self, gy: Any, w: Any, length: int, *, groups: int, **sizes: Any
     ) -> Any:
         geometry = _geometry(w.shape[2], sizes)
-        gx = launch.input_grad(_batched(gy), tensor(w), length, geometry, groups, self.choice)
+        gx = maps.input_grad(_batched(gy), tensor(w), length, geometry, groups, self.choice)
         return _like(gy, gx)
 
     def conv_transpose1d_weight_grad(
         self, x: Any, gy: Any, k: int, *, groups: int, **sizes: Any
     ) -> Any:
         geometry = _geometry(k, sizes)
-        return array(launch.weight_grad(_batched(x), _batched(gy), geometry, groups, self.choice))
+        return array(maps.weight_grad(_batched(x), _batched(gy), geometry, groups, self.choice))
 
 
 def _geometry(k: int, sizes: dict[str, Any]) -> Any:

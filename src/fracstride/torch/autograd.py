@@ -20,9 +20,9 @@ from torch.autograd import Function, forward_ad
 from fracstride.geometry import Geometry
 from fracstride.torch import batching, kernels, operators
 from fracstride.torch.checks import output_length
+from fracstride.torch.dispatch import forward_mode_possible, needs_derivative, plain, transforming
 from fracstride.torch.packed import PackedWeights
 from fracstride.torch.profiling import profiling, recorded
-from fracstride.torch.state import forward_mode_possible, needs_derivative, plain, transforming
 
 __all__ = [
     "Forward",

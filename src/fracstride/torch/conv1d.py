@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from fracstride._load import native
 from fracstride.geometry import Geometry, conv1d_geometry, geometry_of
+from fracstride.torch.dispatch import plain
 from fracstride.torch.packed import PackedWeights
-from fracstride.torch.state import plain
 
 __all__ = ["TurnedWeights", "geometry_of_module"]
 

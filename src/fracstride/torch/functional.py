@@ -20,10 +20,10 @@ from fracstride.torch.checks import (
     wanted_length,
     with_wanted_length,
 )
+from fracstride.torch.dispatch import exporting, needs_derivative, plain
 from fracstride.torch.graph import batched, in_a_graph
 from fracstride.torch.packed import PackedWeights
 from fracstride.torch.profiling import profiling, recorded
-from fracstride.torch.state import exporting, needs_derivative, plain
 
 __all__ = ["conv_transpose1d"]
 
@@ -101,9 +101,9 @@ def apply(
         _check_tensors(input, weight, bias)
     if is_compiling():
         if _distributed(input) and _cut_along_time(input):
-            from fracstride.torch.distributed import time
+            from fracstride.torch.distributed import dtensor
 
-            result: Tensor = time.eagerly(apply)(
+            result: Tensor = dtensor.eagerly(apply)(
                 input, weight, bias, sizes, groups, output_size, kept
             )
             return result
@@ -163,15 +163,15 @@ def _of_shards(
     kept: PackedWeights | None,
 ) -> Tensor:
     """Cut along time, by halos; cut otherwise, by DTensor with the rules that the import makes."""
-    from fracstride.torch.distributed import time
+    from fracstride.torch.distributed import dtensor
 
-    cut = time.time_cut(x)
+    cut = dtensor.time_cut(x)
     if cut is None:
-        if isinstance(x, time.DTensor):
-            w = time.on_mesh(x.device_mesh, "weight", w)
-            b = None if b is None else time.on_mesh(x.device_mesh, "bias", b)
+        if isinstance(x, dtensor.DTensor):
+            w = dtensor.on_mesh(x.device_mesh, "weight", w)
+            b = None if b is None else dtensor.on_mesh(x.device_mesh, "bias", b)
         return transposed(x, w, b, geometry, groups)
-    return time.conv_transpose1d(cast(Any, x), w, b, geometry, groups, cut, kept)
+    return dtensor.conv_transpose1d(cast(Any, x), w, b, geometry, groups, cut, kept)
 
 
 def _overridden(

@@ -11,7 +11,7 @@ from torch import Tensor
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch import fallback
 from fracstride.torch.checks import check_reach, geometry_of_call, groups_of_call, wanted_length
-from fracstride.torch.state import exporting, tracing
+from fracstride.torch.dispatch import exporting, tracing
 
 __all__ = ["batched", "in_a_graph"]
 

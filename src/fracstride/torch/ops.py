@@ -29,8 +29,8 @@ from fracstride.torch.checks import (
     groups_among,
     with_symbol,
 )
+from fracstride.torch.dispatch import needs_derivative
 from fracstride.torch.gpu.capture import see_through
-from fracstride.torch.state import needs_derivative
 
 __all__: list[str] = []
 
@@ -90,7 +90,7 @@ def _forward_anywhere(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Te
 def _forward_cuda(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Tensor:
     if not gpu.available(x.device):
         return _forward_anywhere(x, w, b, *sizes)
-    return _tensor(gpu.maps().forward(x, w, b, *_layer_of(w, sizes)))
+    return _tensor(gpu.triton_maps().forward(x, w, b, *_layer_of(w, sizes)))
 
 
 def _forward_fake(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> Tensor:
@@ -124,7 +124,7 @@ def _input_grad_anywhere(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Ten
 def _input_grad_cuda(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Tensor:
     if not gpu.available(gy.device):
         return _input_grad_anywhere(gy, w, length, *sizes)
-    return _tensor(gpu.maps().input_grad(gy, w, length, *_layer_of(w, sizes)))
+    return _tensor(gpu.triton_maps().input_grad(gy, w, length, *_layer_of(w, sizes)))
 
 
 def _input_grad_fake(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> Tensor:
@@ -160,7 +160,7 @@ def _weight_grad_anywhere(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) 
 def _weight_grad_cuda(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> Tensor:
     if not gpu.available(x.device):
         return _weight_grad_anywhere(x, gy, kernel_size, *sizes)
-    return _tensor(gpu.maps().weight_grad(x, gy, *_layer_for(x, kernel_size, sizes)))
+    return _tensor(gpu.triton_maps().weight_grad(x, gy, *_layer_for(x, kernel_size, sizes)))
 
 
 def _weight_grad_fake(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 
 from fracstride.geometry import Geometry
 from fracstride.torch import gpu
-from fracstride.torch.gpu import choices, launch, tiles
+from fracstride.torch.gpu import choices, maps, tiles
 from fracstride.torch.gpu.capture import recorded
 from fracstride.torch.gpu.choices import Choice, Problem, choose
 from fracstride.torch.gpu.shapes import Product, of_forward, of_input_grad, of_weight_grad
@@ -109,9 +109,9 @@ def test_a_new_length_compiles_nothing(
         w = torch.empty(channels[0], channels[1] // groups, k, device="meta")
         gy = torch.empty(batch, channels[1], geometry.output_length(length), device="meta")
         with recorded() as launches:
-            launch.forward(x, w, None, geometry, groups)
-            launch.input_grad(gy, w, length, geometry, groups)
-            launch.weight_grad(x, gy, geometry, groups)
+            maps.forward(x, w, None, geometry, groups)
+            maps.input_grad(gy, w, length, geometry, groups)
+            maps.weight_grad(x, gy, geometry, groups)
         for place, call in enumerate(launches):
             kernels.setdefault((place, str(call.kernel)), set()).add(str(call.constants))
     assert len(kernels) <= 6
@@ -123,7 +123,7 @@ def test_an_anti_aliased_upsampler_is_one_launch() -> None:
     x = torch.empty(1, 256, 4000, device="meta")
     geometry = Geometry(12, 2, 5, padding_mode="replicate")
     with recorded() as launches:
-        y = launch.forward(x, torch.empty(256, 1, 12, device="meta"), None, geometry, 256)
+        y = maps.forward(x, torch.empty(256, 1, 12, device="meta"), None, geometry, 256)
     assert y.shape == (1, 256, 8000)
     assert [call.kernel.fn.__module__ for call in launches] == ["fracstride.torch.gpu.direct"]
 

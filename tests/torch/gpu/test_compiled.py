@@ -15,9 +15,9 @@ import triton
 from packaging.version import Version
 
 from fracstride.geometry import Geometry
-from fracstride.torch.gpu import launch
-from fracstride.torch.gpu.ahead import compile_for
+from fracstride.torch.gpu import maps
 from fracstride.torch.gpu.capture import recorded
+from fracstride.torch.gpu.resources import compile_for
 
 HERE = Path(__file__).parent
 
@@ -36,7 +36,7 @@ def test_for_each_architecture(capability: int) -> None:
     """No registers spilt; products on tensor cores; weights by wide asynchronous loads."""
     if capability == 100 and Version(triton.__version__) < Version("3.7"):
         pytest.skip("this Triton cannot compile for it")
-    found: list[list[Any]] = json.loads(run("compile_ahead.py", str(capability)))
+    found: list[list[Any]] = json.loads(run("compile_kernels.py", str(capability)))
     names = {entry[2] for entry in found}
     assert names >= {f"dense.{m}" for m in ("forward", "input_grad", "weight_grad")}
     assert names >= {f"direct.{m}" for m in ("forward", "input_grad", "weight_grad")}
@@ -60,7 +60,7 @@ def test_interpreted_kernels_are_not_compiled() -> None:
         pytest.skip("they are compiled here")
     x, w = torch.empty(1, 2, 3), torch.empty(2, 2, 4)
     with recorded() as launches:
-        launch.forward(x, w, None, Geometry(4), 1)
+        maps.forward(x, w, None, Geometry(4), 1)
     assert len(launches) == 1
     with pytest.raises(TypeError, match="TRITON_INTERPRET"):
         compile_for(launches[0], 90)

@@ -20,7 +20,7 @@ from fracstride import reference
 from fracstride.geometry import PADDING_MODES, Geometry
 from fracstride.geometry import source_frame as source_frame_of
 from fracstride.torch import kernels
-from fracstride.torch.gpu import calls, launch
+from fracstride.torch.gpu import launch, maps
 from fracstride.torch.gpu.choices import Choice
 from fracstride.torch.gpu.indexing import source_frame
 from fracstride.torch.gpu.tiles import Direct, Tile
@@ -137,9 +137,9 @@ def test_what_does_not_exist_is_not_multiplied(
                 reference.conv_transpose1d_weight_grad(x, gy, geometry, groups),
             )
         got = (
-            launch.forward(given[0], given[1], tensor(b), geometry, groups, choice),
-            launch.input_grad(given[2], given[1], length, geometry, groups, choice),
-            launch.weight_grad(given[0], given[2], geometry, groups, choice),
+            maps.forward(given[0], given[1], tensor(b), geometry, groups, choice),
+            maps.input_grad(given[2], given[1], length, geometry, groups, choice),
+            maps.weight_grad(given[0], given[2], geometry, groups, choice),
         )
         for mine, exact in zip(got, wanted, strict=True):
             np.testing.assert_allclose(array(mine), exact, rtol=1e-4, atol=1e-4)
@@ -156,18 +156,18 @@ def test_strides_of_every_kind(choice: Choice) -> None:
     for laid in (x, x.mT.contiguous().mT, torch.stack([x, x], -1)[..., 1], x[:1].expand(2, 6, 9)):
         for a, b in (
             (
-                launch.forward(laid, w, None, geometry, 2, choice),
-                launch.forward(laid.contiguous(), w, None, geometry, 2, choice),
+                maps.forward(laid, w, None, geometry, 2, choice),
+                maps.forward(laid.contiguous(), w, None, geometry, 2, choice),
             ),
             (
-                launch.weight_grad(laid, gy, geometry, 2, choice),
-                launch.weight_grad(laid.contiguous(), gy.contiguous(), geometry, 2, choice),
+                maps.weight_grad(laid, gy, geometry, 2, choice),
+                maps.weight_grad(laid.contiguous(), gy.contiguous(), geometry, 2, choice),
             ),
         ):
             assert torch.equal(a, b)
     turned = w.transpose(0, 1).contiguous().transpose(0, 1)
-    got = launch.input_grad(gy, turned, 9, geometry, 2, choice)
-    assert torch.equal(got, launch.input_grad(gy.contiguous(), w, 9, geometry, 2, choice))
+    got = maps.input_grad(gy, turned, 9, geometry, 2, choice)
+    assert torch.equal(got, maps.input_grad(gy.contiguous(), w, 9, geometry, 2, choice))
 
 
 @pytest.mark.parametrize("choice", [Tile(16, 16, 16), Direct(64)], ids=["dense", "direct"])
@@ -182,7 +182,7 @@ def test_64_bit_places(choice: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
         checked += 1
         results = []
         for is_wide in (False, True):
-            monkeypatch.setattr(calls, "_wide", lambda *_, wide=is_wide: wide)
+            monkeypatch.setattr(launch, "_wide", lambda *_, wide=is_wide: wide)
             maps, options = Maps(choice), case.options
             results.append(
                 (
@@ -203,17 +203,17 @@ def test_more_numbers_than_32_bits_count(choice: Choice) -> None:
     x = torch.zeros(1, 8, 2**28 + 8, dtype=torch.float16, device=DEVICE)
     x[0, -1, -1] = 1
     w = torch.ones(8, 1, 4, dtype=torch.float16, device=DEVICE)
-    assert launch.forward(x, w, None, geometry, 1, choice)[0, 0, -4:].tolist() == [0, 1, 1, 1]
+    assert maps.forward(x, w, None, geometry, 1, choice)[0, 0, -4:].tolist() == [0, 1, 1, 1]
     x = torch.zeros(1, 1, 2**30 + 8, dtype=torch.float16, device=DEVICE)
     x[0, 0, -1] = 1
-    y = launch.forward(x, w[:1], None, geometry, 1, choice)
+    y = maps.forward(x, w[:1], None, geometry, 1, choice)
     assert y.shape[2] > 2**31
     assert y[0, 0, -4:].tolist() == [0, 1, 1, 1]
-    assert launch.input_grad(y, w[:1], x.shape[2], geometry, 1, choice)[0, 0, -2:].tolist() == [
+    assert maps.input_grad(y, w[:1], x.shape[2], geometry, 1, choice)[0, 0, -2:].tolist() == [
         1,
         3,
     ]
-    assert launch.weight_grad(x, y, geometry, 1, choice).flatten().tolist() == [1, 1, 1, 0]
+    assert maps.weight_grad(x, y, geometry, 1, choice).flatten().tolist() == [1, 1, 1, 0]
 
 
 @triton.jit
@@ -247,9 +247,9 @@ def test_the_same_bits_from_run_to_run(dtype: torch.dtype, choice: Choice) -> No
 
     def maps() -> list[torch.Tensor]:
         return [
-            launch.forward(x, w, None, geometry, 1, choice),
-            launch.input_grad(gy, w, 80, geometry, 1, choice),
-            launch.weight_grad(x, gy, geometry, 1, choice),
+            maps.forward(x, w, None, geometry, 1, choice),
+            maps.input_grad(gy, w, 80, geometry, 1, choice),
+            maps.weight_grad(x, gy, geometry, 1, choice),
         ]
 
     first = maps()
@@ -270,29 +270,27 @@ def test_parts_of_a_sum() -> None:
 
     for parts in (2, 3, 9):
         choice = Tile(32, 64, 16, parts=parts)
+        close(maps.forward(*here[:3], geometry, 1, choice), kernels.forward(*wide[:3], geometry, 1))
         close(
-            launch.forward(*here[:3], geometry, 1, choice), kernels.forward(*wide[:3], geometry, 1)
-        )
-        close(
-            launch.input_grad(here[3], here[1], 40, geometry, 1, choice),
+            maps.input_grad(here[3], here[1], 40, geometry, 1, choice),
             kernels.input_grad(wide[3], wide[1], 40, geometry, 1),
         )
         close(
-            launch.weight_grad(here[0], here[3], geometry, 1, choice),
+            maps.weight_grad(here[0], here[3], geometry, 1, choice),
             kernels.weight_grad(wide[0], wide[3], geometry, 1),
         )
     x, gy = torch.randn(2, 2, 700), torch.randn(2, 3, 700)
     wanted = kernels.weight_grad(x.double(), gy.double(), geometry, 1)
-    close(launch.weight_grad(x.to(DEVICE), gy.to(DEVICE), geometry, 1, Direct(512)), wanted)
+    close(maps.weight_grad(x.to(DEVICE), gy.to(DEVICE), geometry, 1, Direct(512)), wanted)
 
 
 def test_of_nothing() -> None:
     geometry = Geometry(4, 2, 1)
     x, w = torch.randn(0, 3, 5, device=DEVICE), torch.randn(3, 2, 4, device=DEVICE)
-    assert launch.forward(x, w, None, geometry, 1).shape == (0, 2, 10)
+    assert maps.forward(x, w, None, geometry, 1).shape == (0, 2, 10)
     gy = torch.randn(0, 2, 10, device=DEVICE)
-    assert launch.input_grad(gy, w, 5, geometry, 1).shape == (0, 3, 5)
-    assert launch.weight_grad(x, gy, geometry, 1).eq(0).all()
+    assert maps.input_grad(gy, w, 5, geometry, 1).shape == (0, 3, 5)
+    assert maps.weight_grad(x, gy, geometry, 1).eq(0).all()
 
 
 @pytest.mark.parametrize("choice", [Tile(16, 16, 16), Direct(64)], ids=["dense", "direct"])
@@ -300,16 +298,16 @@ def test_frames_that_nothing_hears(choice: Choice) -> None:
     """All taps fall into the padding: samples hold the bias, gradients are zero."""
     geometry = Geometry(2, stride=6, padding=(3, 0), output_padding=5)
     x, w, b, gy = (torch.randn(s, device=DEVICE) for s in ((2, 2, 1), (2, 3, 2), 3, (2, 3, 4)))
-    y = launch.forward(x, w, b, geometry, 1, choice)
+    y = maps.forward(x, w, b, geometry, 1, choice)
     assert torch.equal(y, b[:, None].expand(2, 3, 4))
-    assert launch.input_grad(gy, w, 1, geometry, 1, choice).eq(0).all()
-    assert launch.weight_grad(x, gy, geometry, 1, choice).eq(0).all()
+    assert maps.input_grad(gy, w, 1, geometry, 1, choice).eq(0).all()
+    assert maps.weight_grad(x, gy, geometry, 1, choice).eq(0).all()
 
 
 def test_errors_name_what_is_wrong() -> None:
     x, w = torch.randn(1, 3, 5, device=DEVICE), torch.randn(4, 2, 4, device=DEVICE)
     with pytest.raises(RuntimeError, match="input must have the shape"):
-        launch.forward(x, w, None, Geometry(4), 1)
+        maps.forward(x, w, None, Geometry(4), 1)
 
 
 def test_a_poisoned_result_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ nothing of all this. ``docs/scaling.md`` says which to use when.
 
 from fracstride.torch.distributed import guard as _guard  # noqa: F401 - takes effect
 from fracstride.torch.distributed import rules as _rules  # noqa: F401 - registers them
-from fracstride.torch.distributed.along_time import TimeParallel
 from fracstride.torch.distributed.channels import ColwiseConvTranspose1d, RowwiseConvTranspose1d
 from fracstride.torch.distributed.exchange import Traffic, traffic
 from fracstride.torch.distributed.halo import messages, shard_bounds
+from fracstride.torch.distributed.time_parallel import TimeParallel
 
 __all__ = [
     "ColwiseConvTranspose1d",

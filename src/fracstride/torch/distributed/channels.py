@@ -19,9 +19,9 @@ from torch.distributed.tensor.parallel import ParallelStyle
 from torch.nn.utils import parametrize
 
 from fracstride.torch.accelerate import accelerate
+from fracstride.torch.distributed.assemble import of_pieces
 from fracstride.torch.distributed.halo import shard_bounds, some_for_all
 from fracstride.torch.distributed.meshes import check_mesh, line_of
-from fracstride.torch.distributed.pieces import of_pieces
 
 __all__ = ["ColwiseConvTranspose1d", "RowwiseConvTranspose1d"]
 

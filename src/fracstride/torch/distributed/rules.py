@@ -2,7 +2,7 @@
 
 torch picks the rule that moves the fewest bytes; what no rule lists is gathered first, time among
 it. (A layer whose input is cut along time does better before it comes to the operators: see
-:mod:`fracstride.torch.distributed.time`.)
+:mod:`fracstride.torch.distributed.dtensor`.)
 
 =======  =========  =========  =========  ========
 cut      input      weight     bias       output

@@ -3,7 +3,7 @@
 They have not yet run on a GPU. Until they have passed their tests on one, CUDA tensors go to
 torch's own operators unless :func:`use_triton` or ``FRACSTRIDE_TRITON=1`` says otherwise.
 
-``launch.py`` is where tensors meet them. ``dense.py`` multiplies matrices on the tensor cores,
+``maps.py`` is where tensors meet them. ``dense.py`` multiplies matrices on the tensor cores,
 ``direct.py`` is for the few channels of a depthwise layer. ``shapes.py`` says in integers which
 products these are, ``tiles.py`` how they are cut into programs, ``choices.py`` what was measured to
 be faster.
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["available", "maps", "use_triton"]
+__all__ = ["available", "triton_maps", "use_triton"]
 
 LEAST = (8, 0)  # compute capability: tensor cores that know bfloat16 and tf32
 TRITON = (3, 6)  # older ones cannot multiply float64
@@ -71,6 +71,6 @@ def _triton() -> tuple[int, ...]:
         return ()
 
 
-def maps() -> Any:
+def triton_maps() -> Any:
     """The module of the maps, which imports Triton."""
-    return import_module("fracstride.torch.gpu.launch")
+    return import_module("fracstride.torch.gpu.maps")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from fracstride.torch.gpu.again import forward_row, input_grad_row, weight_grad_row
+from fracstride.torch.gpu.absent import forward_row, input_grad_row, weight_grad_row
 from fracstride.torch.gpu.indexing import edge_frame, source_frame, wide
 
 __all__ = ["forward", "input_grad", "sum_parts", "weight_grad"]

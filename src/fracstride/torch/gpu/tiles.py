@@ -168,7 +168,7 @@ def _shared(tile: Tile, size: int) -> int:
 
 
 def _registers(tile: Tile, size: int) -> int:
-    """Of a thread, about: as :mod:`fracstride.torch.gpu.ahead` finds them, where most are taken."""
+    """Of a thread, about: as :mod:`fracstride.torch.gpu.resources` finds them, if most are used."""
     words = 2 if size == 8 else 1
     sums = tile.rows * tile.columns / (32 * tile.warps)
     loads = (tile.rows + tile.columns) * tile.terms / (32 * tile.warps)

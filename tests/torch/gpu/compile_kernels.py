@@ -9,10 +9,10 @@ import warnings
 import torch
 
 from fracstride.geometry import Geometry
-from fracstride.torch.gpu import launch
-from fracstride.torch.gpu.ahead import compile_for
+from fracstride.torch.gpu import maps
 from fracstride.torch.gpu.capture import recorded
 from fracstride.torch.gpu.choices import Choice
+from fracstride.torch.gpu.resources import compile_for
 from fracstride.torch.gpu.tiles import Tile
 
 warnings.simplefilter("ignore")  # Triton's own, about a default of its next version
@@ -35,9 +35,9 @@ def main(capability: int) -> None:
             if dtype == torch.float64:
                 choice = None
             with recorded() as launches:
-                launch.forward(x, w, None, geometry, groups, choice)
-                launch.input_grad(gy, w, length, geometry, groups, choice)
-                launch.weight_grad(x, gy, geometry, groups, choice)
+                maps.forward(x, w, None, geometry, groups, choice)
+                maps.input_grad(gy, w, length, geometry, groups, choice)
+                maps.weight_grad(x, gy, geometry, groups, choice)
             for call in launches:
                 made = compile_for(call, capability)
                 found.append([name, str(dtype), made.name, made.registers, made.spilt])

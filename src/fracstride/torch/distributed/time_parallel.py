@@ -17,10 +17,10 @@ from torch.utils._pytree import tree_map_only
 
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
+from fracstride.torch.distributed.assemble import of_pieces
+from fracstride.torch.distributed.dtensor import eagerly
 from fracstride.torch.distributed.exchange import shared
 from fracstride.torch.distributed.meshes import check_mesh
-from fracstride.torch.distributed.pieces import of_pieces
-from fracstride.torch.distributed.time import eagerly
 from fracstride.torch.elementwise import ELEMENTWISE, ELEMENTWISE_IN_EVAL, elementwise_in_eval
 from fracstride.torch.functional import apply
 from fracstride.torch.module import ConvTranspose1d

@@ -17,12 +17,12 @@ from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Sha
 
 from fracstride.geometry import Geometry
 from fracstride.torch.checks import check_forward
+from fracstride.torch.dispatch import forward_mode_possible
 from fracstride.torch.distributed.exchange import shared
 from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_all
+from fracstride.torch.distributed.local import samples
 from fracstride.torch.distributed.meshes import line_of
-from fracstride.torch.distributed.shard import samples
 from fracstride.torch.packed import PackedWeights
-from fracstride.torch.state import forward_mode_possible
 
 __all__ = ["DTensor", "conv_transpose1d", "eagerly", "on_mesh", "time_cut"]
 
