@@ -16,7 +16,8 @@ from peers import tf, torch
 import fracstride as fs
 from fracstride import functional
 from fracstride._load import native
-from fracstride.geometry import MAX_SIZE, PADDING_MODES
+from fracstride.arguments import MAX_SIZE
+from fracstride.extension import PADDING_MODES
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 HALF = [np.dtype(np.float16), BFLOAT16]
