@@ -89,11 +89,13 @@ def last_size(output_size: object) -> int:
 
 
 def padding_pair(value: object) -> tuple[int, int]:
-    """Padding in numbers as ``(left, right)``.
+    """Padding in numbers, or ``"valid"``, as ``(left, right)``.
 
-    >>> padding_pair(1), padding_pair((1,)), padding_pair((1, 2))
-    ((1, 1), (1, 1), (1, 2))
+    >>> padding_pair(1), padding_pair((1, 2)), padding_pair("valid")
+    ((1, 1), (1, 2), (0, 0))
     """
+    if isinstance(value, str) and value == "valid":
+        return 0, 0
     if isinstance(value, (tuple, list)):
         if len(value) not in (1, 2):
             raise ValueError(f"padding must be {PADDING_FORMS}, got {value!r}")

@@ -106,9 +106,7 @@ class Geometry:
         span = check_fits("dilation*(kernel_size - 1) + 1", d * (k - 1) + 1)
         padding: tuple[int, int] | str
         if not isinstance(self.padding, str) or self.padding == "valid":
-            left, right = padding = (
-                (0, 0) if self.padding == "valid" else padding_pair(self.padding)
-            )
+            left, right = padding = padding_pair(self.padding)
             if a >= max(s, d):
                 raise ValueError(
                     f"output_padding must be less than max(stride, dilation) = {max(s, d)}, got {a}"
@@ -251,7 +249,7 @@ class Geometry:
     def first_kept(self, frames: int) -> int:
         """Index of the first of the ``frames`` received that later samples still need.
 
-        Later samples are those from :meth:`final_length` on. ``frames`` itself if none is needed.
+        (Those from :meth:`final_length` on.) ``frames`` itself if none is needed.
 
         >>> Geometry(7, padding=3).first_kept(100), Geometry(8, stride=8).first_kept(100)
         (94, 100)
