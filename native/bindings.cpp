@@ -262,6 +262,25 @@ void bind_gradients_at(nb::module_& m) {
         });
 }
 
+// Where a NumPy array lies, as the functions on addresses take it: the address, each stride in
+// elements, and the length of the last axis.
+nb::object signal_of(nb::handle array) {
+  Py_buffer view;
+  // (Nothing asks for the format: NumPy has none to give for bfloat16.)
+  if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES)) throw nb::python_error();
+  const int axes = view.ndim;
+  PyObject* signal = PyTuple_New(axes + 2);
+  if (signal) {
+    PyTuple_SetItem(signal, 0, PyLong_FromVoidPtr(view.buf));
+    for (int i = 0; i < axes; ++i)
+      PyTuple_SetItem(signal, i + 1, PyLong_FromSsize_t(view.strides[i] / view.itemsize));
+    PyTuple_SetItem(signal, axes + 1, PyLong_FromSsize_t(axes ? view.shape[axes - 1] : 1));
+  }
+  PyBuffer_Release(&view);
+  if (!signal) throw nb::python_error();
+  return nb::steal(signal);
+}
+
 std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
   std::vector<std::string> out;
   for (const InstructionSet* set : sets) out.emplace_back(set->name);
@@ -290,6 +309,7 @@ NB_MODULE(_native, m) {
   bind_gradients_at<double>(m);
   bind_gradients_at<float16>(m);
   bind_gradients_at<bfloat16>(m);
+  m.def("signal_of", &signal_of);
   m.def("same_bytes_at", [](std::uintptr_t a, std::uintptr_t b, std::size_t count) {
     nb::gil_scoped_release release;
     return std::memcmp(reinterpret_cast<const void*>(a), reinterpret_cast<const void*>(b), count) ==
