@@ -56,9 +56,10 @@ def _calls(sizes: Sequence[int], frames: int) -> list[Callable[[], Any]]:
     y = stream.push(chunks[-1])
     out, weight, bias = np.empty_like(y), layer.packed.packed_weight(), layer.packed.packed_bias
     crop = crop_of_part(g, received - kept, g.final_length(received))
-    kernel = partial(
-        native.forward, weight.native, chunks[-1], bias, out, crop, 0, None, 1.0, carried
-    )
+    chunk, result, before = (native.signal_of(a) for a in (chunks[-1], out, carried))
+    numbers = (1, *chunk, bias.address, *result, crop, 0, 0, 0, 0, 0, 1.0, *before)
+    kernel = partial(native.forward_at, weight.native, *numbers)
+    kernel.keep = bias, carried  # type: ignore[attr-defined]
     kernel()
     assert np.array_equal(out, y)
     values = np.ones(layer.weight.size, np.float32)

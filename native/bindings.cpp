@@ -1,17 +1,15 @@
-// The Python module. It trusts its caller, fracstride.functional, which has checked every size;
-// what it checks itself (types, ranks) is what would otherwise be undefined behaviour.
+// The Python module. Signals and weights come as addresses, sizes and strides in elements: a
+// tensor's data_ptr() costs nothing, and signal_of() says where an array lies. It trusts its
+// callers, which have checked every size; what it checks itself (numbers of padding modes) is what
+// would otherwise be undefined behaviour.
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
 #include <cstring>
 #include <iterator>
-#include <optional>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "dispatch.hpp"
@@ -19,17 +17,9 @@
 #include "threads.hpp"
 
 namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace fracstride {
 namespace {
-
-template <class T>
-using Array = nb::ndarray<T, nb::ndim<3>, nb::device::cpu>;
-template <class T>
-using Contiguous = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Bias = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 template <class S>
 constexpr const char* type_name = "float32";
@@ -39,22 +29,6 @@ template <>
 constexpr const char* type_name<float16> = "float16";
 template <>
 constexpr const char* type_name<bfloat16> = "bfloat16";
-
-// Half precision comes in as an array of its bits.
-template <class S>
-using Element = std::conditional_t<is_half<S>, std::uint16_t, S>;
-
-template <class S>
-Signal<S> signal(const Array<Element<S>>& a) {
-  return {reinterpret_cast<S*>(a.data()), a.stride(0), a.stride(1), a.stride(2),
-          static_cast<i64>(a.shape(2))};
-}
-
-template <class S>
-Signal<const S> const_signal(const Array<const Element<S>>& a) {
-  return {reinterpret_cast<const S*>(a.data()), a.stride(0), a.stride(1), a.stride(2),
-          static_cast<i64>(a.shape(2))};
-}
 
 // What comes before a signal, which then counts from there.
 template <class T>
@@ -86,83 +60,6 @@ Layer layer_of(i64 in_channels, i64 out_per_group, i64 kernel, i64 groups, i64 s
   return {groups, in_channels / groups, out_per_group, kernel, stride, dilation};
 }
 
-template <class S>
-void bind_maps(nb::module_& m, const char* name) {
-  using Source = Array<const Element<S>>;
-  using Target = Array<Element<S>>;
-  nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
-      "instruction_set", [](const PackedWeight<S>& w) { return w.isa.name; });
-
-  m.def((std::string("pack_") + type_name<S>).c_str(),
-        [](const Contiguous<const Element<S>>& w, i64 groups, i64 stride, i64 dilation,
-           bool for_input_grad, bool once) {
-          const Layer layer = layer_of(static_cast<i64>(w.shape(0)), static_cast<i64>(w.shape(1)),
-                                       static_cast<i64>(w.shape(2)), groups, stride, dilation);
-          nb::gil_scoped_release release;
-          return new PackedWeight<S>(reinterpret_cast<const S*>(w.data()), layer,
-                                     for_input_grad ? Direction::input_grad : Direction::forward,
-                                     once ? Packing::once : Packing::kept);
-        },
-        nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-        nb::rv_policy::take_ownership);
-
-  m.def(
-      "forward",
-      [](const PackedWeight<S>& weight, const Source& input,
-         const std::optional<Bias<Element<S>>>& bias, const Target& output, i64 padding_left,
-         int extension, const std::optional<Source>& residual, double negative_slope,
-         const std::optional<Source>& carried, const std::optional<Source>& residual_carried) {
-        const i64 batch = static_cast<i64>(input.shape(0));
-        const Extension mode = extension_of(extension);
-        Around<S> around;
-        if (residual) around.residual = const_signal<S>(*residual);
-        around.negative_slope = static_cast<Sum<S>>(negative_slope);
-        Signal<const S> source = const_signal<S>(input);
-        Carried<S> before{};
-        if (carried) before = carry(const_signal<S>(*carried), source);
-        if (residual_carried)
-          around.residual_carried = carry(const_signal<S>(*residual_carried), around.residual);
-        nb::gil_scoped_release release;
-        forward<S>(weight, batch, source, bias ? reinterpret_cast<const S*>(bias->data()) : nullptr,
-                   signal<S>(output), padding_left, mode, around, before);
-      },
-      nb::arg(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert(),
-      nb::arg(), nb::arg(), nb::arg().noconvert().none(), nb::arg(),
-      nb::arg().noconvert().none() = nb::none(), nb::arg().noconvert().none() = nb::none());
-
-  m.def(
-      "input_grad",
-      [](const PackedWeight<S>& weight, const Source& grad_output, const Target& grad_input,
-         i64 padding_left, i64 first_frame) {
-        const i64 batch = static_cast<i64>(grad_output.shape(0));
-        nb::gil_scoped_release release;
-        input_grad<S>(weight, batch, const_signal<S>(grad_output), signal<S>(grad_input),
-                      padding_left, first_frame);
-      },
-      nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg());
-}
-
-template <class S>
-void bind_weight_grad(nb::module_& m) {
-  m.def((std::string("weight_grad_") + type_name<S>).c_str(),
-        [](const Array<const Element<S>>& input, const Array<const Element<S>>& grad_output,
-           const Contiguous<Element<S>>& grad_weight, i64 groups, i64 stride, i64 dilation,
-           i64 padding_left, int extension) {
-          const Layer layer = layer_of(
-              static_cast<i64>(grad_weight.shape(0)), static_cast<i64>(grad_weight.shape(1)),
-              static_cast<i64>(grad_weight.shape(2)), groups, stride, dilation);
-          const i64 batch = static_cast<i64>(input.shape(0));
-          const Extension mode = extension_of(extension);
-          nb::gil_scoped_release release;
-          weight_grad<S>(layer, batch, const_signal<S>(input), const_signal<S>(grad_output),
-                         reinterpret_cast<S*>(grad_weight.data()), padding_left, mode);
-        },
-        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg(),
-        nb::arg(), nb::arg(), nb::arg());
-}
-
-// The same on addresses and strides in elements, for callers whose arrays are not NumPy's: a
-// tensor's data_ptr() costs nothing, and leaves the tensor as it was.
 template <class T>
 Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride,
                     i64 position_stride, i64 length) {
@@ -170,7 +67,10 @@ Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride
 }
 
 template <class S>
-void bind_maps_at(nb::module_& m) {
+void bind_maps(nb::module_& m, const char* name) {
+  nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
+      "instruction_set", [](const PackedWeight<S>& w) { return w.isa.name; });
+
   m.def((std::string("pack_") + type_name<S> + "_at").c_str(),
         [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
            i64 stride, i64 dilation, bool for_input_grad, bool once) {
@@ -238,7 +138,7 @@ void bind_maps_at(nb::module_& m) {
 }
 
 template <class T>
-void bind_gradients_at(nb::module_& m) {
+void bind_gradients(nb::module_& m) {
   m.def((std::string("weight_grad_") + type_name<T> + "_at").c_str(),
         [](i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl, i64 length, std::uintptr_t gy,
            i64 gyb, i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gw, i64 in_channels,
@@ -262,6 +162,25 @@ void bind_gradients_at(nb::module_& m) {
         });
 }
 
+// Where a NumPy array lies, as the functions on addresses take it: the address, each stride in
+// elements, and the length of the last axis.
+nb::object signal_of(nb::handle array) {
+  Py_buffer view;
+  // (Nothing asks for the format: NumPy has none to give for bfloat16.)
+  if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES)) throw nb::python_error();
+  const int axes = view.ndim;
+  PyObject* signal = PyTuple_New(axes + 2);
+  if (signal) {
+    PyTuple_SetItem(signal, 0, PyLong_FromVoidPtr(view.buf));
+    for (int i = 0; i < axes; ++i)
+      PyTuple_SetItem(signal, i + 1, PyLong_FromSsize_t(view.strides[i] / view.itemsize));
+    PyTuple_SetItem(signal, axes + 1, PyLong_FromSsize_t(axes ? view.shape[axes - 1] : 1));
+  }
+  PyBuffer_Release(&view);
+  if (!signal) throw nb::python_error();
+  return nb::steal(signal);
+}
+
 std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
   std::vector<std::string> out;
   for (const InstructionSet* set : sets) out.emplace_back(set->name);
@@ -278,18 +197,11 @@ NB_MODULE(_native, m) {
   bind_maps<double>(m, "PackedWeightFloat64");
   bind_maps<float16>(m, "PackedWeightFloat16");
   bind_maps<bfloat16>(m, "PackedWeightBFloat16");
-  bind_weight_grad<float>(m);
-  bind_weight_grad<double>(m);
-  bind_weight_grad<float16>(m);
-  bind_weight_grad<bfloat16>(m);
-  bind_maps_at<float>(m);
-  bind_maps_at<double>(m);
-  bind_maps_at<float16>(m);
-  bind_maps_at<bfloat16>(m);
-  bind_gradients_at<float>(m);
-  bind_gradients_at<double>(m);
-  bind_gradients_at<float16>(m);
-  bind_gradients_at<bfloat16>(m);
+  bind_gradients<float>(m);
+  bind_gradients<double>(m);
+  bind_gradients<float16>(m);
+  bind_gradients<bfloat16>(m);
+  m.def("signal_of", &signal_of);
   m.def("same_bytes_at", [](std::uintptr_t a, std::uintptr_t b, std::size_t count) {
     nb::gil_scoped_release release;
     return std::memcmp(reinterpret_cast<const void*>(a), reinterpret_cast<const void*>(b), count) ==

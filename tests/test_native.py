@@ -12,7 +12,8 @@ from cases import Case, assert_close, batched, random_case, wide
 import fracstride as fs
 from fracstride import reference
 from fracstride._load import native
-from fracstride.geometry import PADDING_MODES, Geometry, source_frame
+from fracstride.extension import PADDING_MODES, source_frame
+from fracstride.geometry import Geometry
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 MODES = PADDING_MODES[1:]

@@ -28,134 +28,15 @@ PackedWeight = (
     PackedWeightFloat32 | PackedWeightFloat64 | PackedWeightFloat16 | PackedWeightBFloat16
 )
 
-def pack_float32(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
-) -> PackedWeight: ...
-def pack_float64(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
-) -> PackedWeight: ...
-def pack_float16(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
-) -> PackedWeight: ...
-def pack_bfloat16(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
-) -> PackedWeight: ...
-def forward(
-    weight: PackedWeight,
-    input: Array,
-    bias: Array | None,
-    output: Array,
-    padding_left: int,
-    extension: int,
-    residual: Array | None,
-    negative_slope: float,
-    carried: Array | None = None,
-    residual_carried: Array | None = None,
-    /,
-) -> None: ...
-def input_grad(
-    weight: PackedWeight,
-    grad_output: Array,
-    grad_input: Array,
-    padding_left: int,
-    first_frame: int,
-    /,
-) -> None: ...
-def weight_grad_float32(
-    input: Array,
-    grad_output: Array,
-    grad_weight: Array,
-    groups: int,
-    stride: int,
-    dilation: int,
-    padding_left: int,
-    extension: int,
-    /,
-) -> None: ...
-def weight_grad_float64(
-    input: Array,
-    grad_output: Array,
-    grad_weight: Array,
-    groups: int,
-    stride: int,
-    dilation: int,
-    padding_left: int,
-    extension: int,
-    /,
-) -> None: ...
-def weight_grad_float16(
-    input: Array,
-    grad_output: Array,
-    grad_weight: Array,
-    groups: int,
-    stride: int,
-    dilation: int,
-    padding_left: int,
-    extension: int,
-    /,
-) -> None: ...
-def weight_grad_bfloat16(
-    input: Array,
-    grad_output: Array,
-    grad_weight: Array,
-    groups: int,
-    stride: int,
-    dilation: int,
-    padding_left: int,
-    extension: int,
-    /,
-) -> None: ...
-def pack_float32_at(
-    weight: int,
-    in_channels: int,
-    out_per_group: int,
-    kernel: int,
-    groups: int,
-    stride: int,
-    dilation: int,
-    for_input_grad: bool,
-    once: bool,
-    /,
-) -> PackedWeight: ...
-def pack_float64_at(
-    weight: int,
-    in_channels: int,
-    out_per_group: int,
-    kernel: int,
-    groups: int,
-    stride: int,
-    dilation: int,
-    for_input_grad: bool,
-    once: bool,
-    /,
-) -> PackedWeight: ...
-def pack_float16_at(
-    weight: int,
-    in_channels: int,
-    out_per_group: int,
-    kernel: int,
-    groups: int,
-    stride: int,
-    dilation: int,
-    for_input_grad: bool,
-    once: bool,
-    /,
-) -> PackedWeight: ...
-def pack_bfloat16_at(
-    weight: int,
-    in_channels: int,
-    out_per_group: int,
-    kernel: int,
-    groups: int,
-    stride: int,
-    dilation: int,
-    for_input_grad: bool,
-    once: bool,
-    /,
-) -> PackedWeight: ...
-
 # By address: a signal is its address, its strides of batch, channel and position in elements, and
 # its length where no other argument has it. An address of 0 stands for an array that is absent.
+
+# weight, C_in, C_out/g, k, groups, stride, dilation, for_input_grad, once. (Packed for one call, a
+# weight has to stay where it is until that call is over.)
+def pack_float32_at(*arguments: int) -> PackedWeight: ...
+def pack_float64_at(*arguments: int) -> PackedWeight: ...
+def pack_float16_at(*arguments: int) -> PackedWeight: ...
+def pack_bfloat16_at(*arguments: int) -> PackedWeight: ...
 
 # weight, batch, input (5), bias, output (5), padding_left, extension (a padding mode's
 # number); then, if wanted, residual (4), negative_slope, carried (5), residual_carried (5).
@@ -174,6 +55,9 @@ def bias_grad_float32_at(*integers: int) -> None: ...
 def bias_grad_float64_at(*integers: int) -> None: ...
 def bias_grad_float16_at(*integers: int) -> None: ...
 def bias_grad_bfloat16_at(*integers: int) -> None: ...
+
+# Of a NumPy array: address, strides in elements, last length.
+def signal_of(array: Array, /) -> tuple[int, ...]: ...
 def same_bytes_at(a: int, b: int, count: int, /) -> bool: ...
 def multiply_adds(rounds: int, /) -> int: ...
 def read_floats_at(values: int, count: int, /) -> bool: ...

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fracstride import complex_numbers
-from fracstride.kernel_table import KERNELS
+from fracstride.kernel_table import KERNELS, Kernels
 
 Array = NDArray[Any]
 DType = np.dtype[Any]
@@ -29,7 +29,7 @@ __all__ = [
     "compute_dtype",
     "join_channels",
     "kernel_dtype",
-    "raw",
+    "kernels_of",
     "ready",
     "round_to",
     "split_channels",
@@ -60,9 +60,10 @@ def kernel_dtype(dtype: DType) -> DType:
     return dtype.newbyteorder("=") if dtype.name == stored else np.dtype(stored)
 
 
-def raw(array: Array) -> Array:
-    """The array as the compiled module takes it: half precision as its bits."""
-    return array.view(np.uint16) if array.itemsize == 2 else array
+@lru_cache(maxsize=64)
+def kernels_of(dtype: DType) -> Kernels:
+    """The kernels of ``dtype``."""
+    return KERNELS[dtype.name]
 
 
 def as_dtype(dtype: Any) -> DType:

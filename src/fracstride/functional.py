@@ -25,7 +25,7 @@ from fracstride.arrays import (
     compute_dtype,
     join_channels,
     kernel_dtype,
-    raw,
+    kernels_of,
     ready,
     round_to,
     split_channels,
@@ -163,29 +163,21 @@ def conv_transpose1d_input_grad(
     length = as_size("input_length", input_length, 1)
     check_length("grad_output", gy, geometry.output_length(length))
 
-    # Where edges are folded, they are calls of their own, added up before anything is rounded.
-    folded = geometry.padding_mode != "zeros"
-    real = compute_dtype(gy.dtype) if folded else kernel_dtype(gy.dtype)
-    # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
-    w = w.conj() if w.dtype.kind == "c" else w.astype(real, copy=False)
-    packed = pack_weight(w, geometry, groups, for_input_grad=True, once=not folded)
-    source = ready(split_channels(gy if gy.ndim == 3 else gy[None], groups, real))
+    if w.dtype.kind == "c":
+        w = w.conj()  # C is bilinear, and so conjugates nothing; the transpose of the matrix would
+    packed = pack_weight(w, geometry, groups, for_input_grad=True, once=True)
+    source = ready(split_channels(gy if gy.ndim == 3 else gy[None], groups, packed.real))
     channels = w.shape[0] * (2 if gy.dtype.kind == "c" else 1)
-
-    def frames(first: int, count: int) -> Array:
-        part = np.empty((source.shape[0], channels, count), real)
-        native.input_grad(packed.native, raw(source), raw(part), geometry.padding_left, first)
-        return part
-
-    gx = frames(0, length)
-    if folded:
-        for start, stop in geometry.frames_reached(length, gy.shape[-1]):
-            if start < 0:
-                left = min(stop, 0)
-                fold(gx, frames(start, left - start), start, geometry.padding_mode)
-            if stop > length:
-                right = max(start, length)
-                fold(gx, frames(right, stop - right), right, geometry.padding_mode)
+    gx = np.empty((source.shape[0], channels, length), packed.real)
+    native.input_grad_folded_at(
+        packed.native,
+        source.shape[0],
+        *native.signal_of(source),
+        *native.signal_of(gx),
+        geometry.padding_left,
+        MODES[geometry.padding_mode].number,
+        geometry.edges(length, gy.shape[-1]),
+    )
     result = join_channels(gx, groups, gy.dtype)
     return result if gy.ndim == 3 else result[0]
 
@@ -235,10 +227,12 @@ def conv_transpose1d_weight_grad(
     real = kernel_dtype(x.dtype)
     x3, gy3 = (ready(split_channels(a if a.ndim == 3 else a[None], groups, real)) for a in (x, gy))
     gw = np.empty((x3.shape[1], gy3.shape[1] // groups, geometry.kernel_size), real)
-    getattr(native, f"weight_grad_{real.name}")(
-        raw(x3),
-        raw(gy3),
-        raw(gw),
+    kernels_of(x.dtype).weight_grad(
+        x3.shape[0],
+        *native.signal_of(x3),
+        *native.signal_of(gy3),
+        native.signal_of(gw)[0],
+        *gw.shape,
         groups,
         geometry.stride,
         geometry.dilation,

@@ -17,7 +17,7 @@ from fracstride.arrays import (
     as_operands,
     join_channels,
     kernel_dtype,
-    raw,
+    kernels_of,
     ready,
     split_channels,
     split_weight,
@@ -26,7 +26,18 @@ from fracstride.checks import check_call, check_out, check_slope
 from fracstride.extension import MODES
 from fracstride.geometry import Geometry
 
-__all__ = ["PackedLayer", "PackedWeight", "forward", "pack_bias", "pack_weight", "samples"]
+__all__ = [
+    "PackedBias",
+    "PackedLayer",
+    "PackedWeight",
+    "forward",
+    "pack_bias",
+    "pack_weight",
+    "samples",
+]
+
+
+_NOWHERE = (0, 0, 0, 0, 0)  # no signal, where a kernel can do without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +71,15 @@ def pack_weight(
     """
     real = kernel_dtype(weight.dtype)
     split = split_weight(weight, groups, real)
-    pack = getattr(native, f"pack_{real.name}")
-    packed = pack(raw(split), groups, geometry.stride, geometry.dilation, for_input_grad, once)
+    packed = kernels_of(weight.dtype).pack(
+        native.signal_of(split)[0],
+        *split.shape,
+        groups,
+        geometry.stride,
+        geometry.dilation,
+        for_input_grad,
+        once,
+    )
     channels, out_per_group, _ = weight.shape
     source = split if once else None
     return PackedWeight(
@@ -69,10 +87,20 @@ def pack_weight(
     )
 
 
-def pack_bias(bias: Array, groups: int) -> Array:
-    """A checked bias ``(C_out,)`` as the kernels read it."""
+@dataclass(frozen=True, slots=True)
+class PackedBias:
+    """A bias as the kernels read it."""
+
+    values: Array
+    #: Where they lie; they stay there for as long as this object holds them.
+    address: int
+
+
+def pack_bias(bias: Array, groups: int) -> PackedBias:
+    """Pack a checked bias ``(C_out,)``."""
     real = kernel_dtype(bias.dtype)
-    return raw(aligned(split_channels(bias[None, :, None], groups, real).reshape(-1), real))
+    values = aligned(split_channels(bias[None, :, None], groups, real).reshape(-1), real)
+    return PackedBias(values, native.signal_of(values)[0])
 
 
 class PackedLayer:
@@ -97,6 +125,7 @@ class PackedLayer:
         self.real = kernel_dtype(weight.dtype)
         self.in_channels: int = weight.shape[0]
         self.out_channels: int = weight.shape[1] * groups
+        self._extension = MODES[geometry.padding_mode].number
         self._packed: tuple[Array, PackedWeight] | None = None
         self.weight = weight
         self.bias = bias
@@ -187,7 +216,7 @@ class PackedLayer:
             self.packed_weight(),
             self.packed_bias,
             padding_left,
-            self.geometry.padding_mode,
+            self._extension,
             length,
             out,
             residual,
@@ -197,14 +226,13 @@ class PackedLayer:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # The packed form belongs to one machine, and is made again.
-        return {**vars(self), "_packed": None}
+        # What is packed belongs to one process, and is packed again.
+        return {**vars(self), "_packed": None, "packed_bias": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        for array in (self._weight, self._bias):
-            if array is not None:
-                array.flags.writeable = False
+        self._weight.flags.writeable = False
+        self.bias = self._bias
 
 
 def _frozen(array: Array) -> Array:
@@ -217,7 +245,7 @@ def _frozen(array: Array) -> Array:
 def forward(
     x: Array,
     packed: PackedWeight,
-    bias: Array | None,
+    bias: PackedBias | None,
     geometry: Geometry,
     length: int,
     out: Array | None = None,
@@ -235,7 +263,7 @@ def forward(
         packed,
         bias,
         geometry.padding_left,
-        geometry.padding_mode,
+        MODES[geometry.padding_mode].number,
         length,
         out,
         residual,
@@ -247,9 +275,9 @@ def forward(
 def samples(
     source: Array,
     packed: PackedWeight,
-    bias: Array | None,
+    bias: PackedBias | None,
     padding_left: int,
-    padding_mode: str,
+    extension: int,
     length: int,
     out: Array | None = None,
     residual: Array | None = None,
@@ -265,7 +293,7 @@ def samples(
         packed: the weight.
         bias: packed too.
         padding_left: samples cropped on the left.
-        padding_mode: what the frames are extended by.
+        extension: number of the padding mode that the frames are extended by.
         length: of the result.
         out: where the result goes, with any strides.
         residual: added to the result.
@@ -279,17 +307,24 @@ def samples(
     else:
         channels = packed.out_channels * (2 if packed.dtype.kind == "c" else 1)
         target = np.empty((source.shape[0], channels, length), packed.real)
-    native.forward(
+    numbers: tuple[float, ...] = ()  # what a call may leave out
+    if residual is not None or carried is not None or negative_slope != 1.0:
+        numbers = _NOWHERE[:4] if residual is None else native.signal_of(ready(residual))[:4]
+        numbers += (negative_slope,)
+        if carried is not None:
+            numbers += native.signal_of(carried)
+        if residual_carried is not None:
+            numbers += _NOWHERE if carried is None else ()
+            numbers += native.signal_of(residual_carried)
+    native.forward_at(
         packed.native,
-        raw(source),
-        bias,
-        raw(target),
+        source.shape[0],
+        *native.signal_of(source),
+        0 if bias is None else bias.address,
+        *native.signal_of(target),
         padding_left,
-        MODES[padding_mode].number,
-        None if residual is None else raw(ready(residual)),
-        negative_slope,
-        None if carried is None else raw(carried),
-        None if residual_carried is None else raw(residual_carried),
+        extension,
+        *numbers,
     )
     if target is out:
         return out
