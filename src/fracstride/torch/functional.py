@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import disable, is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fracstride.geometry import Geometry
@@ -101,11 +101,8 @@ def apply(
         _check_tensors(input, weight, bias)
     if is_compiling():
         if _distributed(input) and _cut_along_time(input):
-            from fracstride.torch.distributed import dtensor
-
-            result: Tensor = dtensor.eagerly(apply)(
-                input, weight, bias, sizes, groups, output_size, kept
-            )
+            outside_graphs: Any = disable(apply)  # a compiler does not see messages between ranks
+            result: Tensor = outside_graphs(input, weight, bias, sizes, groups, output_size, kept)
             return result
         return in_a_graph(input, weight, bias, sizes, groups, output_size)
     undisturbed = plain(input, weight, bias)
@@ -162,16 +159,10 @@ def _of_shards(
     groups: int,
     kept: PackedWeights | None,
 ) -> Tensor:
-    """Cut along time, by halos; cut otherwise, by DTensor with the rules that the import makes."""
+    """The call on DTensors, which the ranks of a mesh share."""
     from fracstride.torch.distributed import dtensor
 
-    cut = dtensor.time_cut(x)
-    if cut is None:
-        if isinstance(x, dtensor.DTensor):
-            w = dtensor.on_mesh(x.device_mesh, "weight", w)
-            b = None if b is None else dtensor.on_mesh(x.device_mesh, "bias", b)
-        return transposed(x, w, b, geometry, groups)
-    return dtensor.conv_transpose1d(cast(Any, x), w, b, geometry, groups, cut, kept)
+    return dtensor.conv_transpose1d(x, w, b, geometry, groups, kept)
 
 
 def _overridden(
