@@ -23,6 +23,7 @@ from torch.nn import functional
 __all__ = ["calls_conv_transpose1d", "reaches_forward_of"]
 
 _SKIPPED = ("CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL", "RESUME")
+_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST", "STORE_FAST_LOAD_FAST")
 _Chain = tuple[str, ...]
 _HERE = ("__class__",)  # what super() without arguments reads
 
@@ -230,10 +231,10 @@ def _chains(code: CodeType) -> Iterator[tuple[_Chain, _Chain | None]]:
             super_of = arguments[0] if arguments else _HERE
             chain = ("super", name) if at_once else ("super",)
             arguments = None
-        elif operation.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST")):
+        elif operation.startswith(_LOADS):
             if name == "super":
                 arguments = []
-            else:  # LOAD_FAST_LOAD_FAST has two
+            else:  # LOAD_FAST_LOAD_FAST and STORE_FAST_LOAD_FAST have two
                 chain = (name[-1] if isinstance(name, tuple) else name,)
     if chain:
         yield chain, super_of
