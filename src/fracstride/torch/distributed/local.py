@@ -7,11 +7,11 @@ from torch.nn import functional as tf
 
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch import kernels
-from fracstride.torch.autograd import transposed
 from fracstride.torch.dispatch import needs_derivative, plain
 from fracstride.torch.distributed.exchange import extended, in_parts
 from fracstride.torch.distributed.halo import Halo
 from fracstride.torch.distributed.meshes import Line
+from fracstride.torch.operators import transposed
 from fracstride.torch.packed import PackedWeights
 
 __all__ = ["samples"]
