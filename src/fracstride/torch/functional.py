@@ -11,9 +11,7 @@ from torch.compiler import disable, is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fracstride.geometry import Geometry
-from fracstride.torch import flops as _flops  # noqa: F401 - registers what the operators cost
 from fracstride.torch import kernels, scripting
-from fracstride.torch.autograd import transposed, transposed_here
 from fracstride.torch.checks import (
     geometry_of_call,
     groups_of_call,
@@ -22,6 +20,8 @@ from fracstride.torch.checks import (
 )
 from fracstride.torch.dispatch import exporting, needs_derivative, plain
 from fracstride.torch.graph import batched, in_a_graph
+from fracstride.torch.operators import transposed
+from fracstride.torch.operators.forward import OPERATOR
 from fracstride.torch.packed import PackedWeights
 from fracstride.torch.profiling import profiling, recorded
 
@@ -124,7 +124,7 @@ def apply(
         geometry = with_wanted_length(geometry, input.shape[2], wanted)
     if undisturbed:
         if needs_derivative(input, weight, bias):
-            return transposed_here(input, weight, bias, geometry, groups)
+            return OPERATOR.differentiable(input, weight, bias, geometry, groups)
         pack = None if kept is None else kept.pack
         if profiling():
             operands = input, weight, bias, geometry, groups, pack

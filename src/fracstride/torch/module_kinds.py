@@ -120,7 +120,7 @@ class Classification:
             its kind can; empty if it can. Mode, stride and the like; not what one caller lacks.
         declared: whether the user named its class as elementwise.
         geometry: the sizes of a convolution that is not refused.
-        mode: the padding mode of a pad, as :mod:`fracstride.geometry` names them.
+        mode: the padding mode of a pad, as :mod:`fracstride.extension` names them.
     """
 
     kind: Kind

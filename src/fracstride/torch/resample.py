@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fracstride.geometry import as_size
+from fracstride.arguments import as_size
+from fracstride.extension import MODES
 from fracstride.streaming.pad import Pad
 from fracstride.streaming.stream import Stream
 from fracstride.streaming.upsample import Upsample
@@ -30,8 +31,8 @@ def resampling_stream(
     ``channels``: of the signal, where they are known. ``whole``: the module that it is a part of.
     ``ValueError`` says why one cannot stream.
     """
-    if found.mode == "circular":
-        raise ValueError("the first samples are the last frames, which a stream does not have yet")
+    if found.kind is Kind.PAD and not MODES[found.mode].streams:
+        raise ValueError(MODES[found.mode].obstacle)
     if found.kind is Kind.UPSAMPLE:
         return ModuleUpsample(module)._fit(batch_size, channels, whole)
     return ModulePad(module, found.mode)._fit(batch_size, channels, whole)
@@ -89,7 +90,7 @@ class ModulePad(_OnTensors, Pad):
         if mode == "zeros":
             self._shortest = max(1, -min(left, 0) - min(right, 0))
         else:
-            most = max(left, right) if mode == "reflect" else 0
+            most = MODES[mode].mirrored(max(left, right, 0))
             self._shortest = max(1, most + 1, 1 - left - right)
 
 

@@ -17,13 +17,13 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
 
 from fracstride.geometry import Geometry
-from fracstride.torch.autograd import transposed
 from fracstride.torch.checks import check_forward
 from fracstride.torch.dispatch import forward_mode_possible
 from fracstride.torch.distributed.exchange import share
 from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_all
 from fracstride.torch.distributed.local import compute_samples
 from fracstride.torch.distributed.meshes import line_of
+from fracstride.torch.operators import transposed
 from fracstride.torch.packed import PackedWeights
 
 __all__ = ["conv_transpose1d"]

@@ -11,11 +11,11 @@ from torch.nn import functional as tf
 
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch import kernels
-from fracstride.torch.autograd import transposed
 from fracstride.torch.dispatch import needs_derivative, plain
 from fracstride.torch.distributed.exchange import compute_in_parts, extend
 from fracstride.torch.distributed.halo import Halo
 from fracstride.torch.distributed.meshes import Line
+from fracstride.torch.operators import transposed
 from fracstride.torch.packed import PackedWeights
 
 __all__ = ["compute_samples"]
