@@ -14,7 +14,7 @@ import fracstride as fs
 import fracstride.torch
 from fracstride.streaming import Stream
 from fracstride.torch.conv1d import geometry_of_module
-from fracstride.torch.evenly import evenly
+from fracstride.torch.vectors import map_whole_vectors
 
 Pick = Callable[[int, int], int]
 
@@ -107,8 +107,12 @@ def pointwise_of(module: nn.Module) -> Part:
         x = x.contiguous()  # BatchNorm rounds otherwise where values lie far apart
         if isinstance(module, nn.GLU):
             a, b = x.chunk(2, 1)
-            return a * evenly(torch.sigmoid, b)
-        return evenly(module, x) if isinstance(module, (nn.SiLU, nn.ELU, nn.GELU)) else module(x)
+            return a * map_whole_vectors(torch.sigmoid, b)
+        return (
+            map_whole_vectors(module, x)
+            if isinstance(module, (nn.SiLU, nn.ELU, nn.GELU))
+            else module(x)
+        )
 
     return Part(module, offline, lambda frames: frames)
 

@@ -18,7 +18,7 @@ import fracstride as fs
 import fracstride.torch as ft
 from fracstride.extension import PADDING_MODES
 from fracstride.torch import fallback
-from fracstride.torch.autograd import input_adjoint, weight_adjoint
+from fracstride.torch.operators import input_adjoint, weight_adjoint
 
 DTYPES = [
     torch.float16,

@@ -17,7 +17,7 @@ from torch_streams import OnArrays
 
 import fracstride.torch
 from fracstride.streaming import Chain, Identity, Stream, Sum
-from fracstride.torch.evenly import UNEVEN
+from fracstride.torch.vectors import ROUNDED_BY_PLACE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 of = fracstride.torch.stream
@@ -254,7 +254,14 @@ def test_a_values_bits_do_not_depend_on_its_place() -> None:
     try:
         norm = nn.BatchNorm1d(2).eval()
         norm.running_mean.uniform_()
-        for kind in (*UNEVEN, nn.Tanh, nn.Softsign, nn.Hardswish, lambda: nn.GLU(1), lambda: norm):
+        for kind in (
+            *ROUNDED_BY_PLACE,
+            nn.Tanh,
+            nn.Softsign,
+            nn.Hardswish,
+            lambda: nn.GLU(1),
+            lambda: norm,
+        ):
             for dtype in (torch.float32, torch.float64, torch.bfloat16):
                 x = torch.randn(1, 2, 50_021, dtype=dtype)
                 module = kind().to(dtype)

@@ -282,16 +282,16 @@ def torchs_own() -> None:
     mesh = mesh_of(dist.get_world_size())
     x, w, _ = operands(1, 8)
     want = tf.conv_transpose1d(x, w, None, 2, 1)
-    handlers = guard._handlers
-    ours = handlers[guard._convolution]
-    handlers[guard._convolution] = guard._torchs_own
+    handlers = guard.handlers
+    ours = handlers[guard.convolution]
+    handlers[guard.convolution] = guard.torch_handler
     try:
         for x_cut, w_cut in ((Shard(2), R), (R, Shard(1)), (Shard(1), Shard(0))):
             cut = distribute_tensor(x, mesh, [x_cut]), distribute_tensor(w, mesh, [w_cut])
             got = whole(tf.conv_transpose1d(*cut, None, 2, 1))
             assert got.shape != want.shape or not torch.allclose(got, want), (x_cut, w_cut)
     finally:
-        handlers[guard._convolution] = ours
+        handlers[guard.convolution] = ours
 
 
 def another_mesh() -> None:
