@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -64,6 +65,22 @@ Carried<T> carry(const Signal<const T>& before, Signal<const T>& of) {
           before.length};
 }
 
+Extension extension_of(int number) {
+  if (number < zeros || number > circular)
+    throw nb::value_error(("no padding mode has the number " + std::to_string(number)).c_str());
+  return static_cast<Extension>(number);
+}
+
+// Intervals [start0, stop0, start1, stop1, ...] of frames outside a signal.
+Outside outside_of(int extension, const std::vector<i64>& ends) {
+  Outside outside{extension_of(extension), {}};
+  if (ends.size() % 2 || (!ends.empty() && outside.extension == zeros))
+    throw nb::value_error("edges must be pairs of frames, and none with zeros");
+  for (std::size_t i = 0; i < ends.size(); i += 2)
+    outside.intervals.push_back({ends[i], ends[i + 1]});
+  return outside;
+}
+
 Layer layer_of(i64 in_channels, i64 out_per_group, i64 kernel, i64 groups, i64 stride,
                i64 dilation) {
   return {groups, in_channels / groups, out_per_group, kernel, stride, dilation};
@@ -96,6 +113,7 @@ void bind_maps(nb::module_& m, const char* name) {
          int extension, const std::optional<Source>& residual, double negative_slope,
          const std::optional<Source>& carried, const std::optional<Source>& residual_carried) {
         const i64 batch = static_cast<i64>(input.shape(0));
+        const Extension mode = extension_of(extension);
         Around<S> around;
         if (residual) around.residual = const_signal<S>(*residual);
         around.negative_slope = static_cast<Sum<S>>(negative_slope);
@@ -106,7 +124,7 @@ void bind_maps(nb::module_& m, const char* name) {
           around.residual_carried = carry(const_signal<S>(*residual_carried), around.residual);
         nb::gil_scoped_release release;
         forward<S>(weight, batch, source, bias ? reinterpret_cast<const S*>(bias->data()) : nullptr,
-                   signal<S>(output), padding_left, extension, around, before);
+                   signal<S>(output), padding_left, mode, around, before);
       },
       nb::arg(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert(),
       nb::arg(), nb::arg(), nb::arg().noconvert().none(), nb::arg(),
@@ -134,9 +152,10 @@ void bind_weight_grad(nb::module_& m) {
               static_cast<i64>(grad_weight.shape(0)), static_cast<i64>(grad_weight.shape(1)),
               static_cast<i64>(grad_weight.shape(2)), groups, stride, dilation);
           const i64 batch = static_cast<i64>(input.shape(0));
+          const Extension mode = extension_of(extension);
           nb::gil_scoped_release release;
           weight_grad<S>(layer, batch, const_signal<S>(input), const_signal<S>(grad_output),
-                         reinterpret_cast<S*>(grad_weight.data()), padding_left, extension);
+                         reinterpret_cast<S*>(grad_weight.data()), padding_left, mode);
         },
         nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg(),
         nb::arg(), nb::arg(), nb::arg());
@@ -164,14 +183,50 @@ void bind_maps_at(nb::module_& m) {
         },
         nb::rv_policy::take_ownership);
 
-  m.def("forward_at", [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
-                         i64 xl, i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc,
-                         i64 yl, i64 output_length, i64 padding_left, int extension) {
-    nb::gil_scoped_release release;
-    forward<S>(weight, batch, signal_at<const S>(x, xb, xc, xl, length),
-               reinterpret_cast<const S*>(bias), signal_at<S>(y, yb, yc, yl, output_length),
-               padding_left, extension);
-  });
+  m.def(
+      "forward_at",
+      [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl,
+         i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc, i64 yl,
+         i64 output_length, i64 padding_left, int extension, std::uintptr_t residual, i64 rb,
+         i64 rc, i64 rl, double negative_slope, std::uintptr_t carried, i64 cb, i64 cc, i64 cl,
+         i64 carried_length, std::uintptr_t residual_carried, i64 rcb, i64 rcc, i64 rcl,
+         i64 residual_carried_length) {
+        const Extension mode = extension_of(extension);
+        Signal<const S> source = signal_at<const S>(x, xb, xc, xl, length);
+        Carried<S> before{};
+        if (carried)
+          before = carry(signal_at<const S>(carried, cb, cc, cl, carried_length), source);
+        Around<S> around;
+        around.negative_slope = static_cast<Sum<S>>(negative_slope);
+        if (residual) around.residual = signal_at<const S>(residual, rb, rc, rl, output_length);
+        if (residual_carried)
+          around.residual_carried =
+              carry(signal_at<const S>(residual_carried, rcb, rcc, rcl, residual_carried_length),
+                    around.residual);
+        nb::gil_scoped_release release;
+        forward<S>(weight, batch, source, reinterpret_cast<const S*>(bias),
+                   signal_at<S>(y, yb, yc, yl, output_length), padding_left, mode, around, before);
+      },
+      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg() = 0,
+      nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 1.0, nb::arg() = 0, nb::arg() = 0,
+      nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0,
+      nb::arg() = 0, nb::arg() = 0);
+
+  m.def(
+      "input_grad_folded_at",
+      [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
+         i64 output_length, std::uintptr_t gx, i64 gxb, i64 gxc, i64 gxl, i64 frames,
+         i64 padding_left, int extension, const std::vector<i64>& edges, int source_extension) {
+        const Outside outside = outside_of(extension, edges);
+        const Extension source_mode = extension_of(source_extension);
+        nb::gil_scoped_release release;
+        input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
+                      signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, outside, source_mode);
+      },
+      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+      nb::arg() = static_cast<int>(zeros));
 
   m.def("input_grad_at", [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb,
                             i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gx, i64 gxb,
@@ -191,10 +246,11 @@ void bind_gradients_at(nb::module_& m) {
            int extension) {
           const Layer layer =
               layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
+          const Extension mode = extension_of(extension);
           nb::gil_scoped_release release;
           weight_grad<T>(layer, batch, signal_at<const T>(x, xb, xc, xl, length),
                          signal_at<const T>(gy, gyb, gyc, gyl, output_length),
-                         reinterpret_cast<T*>(gw), padding_left, extension);
+                         reinterpret_cast<T*>(gw), padding_left, mode);
         });
 
   m.def((std::string("bias_grad_") + type_name<T> + "_at").c_str(),
@@ -254,6 +310,9 @@ NB_MODULE(_native, m) {
       nb::call_guard<nb::gil_scoped_release>());
   m.def("built_instruction_sets", [] { return names(built_instruction_sets()); });
   m.def("available_instruction_sets", [] { return names(available_instruction_sets()); });
+  m.def("padding_modes", [] {
+    return std::vector<std::string>(std::begin(padding_modes), std::end(padding_modes));
+  });
   m.def("instruction_set", [] { return instruction_set().name; });
   m.def("use_instruction_set", [](const std::string& name) {
     for (const InstructionSet* set : available_instruction_sets())

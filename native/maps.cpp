@@ -271,8 +271,8 @@ namespace {
 // where too little lies between the ends of the signal to be worth it.
 template <class S>
 bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input,
-                       const S* bias, const Signal<S>& output, i64 padding_left, int extension,
-                       const Carried<S>& carried) {
+                       const S* bias, const Signal<S>& output, i64 padding_left,
+                       Extension extension, const Carried<S>& carried) {
   const Layer& layer = weight.layer;
   const Kernels<S>& kernels = kernels_of<S>(weight.isa);
   const i64 s = layer.stride;
@@ -322,8 +322,8 @@ bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<co
 
 template <class S>
 void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
-             const Signal<S>& output, i64 padding_left, int extension, const Around<S>& around,
-             const Carried<S>& carried) {
+             const Signal<S>& output, i64 padding_left, Extension extension,
+             const Around<S>& around, const Carried<S>& carried) {
   if (!around.residual.data && around.negative_slope == 1 &&
       forward_depthwise(weight, batch, input, bias, output, padding_left, extension, carried))
     return;
@@ -364,15 +364,18 @@ void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& in
   });
 }
 
+namespace {
+
+// C without what frames outside the signal add to others.
 template <class S>
-void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
-                const Signal<S>& grad_input, i64 padding_left, i64 first_frame) {
+Call<S> input_grad_call(const PackedWeight<S>& weight, i64 batch,
+                        const Signal<const S>& grad_output, i64 padding_left, i64 first_frame,
+                        i64 frames, Extension source_extension) {
   const Layer& layer = weight.layer;
   const Product& p = weight.plan.products[0];
   Call<S> c{};
   c.product = p;
   c.source = grad_output;
-  c.target = grad_input;
   c.source_at = {layer.stride, layer.dilation, -padding_left, p.shift_frames * layer.stride};
   c.target_at = {1, 0, -first_frame, 0};
   c.batch = batch;
@@ -380,16 +383,71 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
   c.source_channels = layer.out_channels;
   c.target_channels = layer.in_channels;
   c.first_frame = first_frame;
-  c.frames = grad_input.length;
-  c.extension = zeros;
-  std::vector<Call<S>> calls{c};
-  if (batch > 0 && c.frames > 0) run(weight, calls, [] {});
+  c.frames = frames;
+  c.extension = source_extension;
+  return c;
+}
+
+// Which frame of a signal each frame outside copies.
+std::vector<Copy> copies_of(const Outside& outside, i64 length) {
+  std::vector<Copy> copies;
+  for (const Interval& interval : outside.intervals)
+    for (i64 t = interval.start; t < interval.stop; ++t)
+      copies.push_back(
+          {source_frame(t, length, outside.extension), static_cast<i64>(copies.size())});
+  std::stable_sort(copies.begin(), copies.end(),
+                   [](const Copy& a, const Copy& b) { return a.frame < b.frame; });
+  return copies;
+}
+
+}  // namespace
+
+template <class S>
+void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
+                const Signal<S>& grad_input, i64 padding_left, const Outside& outside,
+                Extension source_extension) {
+  if (batch == 0 || grad_input.length == 0) return;
+  const auto call = [&](const Interval& frames) {
+    return input_grad_call(weight, batch, grad_output, padding_left, frames.start,
+                           frames.stop - frames.start, source_extension);
+  };
+  std::vector<Call<S>> inside{call({0, grad_input.length})};
+  inside[0].target = grad_input;
+  const std::vector<Copy> copies = copies_of(outside, grad_input.length);
+  if (copies.empty()) return run(weight, inside, [] {});
+
+  const i64 count = static_cast<i64>(copies.size());
+  const Scratch<Sum<S>> sums(batch * weight.layer.groups * weight.layer.in_channels * count);
+  std::vector<Call<S>> calls;
+  i64 done = 0;
+  for (const Interval& interval : outside.intervals) {
+    if (interval.start >= interval.stop) continue;
+    calls.push_back(call(interval));
+    calls.back().edges = {sums.data() + done, count, nullptr};
+    done += interval.stop - interval.start;
+  }
+  inside[0].edges = {sums.data(), count, copies.data()};
+  // A weight for one call serves two here.
+  std::optional<PackedWeight<S>> whole;
+  if (!weight.packed())
+    whole.emplace(weight.weight, weight.layer, weight.direction, Packing::kept, weight.isa);
+  run(whole ? *whole : weight, calls, [] {});
+  run(whole ? *whole : weight, inside, [] {});
+}
+
+template <class S>
+void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
+                const Signal<S>& grad_input, i64 padding_left, i64 first_frame) {
+  std::vector<Call<S>> calls{input_grad_call(weight, batch, grad_output, padding_left, first_frame,
+                                             grad_input.length, zeros)};
+  calls[0].target = grad_input;
+  if (batch > 0 && grad_input.length > 0) run(weight, calls, [] {});
 }
 
 template <class S>
 void weight_grad(const Layer& whole, i64 batch, const Signal<const S>& input,
                  const Signal<const S>& grad_output, S* grad_weight, i64 padding_left,
-                 int extension) {
+                 Extension extension) {
   const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
   const bool one_frame = input.length == 1 && extension == zeros;
   const Layer layer = one_frame ? for_one_frame(whole) : whole;
@@ -473,14 +531,16 @@ void copy_bytes(const void* from, void* to, i64 bytes, i64 times) {
   });
 }
 
-#define FS_MAPS(S)                                                                                \
-  template class PackedWeight<S>;                                                                 \
-  template void forward<S>(const PackedWeight<S>&, i64, const Signal<const S>&, const S*,         \
-                           const Signal<S>&, i64, int, const Around<S>&, const Carried<S>&);      \
-  template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                \
-                              const Signal<S>&, i64, i64);                                        \
-  template void weight_grad<S>(const Layer&, i64, const Signal<const S>&, const Signal<const S>&, \
-                               S*, i64, int);                                                     \
+#define FS_MAPS(S)                                                                                 \
+  template class PackedWeight<S>;                                                                  \
+  template void forward<S>(const PackedWeight<S>&, i64, const Signal<const S>&, const S*,          \
+                           const Signal<S>&, i64, Extension, const Around<S>&, const Carried<S>&); \
+  template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                 \
+                              const Signal<S>&, i64, const Outside&, Extension);                   \
+  template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                 \
+                              const Signal<S>&, i64, i64);                                         \
+  template void weight_grad<S>(const Layer&, i64, const Signal<const S>&, const Signal<const S>&,  \
+                               S*, i64, Extension);                                                \
   template void bias_grad<S>(i64, i64, const Signal<const S>&, S*);
 template class Scratch<float>;
 template class Scratch<double>;

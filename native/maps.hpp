@@ -60,8 +60,28 @@ class PackedWeight {
 // y = T(x, w) + bias, x extended past its ends. The input's length counts what is carried of it.
 template <class S>
 void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
-             const Signal<S>& output, i64 padding_left, int extension, const Around<S>& around = {},
-             const Carried<S>& carried = {});
+             const Signal<S>& output, i64 padding_left, Extension extension,
+             const Around<S>& around = {}, const Carried<S>& carried = {});
+
+// Frames [start, stop).
+struct Interval {
+  i64 start, stop;
+};
+
+// The frames outside a signal that some sample is the sum of, in rising disjoint intervals, and the
+// padding mode that says which frames they copy. With zeros there are none.
+struct Outside {
+  Extension extension = zeros;
+  std::vector<Interval> intervals{};
+};
+
+// The adjoint of T in its input: C(gy, w), where each frame outside the input is added to the frame
+// that it copies, in rising order, before anything is rounded. `source_extension` extends gy past
+// its ends (a Conv1d that pads its input).
+template <class S>
+void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
+                const Signal<S>& grad_input, i64 padding_left, const Outside& outside,
+                Extension source_extension = zeros);
 
 // Frames [first_frame, first_frame + grad_input.length) of C(gy, w); extended ones are not folded.
 template <class S>
@@ -72,7 +92,7 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
 template <class S>
 void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,
                  const Signal<const S>& grad_output, S* grad_weight, i64 padding_left,
-                 int extension);
+                 Extension extension);
 
 // For benchmarks: multiply-adds on registers by all threads, `rounds` times each; their number.
 i64 multiply_adds(i64 rounds);
