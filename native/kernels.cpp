@@ -23,6 +23,8 @@ namespace {
 #include "edges.hpp"
 #include "product.hpp"
 #include "depthwise.hpp"
+#include "grad_run.hpp"
+#include "grad_pack.hpp"
 #include "weight_grad.hpp"
 #include "depthwise_grad.hpp"
 #include "bias_grad.hpp"
