@@ -68,9 +68,9 @@ def compile_for(launch: Launch, capability: int) -> Compiled:
         aligned = not parameter.do_not_specialize
         if isinstance(value, torch.Tensor):
             types[parameter.name] = _POINTERS[value.dtype]
-        elif value == 1 and aligned:
+        elif value is None or (value == 1 and aligned):
             types[parameter.name] = "constexpr"
-            constants[(i,)] = 1
+            constants[(i,)] = value
             continue
         else:
             types[parameter.name] = "i32"
@@ -87,9 +87,7 @@ def compile_for(launch: Launch, capability: int) -> Compiled:
     ptx = made.asm["ptx"]
     registers, spilt = _resources(made.asm["cubin"])
     counts = {what: len(re.findall(pattern, ptx)) for what, pattern in _INSTRUCTIONS.items()}
-    module = launch.kernel.fn.__module__.rsplit(".", 1)[-1]
-    name = f"{module}.{launch.kernel.fn.__name__}"
-    return Compiled(name, registers, spilt, made.metadata.shared, counts)
+    return Compiled(launch.kernel.fn.__name__, registers, spilt, made.metadata.shared, counts)
 
 
 def _resources(cubin: bytes) -> tuple[int, int]:
