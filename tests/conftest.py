@@ -8,6 +8,11 @@ from importlib.util import find_spec
 
 import pytest
 
+# Two test processes with two threads each share two cores in `make test`. A thread that waits must
+# not spin then: short calls would take thirty times longer. OpenMP asks once, when it is loaded;
+# programs that the tests start inherit it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import fracstride
 from fracstride._load import native
 
