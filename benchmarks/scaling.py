@@ -1,6 +1,6 @@
-"""How our time goes with threads, with lengths never seen before, and with the length itself.
+"""How our time depends on threads, on new lengths, and on the length of the signal.
 
-Ratios within one run: each pair of measurements is taken in turns.
+Ratios are taken within one run: the two measurements of a pair alternate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.table import Table
 import fracstride as fs
 
 ROUNDS = 15
-LONG = 5e-3  # seconds from which two threads have to show
+LONG = 5e-3  # a second thread must help from so many seconds on
 LENGTHS = ("hifigan_up0", "hifigan_up2", "stream_last_L8", "bigvgan_aa")
 LONGEST = ("hifigan_up3", "bigvgan_aa", "conv_s1_k7")
 TIMES = (1, 8, 64)  # as long as the layer's own input
@@ -73,7 +73,7 @@ def threads_table(todo: list[Layer], threads: int) -> Table:
 
 
 def lengths_table(todo: list[Layer]) -> Table:
-    """Every call with a length of its own, beside calls with one length."""
+    """Calls of different lengths, against calls of one length."""
     table = Table(title="A length never seen before, over one seen before")
     table.add_column("layer")
     table.add_column("ratio", justify="right")

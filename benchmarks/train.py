@@ -1,7 +1,7 @@
-"""What a training step costs: forward and backward beside torch eager. ``--help`` for more.
+"""The time of a training step, forward and backward, against torch eager.
 
-Weights change on every step, so packing is part of ours. Gradients of input, weight and bias are
-checked against float64 before anything is timed.
+Weights change on every step, so our time includes packing them. Gradients of input, weight and bias
+are compared with float64 before anything is timed. ``--help`` lists the options.
 """
 
 from __future__ import annotations
