@@ -1,4 +1,4 @@
-"""The compiled code, with compilers and flags that other people use."""
+"""The compiled code builds with other compilers and flags."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(*arguments: object) -> str:
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_two_units_link(compiler: str, tmp_path: Path) -> None:
-    """types.hpp in two units: Clang made the same strong symbols of its templates in both."""
+    """types.hpp in two units: Clang once emitted the same strong symbols in both."""
     for name in ("one", "two"):
         (tmp_path / f"{name}.cpp").write_text('#include "types.hpp"\n')
     main = tmp_path / "main.cpp"
@@ -40,7 +40,7 @@ def test_two_units_link(compiler: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("isa", SETS)
 def test_flags_beyond_the_instruction_set(compiler: str, isa: str) -> None:
-    """A distribution's -march is no reason to use vectors wider than the unit's."""
+    """-march in the compiler's flags must not widen the vectors of a unit."""
     run(
         compiler,
         *("-std=c++20", "-fsyntax-only", "-march=x86-64-v4", "-mavx512bf16"),

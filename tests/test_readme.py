@@ -66,3 +66,16 @@ def test_the_make_targets_of_the_pages_exist() -> None:
     for page in PAGES:
         named = set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", page.read_text(), re.M))
         assert named <= targets, (page.name, named - targets)
+
+
+def test_the_citation_has_the_version() -> None:
+    """Both files name the version; pyproject.toml is what pip reads."""
+    versions = [
+        re.search(pattern, (ROOT / name).read_text(), re.M)
+        for name, pattern in (
+            ("pyproject.toml", r'^version = "(.*)"$'),
+            ("CITATION.cff", r"^version: (.*)$"),
+        )
+    ]
+    assert all(versions)
+    assert len({found[1] for found in versions if found}) == 1
