@@ -224,7 +224,7 @@ def report(console: Console, stack: Stack, seen: dict[int, dict[str, Any]]) -> f
                 f"{expected / clock:.2f}",
             )
     console.print(table)
-    table = Table(title="On the wire: milliseconds")
+    table = Table(title="Messages and sums: milliseconds")
     for column in (
         "bytes",
         "message, 2 ranks",

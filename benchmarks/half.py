@@ -125,7 +125,7 @@ def main() -> int:
     )
     what = "Forward and backward" if arguments.train else "Forward"
     table = Table(
-        title=f"{what} in {arguments.dtype}: milliseconds, and the others' time over ours"
+        title=f"{what} in {arguments.dtype}: milliseconds, and the others' times divided by ours"
     )
     for column in ("layer", *COLUMNS, "float32 / ours", "torch / ours", "error / eps"):
         table.add_column(column, justify="left" if column == "layer" else "right")

@@ -66,7 +66,7 @@ def main() -> int:
     fs.set_num_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
     console = Console(width=None if sys.stdout.isatty() else 110)
-    table = Table(title=f"Megabytes that a call takes, {arguments.threads} thread(s), output aside")
+    table = Table(title=f"Megabytes of a call without its output, {arguments.threads} thread(s)")
     for column in ("layer", "operands", "fracstride", "of operands", "torch"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     over: list[str] = []

@@ -79,7 +79,9 @@ def mean_ratios(results: Sequence[Result], peers: Sequence[str]) -> dict[str, fl
 
 def speed_table(results: Sequence[Result], peers: Sequence[str]) -> Table:
     """A row per layer: our time, each peer's over ours, the best peer's, fraction of the limit."""
-    table = Table(title="One forward pass: our milliseconds, and times of peers over ours")
+    table = Table(
+        title="One forward pass: our milliseconds, and the times of peers divided by ours"
+    )
     table.add_column("layer")
     for name in ("ms", *peers, "best / ours", "of the limit", "best's"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -53,7 +53,7 @@ def in_turns(calls: list[Callable[[], Any]]) -> list[float]:
 
 def threads_table(todo: list[Layer], threads: int) -> Table:
     """One thread and many."""
-    table = Table(title=f"One thread, and {threads}: milliseconds")
+    table = Table(title=f"One thread and {threads}: milliseconds")
     for column in ("layer", "1", str(threads), "ratio"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for layer in todo:
@@ -74,7 +74,7 @@ def threads_table(todo: list[Layer], threads: int) -> Table:
 
 def lengths_table(todo: list[Layer]) -> Table:
     """Calls of different lengths, against calls of one length."""
-    table = Table(title="A length never seen before, over one seen before")
+    table = Table(title="Time of a new length, divided by that of a repeated one")
     table.add_column("layer")
     table.add_column("ratio", justify="right")
     for layer in todo:
@@ -101,7 +101,9 @@ def lengths_table(todo: list[Layer]) -> Table:
 
 def longer_table(todo: list[Layer]) -> Table:
     """Time per frame as the signal grows."""
-    table = Table(title="Time per frame of longer signals, over the layer's own length")
+    table = Table(
+        title="Time per frame of longer signals, divided by that of the layer's own length"
+    )
     table.add_column("layer")
     for times in TIMES[1:]:
         table.add_column(f"x {times}", justify="right")

@@ -106,7 +106,7 @@ def main() -> int:
         f"torch {torch.__version__}"
     )
     table = Table(
-        title="Forward and backward: milliseconds, and torch's time over ours (quartiles)"
+        title="Forward and backward: milliseconds, and torch's time divided by ours (quartiles)"
     )
     for column in ("layer", "fracstride", "torch", "torch / ours", "largest error"):
         table.add_column(column, justify="left" if column == "layer" else "right")
