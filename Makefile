@@ -39,10 +39,10 @@ demo: $(VENV)/.demo ## a real vocoder speaks through the layer, whole and stream
 
 # Quick, and broad: the definition, sizes, bits, messages, streams, the torch layer, docs. Fewer random
 # layers than in `make test`.
-CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_arrays.py tests/test_functional.py \
-  tests/test_layer.py tests/test_against_reference.py tests/test_invariances.py tests/test_import.py \
-  tests/streaming tests/torch/test_functional.py tests/torch/test_module.py \
-  tests/torch/test_docstrings.py tests/test_readme.py
+CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.py tests/test_arrays.py \
+  tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
+  tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
+  tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
 
 check: $(VENV)/.test ## the tests to run after each change: at most 90 seconds on two cores
 	FRACSTRIDE_TEST_EXAMPLES=$(CHECK_EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist worksteal \

@@ -79,7 +79,7 @@ class Case:
 
 
 def laid_out(array: Any, layout: str) -> Any:
-    """The same numbers, differently placed in memory."""
+    """The same numbers in another memory layout."""
     if layout == "transposed":
         return np.array(array.T, order="C").T
     if layout == "reversed":
@@ -96,7 +96,7 @@ def laid_out(array: Any, layout: str) -> Any:
 def make_case(
     pick: Callable[[int, int], int], mode: str | None = None, dtype: np.dtype[Any] | None = None
 ) -> Case:
-    """A case from ``pick(low, high)``, which draws an int of the closed interval."""
+    """A case. ``pick(low, high)`` draws an int between the two, both included."""
 
     def one_of(values: Any) -> Any:
         return values[pick(0, len(values) - 1)]
@@ -114,7 +114,7 @@ def make_case(
     a = 0
     if padding == "pair":
         a = pick(0, max(s, d) - 1)
-        room = (length - 1) * s + d * (k - 1) + a  # samples, less the one that must stay
+        room = (length - 1) * s + d * (k - 1) + a  # samples that may be cropped: one must stay
         left = pick(0, min(room, 2 * d * k))
         padding = (left, pick(0, min(room - left, 2 * d * k)))
     return Case(
@@ -154,7 +154,7 @@ def wide(array: Any) -> Any:
 def assert_close(got: Any, exact: Any, magnitude: Any, dtype: np.dtype[Any]) -> None:
     """|got - exact| <= 8 * eps * sum |x||w|, the bound that the library promises.
 
-    (And one step of the smallest numbers, where rounding to float16 cannot be relative.)
+    (Plus one step of the smallest numbers, which rounding to float16 may be off by.)
     """
     info = ml_dtypes.finfo(dtype) if dtype.kind == "V" else np.finfo(dtype)
     bound = 8 * float(info.eps) * magnitude + float(info.smallest_subnormal)

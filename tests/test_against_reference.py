@@ -1,4 +1,4 @@
-"""The kernels against the definition: values, and where NaN and Inf go."""
+"""The kernels against the definition: values, and which samples NaN and Inf reach."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_lengths_around_the_tile(
 
 
 def test_sizes_that_only_integers_can_hold() -> None:
-    # Strides and dilations far beyond any signal: nothing may be as long as they are.
+    # Strides and dilations far longer than any signal: no array may be as long as they are.
     huge = 2**40
     for mode in PADDING_MODES:
         for geometry, length in (
@@ -195,7 +195,7 @@ def test_sizes_that_only_integers_can_hold() -> None:
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("channels", [1, 2])
 def test_long_sums_are_cut_into_runs(channels: int) -> None:
-    # The same product over and over is the worst case: each rounding errs the same way.
+    # A sum of equal products is the worst case: every rounding has the same sign.
     k = 16384
     w = np.full((channels, channels, k), 0.1, np.float32)
     x = np.full((channels, k), 0.1, np.float32)

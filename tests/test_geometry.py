@@ -1,4 +1,4 @@
-"""Every rule of sizes, against torch, numpy.pad and brute force over the definition."""
+"""All rules of sizes, against torch, numpy.pad and brute force over the definition."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ lengths = st.integers(1, 9)
 
 
 def length_of(g: Geometry, L: int) -> int:
-    """L_out by the contract's formula; what is left of a hypothesis draw has at least a sample."""
+    """L_out by the contract's formula; draws without any sample are rejected."""
     length = (L - 1) * g.stride - g.padding_left - g.padding_right
     length += g.dilation * (g.kernel_size - 1) + g.total_output_padding + 1
     assume(length > 0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fracstride
+from fracstride.extension import MODES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("native/*.md")])
@@ -39,7 +40,7 @@ def test_examples(page: str, values: int) -> None:
 
 def test_the_picture_of_padding_modes() -> None:
     rows = re.findall(r"^(\w+) +(\d{4} 1234 \d{4})$", (ROOT / "README.md").read_text(), re.M)
-    assert [mode for mode, _ in rows] == ["zeros", "reflect", "replicate", "circular"]
+    assert rows == [(mode.name, mode.picture) for mode in MODES.values()]
     middle = np.zeros((1, 1, 9))
     middle[..., 4] = 1  # nine taps, of which only the middle one counts: the extended input
     for mode, row in rows:
@@ -61,8 +62,34 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors, target
 
 
+def test_the_files_of_contributing_exist() -> None:
+    table = re.search(
+        r"## Where things are\n(.*?)\n##", (ROOT / "CONTRIBUTING.md").read_text(), re.S
+    )
+    assert table
+    for row in re.findall(r"^\| (`.*?) \|", table[1], re.M):
+        first, *others = re.findall(r"`([^`]+)`", row)
+        folder = (ROOT / first).parent
+        for name in (first, *others):
+            places = (ROOT / name, folder / name)
+            assert any(place.exists() for place in places), name
+
+
 def test_the_make_targets_of_the_pages_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     for page in PAGES:
         named = set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", page.read_text(), re.M))
         assert named <= targets, (page.name, named - targets)
+
+
+def test_the_citation_has_the_version() -> None:
+    """Both files name the version; pyproject.toml is what pip reads."""
+    versions = [
+        re.search(pattern, (ROOT / name).read_text(), re.M)
+        for name, pattern in (
+            ("pyproject.toml", r'^version = "(.*)"$'),
+            ("CITATION.cff", r"^version: (.*)$"),
+        )
+    ]
+    assert all(versions)
+    assert len({found[1] for found in versions if found}) == 1

@@ -1,4 +1,4 @@
-"""``accelerate``: what a model was it stays, but for who computes its transposed convolutions."""
+"""``accelerate`` changes which code computes transposed convolutions, and nothing else."""
 
 from __future__ import annotations
 
@@ -158,13 +158,13 @@ def test_shared_modules_hooks_buffers_and_optimisers() -> None:
 
 
 class Inherits(nn.ConvTranspose1d):
-    """With nothing of its own that changes what is computed."""
+    """A subclass that does not change the computation."""
 
     def extra_repr(self) -> str:
         return "inherits"
 
 
-# Subclasses whose forward gets to super().forward: the kernels are reached below them.
+# Subclasses whose forward reaches super().forward, and so the kernels.
 
 
 class Trimmed(nn.ConvTranspose1d):
@@ -193,11 +193,11 @@ class Logged:
 
 
 class Diamond(Doubled, Logged, Trimmed):
-    """Mixed in above."""
+    """A mixin before torch's class."""
 
 
 class MixedInBelow(nn.ConvTranspose1d, Doubled):
-    """Which never runs."""
+    """A forward that never runs."""
 
 
 class BesideOurs(Trimmed, Inherits):
@@ -281,7 +281,7 @@ REACHING = [
     PastTheParent,
 ]
 
-# And those that do not get there, or would compute something else with a class of ours below.
+# Subclasses that do not reach it, or would compute something else on top of our class.
 
 
 class PastOurs(nn.ConvTranspose1d):

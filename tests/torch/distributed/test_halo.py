@@ -61,7 +61,7 @@ def test_shards_are_torchs_chunks(length: int, ranks: int) -> None:
 
 
 def exchange(g: Geometry, x: np.ndarray, ranks: int, rank: int, part: Part) -> np.ndarray:
-    """The input of a part, put together as the plans of it and of the others say."""
+    """The input of a part, assembled from the plans of all ranks."""
     L = x.shape[1]
     mine = halo_of(g, L, ranks, rank)
     buffers = {}
@@ -146,7 +146,7 @@ def test_a_thousand_ranks_are_planned_at_once() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(-3, 3), max_size=20), st.integers(0, 2**31))
 def test_gradients_of_copies_are_added_in_their_order(steps: list[int], seed: int) -> None:
-    """The bits of adding one frame after the other, without an index on the device."""
+    """Folding gives the bits of adding frame by frame, without indexing on the device."""
     indices = [10]
     for step in steps:
         indices.append(min(max(indices[-1] + step, 0), 20))
@@ -162,7 +162,7 @@ def test_gradients_of_copies_are_added_in_their_order(steps: list[int], seed: in
 
 
 class NoIndices(TorchDispatchMode):
-    """Refuses what torch lists as not deterministic on a GPU."""
+    """Raises on operators that torch lists as not deterministic on a GPU."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
         assert "index" not in func.name()

@@ -1,4 +1,4 @@
-"""Models that are cut by the styles, on two and four ranks: the numbers of one process."""
+"""Models cut by the styles, on two and four ranks, against one process."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def compiled() -> None:
 
 
 def pieces_of_nothing() -> None:
-    """Each rank says the same, whichever of them is wrong; and afterwards they work."""
+    """Every rank raises the same error, whichever is wrong, and works afterwards."""
     many = parallelize_module(seeded(vocoder), line(), TimeParallel())
     mine = piece(signal(4))
     first = dist.get_rank() == 0
@@ -271,7 +271,7 @@ def other_modules() -> None:
 
 
 def torchs_own_convolutions() -> None:
-    """Within a model's own code they would be wrong in silence."""
+    """torch's functional convolutions are refused: they would be wrong without an error."""
 
     class Filters(nn.Module):
         def __init__(self, function: Any, k: int) -> None:
