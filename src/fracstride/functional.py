@@ -116,12 +116,11 @@ def conv_transpose1d(
             out,
             (*x.shape[:-2], w.shape[1] * groups, length),
             x.dtype,
-            (input, weight, bias, x, w, b),  # as given, and what it was that was given
+            (input, weight, bias, x, w, b),  # as the caller gave them, and as arrays
         )
     packed = pack_weight(w, geometry, groups, once=True)
     packed_bias = None if b is None else pack_bias(b, groups)
-    y = forward(x, packed, packed_bias, geometry, length, out)
-    return y if out is None else out
+    return forward(x, packed, packed_bias, geometry, length, out)
 
 
 def conv_transpose1d_input_grad(
