@@ -14,6 +14,7 @@
 
 #include "dispatch.hpp"
 #include "maps.hpp"
+#include "peak.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
