@@ -20,6 +20,7 @@ namespace {
 #include "tile.hpp"
 #include "pack.hpp"
 #include "store.hpp"
+#include "edges.hpp"
 #include "product.hpp"
 #include "depthwise.hpp"
 #include "weight_grad.hpp"

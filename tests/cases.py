@@ -11,7 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fracstride import reference
-from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry
 
 DTYPES: list[np.dtype[Any]] = [
     np.dtype(name) for name in ("float32", "float64", "float16", "complex64", "complex128")

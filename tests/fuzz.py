@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 import fracstride
 from fracstride._load import native
-from fracstride.geometry import PADDING_MODES
+from fracstride.extension import PADDING_MODES
 
 
 def main() -> int:

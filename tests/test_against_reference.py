@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import fracstride as fs
 from fracstride import reference
-from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "400"))

@@ -14,9 +14,10 @@ from numpy.lib.stride_tricks import as_strided
 from peers import tf, torch
 
 import fracstride as fs
-from fracstride import functional
+from fracstride import functional, packed
 from fracstride._load import native
-from fracstride.geometry import MAX_SIZE, PADDING_MODES
+from fracstride.arguments import MAX_SIZE
+from fracstride.extension import PADDING_MODES
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 HALF = [np.dtype(np.float16), BFLOAT16]
@@ -635,14 +636,15 @@ def test_the_kernels_see_aligned_arrays_only(
     seen: list[Any] = []
 
     class Watched:
-        def __getattr__(self, function: str) -> Callable[..., Any]:
-            def watched(*arguments: Any) -> Any:
-                seen.extend(a for a in arguments if isinstance(a, np.ndarray))
-                return getattr(native, function)(*arguments)
+        def __getattr__(self, name: str) -> Any:
+            return getattr(native, name)
 
-            return watched
+        def signal_of(self, array: Any) -> Any:
+            seen.append(array)
+            return native.signal_of(array)
 
-    monkeypatch.setattr(functional, "native", Watched())
+    for module in (functional, packed):
+        monkeypatch.setattr(module, "native", Watched())
     for dtype in DTYPES:
         placed = {key: layout(CALLS[name][1][key].astype(dtype)) for key in operands(name)}
         if name == "forward":
@@ -650,7 +652,7 @@ def test_the_kernels_see_aligned_arrays_only(
         call(name, dtype, **placed)
     assert len(seen) >= 3 * len(DTYPES)
     for array in seen:
-        assert array.dtype in (np.float32, np.float64, np.uint16)  # half precision as its bits
+        assert array.dtype.name in ("float32", "float64", "float16", "bfloat16")
         assert array.dtype.isnative
         assert array.flags.aligned
         assert not any(stride % array.itemsize for stride in array.strides)
@@ -936,7 +938,7 @@ def test_errors_that_come_late_leave_out_alone(monkeypatch: pytest.MonkeyPatch) 
     def fail(*args: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(functional, "split_weight", fail)
+    monkeypatch.setattr(packed, "split_weight", fail)
     out = np.full((2, 6, 11), 7.0)
     with pytest.raises(MemoryError):
         call("forward", out=out)

@@ -16,17 +16,11 @@ from hypothesis import strategies as st
 from peers import tf, torch
 
 from fracstride import geometry as module
-from fracstride.geometry import (
-    MAX_SIZE,
-    PADDING_MODES,
-    Geometry,
-    as_size,
-    conv1d_geometry,
-    conv1d_output_length,
-    conv1d_padding,
-    geometry_of,
-    source_frame,
-)
+from fracstride.arguments import MAX_SIZE, as_size
+from fracstride.conv1d_geometry import conv1d_geometry, conv1d_padding
+from fracstride.extension import PADDING_MODES, source_frame
+from fracstride.geometry import Geometry, conv1d_output_length, geometry_of
+from fracstride.part_geometry import frames_of_part, geometry_of_part
 
 NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 moderate = settings(max_examples=150, deadline=None)
@@ -504,6 +498,18 @@ def test_frames_reached(g: Geometry, L: int, length: int, own: bool, first: int)
     assert g.frames_reached(np.int64(L), length, np.int64(first)) is runs
 
 
+@given(geometries(), lengths, st.integers(0, 15))
+@moderate
+def test_edges(g: Geometry, L: int, length: int) -> None:
+    """The frames reached outside the input, in intervals that keep to one side of it."""
+    edges = g.edges(L, length)
+    assert list(edges) == sorted(edges)
+    runs = list(zip(edges[::2], edges[1::2], strict=True))
+    assert all(start < stop and (stop <= 0 or start >= L) for start, stop in runs)
+    reached = {t for start, stop in g.frames_reached(L, length) for t in range(start, stop)}
+    assert {t for start, stop in runs for t in range(start, stop)} == reached - set(range(L))
+
+
 @given(geometries(), lengths, st.integers(0, 40), st.integers(1, 9))
 @moderate
 def test_frames_of_part(g: Geometry, L: int, first: int, samples: int) -> None:
@@ -511,12 +517,12 @@ def test_frames_of_part(g: Geometry, L: int, first: int, samples: int) -> None:
     first = min(first, length - 1)
     samples = min(samples, length - first)
     reached = {t for n, _, t in all_products(g, first + samples) if n >= first}
-    start, stop = g.frames_of_part(L, first, samples)
+    start, stop = frames_of_part(g, L, first, samples)
     if g.padding_mode == "zeros":
         reached &= set(range(L))
         assert 0 <= start < stop <= L
     assert reached <= set(range(start, stop))
-    part = g.of_part(start, stop - start, first, samples, "zeros")
+    part = geometry_of_part(g, start, stop - start, first, samples, "zeros")
     assert part.output_length(stop - start) == samples
     if g.padding_mode == "zeros":
         for n in range(samples):

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fracstride as fs
-from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry
 
 EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "150"))
 random_layers = settings(

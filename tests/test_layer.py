@@ -16,8 +16,9 @@ import pytest
 from peers import tf, torch
 
 import fracstride as fs
-from fracstride import layer as module
-from fracstride.geometry import PADDING_MODES
+from fracstride import packed as module
+from fracstride.extension import PADDING_MODES
+from fracstride.packed import PackedLayer
 
 DTYPES = [
     np.dtype(dtype) for dtype in ("f4", "f8", "f2", ml_dtypes.bfloat16, np.complex64, np.complex128)
@@ -759,7 +760,7 @@ def test_a_weight_assigned_during_a_call_is_not_lost(
             assigning[0].start()
             assigning[0].join(timeout=1)  # a call that holds a lock goes on
 
-    class Interrupted(fs.ConvTranspose1d):
+    class Interrupted(PackedLayer):
         calling = False
 
         def __setattr__(self, name: str, value: Any) -> None:
@@ -769,12 +770,13 @@ def test_a_weight_assigned_during_a_call_is_not_lost(
             if self.calling and not before:
                 assign(self)
 
-    layer = Interrupted(4, 6, 5, 3, (1, 2), groups=2, rng=0)
+    plain = make()
+    layer = Interrupted(plain.geometry, plain.groups, plain.weight, plain.bias)
     pack = module.pack_weight
     if not before:
         monkeypatch.setattr(module, "pack_weight", lambda *a: (assign(layer), pack(*a))[1])
     vars(layer)["calling"] = True
-    first = layer(x)
+    first = layer.output(x)
     vars(layer)["calling"] = False
     for thread in assigning:
         thread.join()
@@ -782,7 +784,7 @@ def test_a_weight_assigned_during_a_call_is_not_lost(
     assert first.tobytes() in {make()(x).tobytes(), new(x).tobytes()}
     if assigning:
         same_bits(layer.weight, weight)
-        same_bits(layer(x), new(x))
+        same_bits(layer.output(x), new(x))
 
 
 # --- repr ---------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from peers import tf, torch
 
 from fracstride import reference
-from fracstride.geometry import PADDING_MODES, Geometry, conv1d_padding
+from fracstride.conv1d_geometry import conv1d_padding
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry
 from fracstride.reference import (
     conv1d_adjoint,
     conv_transpose1d,

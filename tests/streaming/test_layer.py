@@ -15,6 +15,7 @@ from streams import check_stream, pieces_of, scheduled, through_a_file
 from test_invariances import LAYERS, operands, random_layers, same_bits
 
 import fracstride as fs
+from fracstride.part_geometry import crop_of_part
 
 MODES = ("zeros", "reflect", "replicate")
 CUTS = st.lists(st.integers(0, 300), max_size=12)
@@ -69,7 +70,7 @@ def test_geometry_of_streams(case: Case) -> None:
     assert g.final_length(frames) == scheduled(g, frames)
     # What is kept is enough, and without one frame of it, it would not be.
     kept = g.first_kept(frames)
-    assert g.crop_of_part(kept, g.final_length(frames)) >= 0
+    assert crop_of_part(g, kept, g.final_length(frames)) >= 0
     after = [
         (n, L)
         for L in longer

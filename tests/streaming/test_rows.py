@@ -15,6 +15,7 @@ from test_invariances import random_layers, same_bits
 
 import fracstride as fs
 import fracstride.streaming.layer as streaming_layer
+from fracstride import packed
 from fracstride.streaming import Chain, Identity, Pad, Pointwise, Stream, Sum, Upsample
 
 MODES = ("zeros", "reflect", "replicate")
@@ -100,7 +101,7 @@ def test_lengths() -> None:
 def test_rows_at_different_progress_share_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the left edge, only the chunk's length counts."""
     calls = []
-    forward = streaming_layer.forward_part
+    forward = packed.samples
 
     def counted(source: Any, *args: Any) -> Any:
         calls.append(len(source))
@@ -110,7 +111,7 @@ def test_rows_at_different_progress_share_a_call(monkeypatch: pytest.MonkeyPatch
     stream = layer.stream(6)
     for t in range(5):
         stream.push(x, active=np.arange(6) <= t)
-    monkeypatch.setattr(streaming_layer, "forward_part", counted)
+    monkeypatch.setattr(packed, "samples", counted)
     stream.push(x[..., :1], active=[True, False, True, True, False, False])
     assert calls == [3]
     stream.push(x[..., :1], active=[True] * 5 + [False])

@@ -12,7 +12,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.nn import functional as tf
 
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES
+from fracstride.extension import PADDING_MODES
 
 MODES = pytest.mark.parametrize("mode", PADDING_MODES)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fracstride.geometry import conv1d_geometry
+from fracstride.conv1d_geometry import conv1d_geometry
 from fracstride.torch import conv1d
 from fracstride.torch.conv1d import TurnedWeights
 

@@ -13,7 +13,7 @@ from torch.nn import functional as tf
 
 import fracstride as fs
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES
+from fracstride.extension import PADDING_MODES
 
 MODES = pytest.mark.parametrize("mode", PADDING_MODES)
 DTYPES = pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fracstride as fs
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES
+from fracstride.extension import PADDING_MODES
 from fracstride.torch import fallback
 from fracstride.torch.autograd import input_adjoint, weight_adjoint
 

@@ -18,7 +18,7 @@ from torch.export import Dim
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES, source_frame
+from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.torch import fallback
 from fracstride.torch.conv1d import geometry_of_module
 from fracstride.torch.extension import extend, source_frames

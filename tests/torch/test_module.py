@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 import fracstride as fs
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES
+from fracstride.extension import PADDING_MODES
 from fracstride.torch import kernels
 from fracstride.torch.packed import PackedWeights
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES
+from fracstride.extension import PADDING_MODES
 
 WITHOUT = "import sys; sys.modules['fracstride'] = None\n"  # an import of it fails
 

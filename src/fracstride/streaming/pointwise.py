@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fracstride.arguments import as_size
 from fracstride.arrays import Array
-from fracstride.geometry import as_size
 from fracstride.streaming.pieces import cut, detached, filled
 from fracstride.streaming.rows import alike
 from fracstride.streaming.stream import Stream, check_state

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
-from fracstride.geometry import MAX_SIZE
 
 __all__ = ["Part", "RowPlan", "Schedule", "alike", "check_mask", "plan_rows", "settled_after"]
 

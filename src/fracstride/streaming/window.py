@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
-from fracstride.geometry import MAX_SIZE, Geometry
+from fracstride.geometry import Geometry
+from fracstride.part_geometry import geometry_of_part
 from fracstride.streaming.pieces import (
     cut,
     detached,
@@ -313,8 +315,7 @@ class GeometryStream(WindowStream):
         self._geometry = geometry
         self.stride, self.latency = geometry.stride, geometry.latency
         self.overhang = geometry.overhang
-        at_left = geometry.padding_mode == "reflect" and geometry.extension_left > 0
-        self.at_once = geometry.latency == 0 and not at_left
+        self.at_once = geometry.latency == 0 and geometry.mirrored_left == 0
         super().__init__()
 
     def final_length(self, frames: int) -> int:
@@ -331,4 +332,4 @@ class GeometryStream(WindowStream):
         g = self._geometry
         # Between the ends of the signal nothing reaches beyond the frames that are there.
         mode = g.padding_mode if start == 0 or last else "zeros"
-        return g.of_part(start, window.shape[-1], first, stop - first, mode)
+        return geometry_of_part(g, start, window.shape[-1], first, stop - first, mode)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fracstride._load import native
-from fracstride.geometry import Geometry, conv1d_geometry, geometry_of
+from fracstride.conv1d_geometry import conv1d_geometry
+from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch.dispatch import plain
 from fracstride.torch.packed import PackedWeights
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fracstride.geometry import as_size
+from fracstride.arguments import as_size
+from fracstride.extension import MODES
 from fracstride.streaming.pad import Pad
 from fracstride.streaming.stream import Stream
 from fracstride.streaming.upsample import Upsample
@@ -33,7 +34,7 @@ def resampling(
     """
     forward = type(module).forward
     if isinstance(module, nn.CircularPad1d) and forward is nn.CircularPad1d.forward:
-        raise ValueError("the first samples are the last frames, which a stream does not have yet")
+        raise ValueError(MODES["circular"].obstacle)
     if isinstance(module, nn.Upsample) and forward is nn.Upsample.forward:
         return ModuleUpsample(module)._fit(batch_size, channels, whole)
     for kind, mode in _PADS:
@@ -94,7 +95,7 @@ class ModulePad(_OnTensors, Pad):
         if mode == "zeros":
             self.shortest = max(1, -min(left, 0) - min(right, 0))
         else:
-            most = max(left, right) if mode == "reflect" else 0
+            most = MODES[mode].mirrored(max(left, right, 0))
             self.shortest = max(1, most + 1, 1 - left - right)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from fracstride.geometry import as_size
+from fracstride.arguments import as_size
 from fracstride.streaming.compose import Chain
 from fracstride.streaming.stream import Stream
 from fracstride.torch.elementwise import (

@@ -13,7 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry
 from fracstride.reference import conv_transpose1d
 from fracstride.torch.distributed import halo as module
 from fracstride.torch.distributed.exchange import _add

@@ -26,7 +26,8 @@ from torch.distributed.tensor import (
 from torch.nn import functional as tf
 
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry
 from fracstride.torch.distributed import guard, messages, traffic
 
 R, P = Replicate(), Partial()

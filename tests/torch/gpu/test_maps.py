@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fracstride import reference
-from fracstride.geometry import PADDING_MODES, Geometry
-from fracstride.geometry import source_frame as source_frame_of
+from fracstride.extension import PADDING_MODES
+from fracstride.extension import source_frame as source_frame_of
+from fracstride.geometry import Geometry
 from fracstride.torch import kernels
 from fracstride.torch.gpu import launch, maps
 from fracstride.torch.gpu.choices import Choice

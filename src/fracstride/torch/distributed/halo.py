@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fracstride.geometry import Geometry, source_frame
+from fracstride.extension import source_frame
+from fracstride.geometry import Geometry
+from fracstride.part_geometry import frames_of_part, geometry_of_part, samples_of_frames
 
 __all__ = ["Halo", "Part", "Piece", "Runs", "halo_of", "messages", "shard_bounds", "some_for_all"]
 
@@ -133,7 +135,7 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
     def part(a: int, b: int) -> Part:
         return _part(geometry, L, ranks, rank, a, b)
 
-    begin, end = geometry.samples_of_frames(*mine)
+    begin, end = samples_of_frames(geometry, *mine)
     if geometry.padding_mode == "zeros":  # beyond an end there is nothing to wait for
         begin = first if mine[0] == 0 else begin
         end = stop if mine[1] == L else end
@@ -147,7 +149,7 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
 
 def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: int) -> Part:
     """The samples ``[first, stop)`` of a rank."""
-    begin, end = geometry.frames_of_part(L, first, stop - first)
+    begin, end = frames_of_part(geometry, L, first, stop - first)
     received = _from_others(geometry, L, ranks, rank)
     own_first, _ = shard_bounds(L, ranks, rank)
     size = -(-L // ranks)
@@ -170,7 +172,7 @@ def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: i
     return Part(
         first - start,
         stop - first,
-        geometry.of_part(begin, end - begin, first, stop - first, "zeros"),
+        geometry_of_part(geometry, begin, end - begin, first, stop - first, "zeros"),
         tuple(pieces),
         all(piece.owner in (rank, None) for piece in pieces),
     )
