@@ -498,6 +498,18 @@ def test_frames_reached(g: Geometry, L: int, length: int, own: bool, first: int)
     assert g.frames_reached(np.int64(L), length, np.int64(first)) is runs
 
 
+@given(geometries(), lengths, st.integers(0, 15))
+@moderate
+def test_edges(g: Geometry, L: int, length: int) -> None:
+    """The frames reached outside the input, in intervals that keep to one side of it."""
+    edges = g.edges(L, length)
+    assert list(edges) == sorted(edges)
+    runs = list(zip(edges[::2], edges[1::2], strict=True))
+    assert all(start < stop and (stop <= 0 or start >= L) for start, stop in runs)
+    reached = {t for start, stop in g.frames_reached(L, length) for t in range(start, stop)}
+    assert {t for start, stop in runs for t in range(start, stop)} == reached - set(range(L))
+
+
 @given(geometries(), lengths, st.integers(0, 40), st.integers(1, 9))
 @moderate
 def test_frames_of_part(g: Geometry, L: int, first: int, samples: int) -> None:

@@ -153,7 +153,7 @@ class Pointwise(Stream):
         self._keep_going(self._rows_going(len(rows)) & ~rows, ended=True)
 
     def _rows_going(self, rows: int) -> Array:
-        if self._going is not None:
+        if self._going is not None and len(self._going) == rows:
             return self._going
         going: Array = np.full(rows, self._begun is not None)
         return going

@@ -220,7 +220,8 @@ class WindowStream(Stream):
         """The samples of a plan, and the frames to be carried after it."""
         longest = int(plan.counts.max(initial=0))
         most = max((part.keep for part in plan.parts), default=0)
-        pieces, tails, order = [], [], []
+        pieces, tails = [], []
+        order: list[int] = []
         for part in plan.parts:
             window = chunk[part.rows][..., : part.frames]
             if part.kept:
@@ -238,7 +239,8 @@ class WindowStream(Stream):
                 tail = join(filled(tail, (*tail.shape[:-1], most - part.keep), 0), tail)
             pieces.append(y)
             tails.append(tail)
-            order += np.arange(len(plan.counts))[part.rows].tolist()
+            some = part.rows
+            order += range(some.start, some.stop) if isinstance(some, slice) else some.tolist()
         samples = stacked(pieces[0], pieces, order) if pieces else self.no_samples(chunk)
         return samples, stacked(tails[0], tails, order) if most else None
 

@@ -160,8 +160,7 @@ class _Maker:
                 channels = None
             streams.append(stream)
         if not streams:  # which leaves the signal as it is
-            keeps, batched = channels or SAME_CHANNELS, self.batch_size is not None
-            streams = [ModulePointwise(nn.Identity(), channels, keeps, batched, self.whole)]
+            streams = [self.make(nn.Identity(), name, channels, after)]
         return ModuleChain(self.whole, self.batch_size, streams)
 
     def _stream_of_kind(
