@@ -22,14 +22,41 @@ from fracstride.torch.distributed.exchange import shared
 from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_all
 from fracstride.torch.distributed.local import samples
 from fracstride.torch.distributed.meshes import line_of
+from fracstride.torch.operators import transposed
 from fracstride.torch.packed import PackedWeights
 
-__all__ = ["DTensor", "conv_transpose1d", "eagerly", "on_mesh", "time_cut"]
+__all__ = ["conv_transpose1d", "cut_along_time", "eagerly", "on_mesh", "take", "time_cut"]
 
 _TIME = 2
 
 #: Out of graphs: a compiler does not see messages.
 eagerly: Any = torch.compiler.disable
+
+
+def take(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    geometry: Geometry,
+    groups: int,
+    kept: PackedWeights | None,
+) -> Tensor:
+    """``T`` where some operand is a DTensor.
+
+    An input that is cut along time goes by halos; otherwise DTensor has rules for the operator.
+    """
+    cut = time_cut(x)
+    if cut is not None:
+        return conv_transpose1d(cast(DTensor, x), w, b, geometry, groups, cut, kept)
+    if isinstance(x, DTensor):
+        w = on_mesh(x.device_mesh, "weight", w)
+        b = None if b is None else on_mesh(x.device_mesh, "bias", b)
+    return transposed(x, w, b, geometry, groups)
+
+
+def cut_along_time(x: Any) -> bool:
+    """Whether a DTensor ``(B, C, L)`` or ``(C, L)`` is cut along its last axis."""
+    return any(p.is_shard(x.dim() - 1) for p in x.placements)
 
 
 def time_cut(x: Tensor) -> int | None:
