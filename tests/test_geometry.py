@@ -19,7 +19,8 @@ from fracstride import geometry as module
 from fracstride.arguments import MAX_SIZE, as_size
 from fracstride.conv1d_geometry import conv1d_geometry, conv1d_padding
 from fracstride.extension import PADDING_MODES, source_frame
-from fracstride.geometry import Geometry, conv1d_output_length, geometry_of
+from fracstride.geometry import Geometry, geometry_of
+from fracstride.lengths import conv1d_output_length
 from fracstride.part_geometry import frames_of_part, geometry_of_part
 
 NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}

@@ -44,7 +44,8 @@ from fracstride.complex_numbers import join_weight_grad
 from fracstride.conv1d_geometry import conv1d_padding
 from fracstride.extension import MODES
 from fracstride.folding import fold
-from fracstride.geometry import conv1d_output_length, geometry_of
+from fracstride.geometry import geometry_of
+from fracstride.lengths import conv1d_output_length
 from fracstride.packed import forward, pack_bias, pack_weight
 
 __all__ = [

@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fracstride.extension import source_frame
-from fracstride.geometry import Geometry, conv1d_output_length
+from fracstride.geometry import Geometry
+from fracstride.lengths import conv1d_output_length
 
 __all__ = [
     "conv1d_adjoint",
