@@ -6,6 +6,7 @@
 torch.Size([1, 4, 800])
 """
 
+from fracstride.torch import dtensor_calls as _dtensor_calls  # noqa: F401 - registers itself
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.functional import conv_transpose1d
 from fracstride.torch.gpu import use_triton

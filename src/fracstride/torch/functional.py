@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from torch import Tensor
 from torch.compiler import disable, is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from fracstride.geometry import Geometry
 from fracstride.torch import kernels, scripting
 from fracstride.torch.checks import (
     geometry_of_call,
@@ -131,7 +130,8 @@ def apply(
             return cast(Tensor, recorded("conv_transpose1d", kernels.forward, *operands))
         return kernels.forward(input, weight, bias, geometry, groups, pack)
     if _distributed(input, weight, bias):
-        return _of_shards(input, weight, bias, geometry, groups, kept)
+        [compute_dtensors] = _dtensor_handlers
+        return compute_dtensors(input, weight, bias, geometry, groups, kept)
     if input.is_quantized or weight.is_quantized:
         raise RuntimeError(
             "conv_transpose1d of fracstride does not compute quantized tensors. Call "
@@ -151,18 +151,17 @@ def _cut_along_time(x: Any) -> bool:
     return any(p.is_shard(x.dim() - 1) for p in x.placements)
 
 
-def _of_shards(
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    geometry: Geometry,
-    groups: int,
-    kept: PackedWeights | None,
-) -> Tensor:
-    """The call on DTensors, which the ranks of a mesh share."""
-    from fracstride.torch.distributed import dtensor
+def take_dtensors(handler: Callable[..., Tensor]) -> None:
+    """Let ``handler`` compute calls in which an operand is a DTensor.
 
-    return dtensor.conv_transpose1d(x, w, b, geometry, groups, kept)
+    It is called with the input ``(B, C_in, L)``, weight, bias, geometry, groups and packed weights.
+    (What DTensors are cut along is the business of :mod:`fracstride.torch.distributed`, which calls
+    this file and is not called by it.)
+    """
+    _dtensor_handlers[:] = [handler]
+
+
+_dtensor_handlers: list[Callable[..., Tensor]] = []
 
 
 def _overridden(
