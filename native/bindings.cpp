@@ -16,6 +16,7 @@
 
 #include "dispatch.hpp"
 #include "maps.hpp"
+#include "peak.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "extension.hpp"
+#include "integers.hpp"
 
 namespace fracstride {
 
