@@ -1,34 +1,26 @@
-// The Python module. It trusts its caller, fracstride.functional, which has checked every size;
-// what it checks itself (types, ranks) is what would otherwise be undefined behaviour.
+// The Python module. Signals and weights come as addresses, sizes and strides in elements: a
+// tensor's data_ptr() costs nothing, and signal_of() says where an array lies. It trusts its
+// callers, which have checked every size; what it checks itself (numbers of padding modes) is what
+// would otherwise be undefined behaviour.
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <cstdint>
 #include <cstring>
-#include <optional>
+#include <iterator>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "dispatch.hpp"
 #include "maps.hpp"
+#include "peak.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
-using namespace nb::literals;
 
 namespace fracstride {
 namespace {
-
-template <class T>
-using Array = nb::ndarray<T, nb::ndim<3>, nb::device::cpu>;
-template <class T>
-using Contiguous = nb::ndarray<T, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-template <class T>
-using Bias = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 template <class S>
 constexpr const char* type_name = "float32";
@@ -39,22 +31,6 @@ constexpr const char* type_name<float16> = "float16";
 template <>
 constexpr const char* type_name<bfloat16> = "bfloat16";
 
-// Half precision comes in as an array of its bits.
-template <class S>
-using Element = std::conditional_t<is_half<S>, std::uint16_t, S>;
-
-template <class S>
-Signal<S> signal(const Array<Element<S>>& a) {
-  return {reinterpret_cast<S*>(a.data()), a.stride(0), a.stride(1), a.stride(2),
-          static_cast<i64>(a.shape(2))};
-}
-
-template <class S>
-Signal<const S> const_signal(const Array<const Element<S>>& a) {
-  return {reinterpret_cast<const S*>(a.data()), a.stride(0), a.stride(1), a.stride(2),
-          static_cast<i64>(a.shape(2))};
-}
-
 // What comes before a signal, which then counts from there.
 template <class T>
 Carried<T> carry(const Signal<const T>& before, Signal<const T>& of) {
@@ -64,86 +40,27 @@ Carried<T> carry(const Signal<const T>& before, Signal<const T>& of) {
           before.length};
 }
 
+Extension extension_of(int number) {
+  if (number < zeros || number > circular)
+    throw nb::value_error(("no padding mode has the number " + std::to_string(number)).c_str());
+  return static_cast<Extension>(number);
+}
+
+// Intervals [start0, stop0, start1, stop1, ...] of frames outside a signal.
+Outside outside_of(int extension, const std::vector<i64>& ends) {
+  Outside outside{extension_of(extension), {}};
+  if (ends.size() % 2 || (!ends.empty() && outside.extension == zeros))
+    throw nb::value_error("edges must be pairs of frames, and none with zeros");
+  for (std::size_t i = 0; i < ends.size(); i += 2)
+    outside.intervals.push_back({ends[i], ends[i + 1]});
+  return outside;
+}
+
 Layer layer_of(i64 in_channels, i64 out_per_group, i64 kernel, i64 groups, i64 stride,
                i64 dilation) {
   return {groups, in_channels / groups, out_per_group, kernel, stride, dilation};
 }
 
-template <class S>
-void bind_maps(nb::module_& m, const char* name) {
-  using Source = Array<const Element<S>>;
-  using Target = Array<Element<S>>;
-  nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
-      "instruction_set", [](const PackedWeight<S>& w) { return w.isa.name; });
-
-  m.def((std::string("pack_") + type_name<S>).c_str(),
-        [](const Contiguous<const Element<S>>& w, i64 groups, i64 stride, i64 dilation,
-           bool for_input_grad, bool once) {
-          const Layer layer = layer_of(static_cast<i64>(w.shape(0)), static_cast<i64>(w.shape(1)),
-                                       static_cast<i64>(w.shape(2)), groups, stride, dilation);
-          nb::gil_scoped_release release;
-          return new PackedWeight<S>(reinterpret_cast<const S*>(w.data()), layer,
-                                     for_input_grad ? Direction::input_grad : Direction::forward,
-                                     once ? Packing::once : Packing::kept);
-        },
-        nb::arg().noconvert(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-        nb::rv_policy::take_ownership);
-
-  m.def(
-      "forward",
-      [](const PackedWeight<S>& weight, const Source& input,
-         const std::optional<Bias<Element<S>>>& bias, const Target& output, i64 padding_left,
-         int extension, const std::optional<Source>& residual, double negative_slope,
-         const std::optional<Source>& carried, const std::optional<Source>& residual_carried) {
-        const i64 batch = static_cast<i64>(input.shape(0));
-        Around<S> around;
-        if (residual) around.residual = const_signal<S>(*residual);
-        around.negative_slope = static_cast<Sum<S>>(negative_slope);
-        Signal<const S> source = const_signal<S>(input);
-        Carried<S> before{};
-        if (carried) before = carry(const_signal<S>(*carried), source);
-        if (residual_carried)
-          around.residual_carried = carry(const_signal<S>(*residual_carried), around.residual);
-        nb::gil_scoped_release release;
-        forward<S>(weight, batch, source, bias ? reinterpret_cast<const S*>(bias->data()) : nullptr,
-                   signal<S>(output), padding_left, extension, around, before);
-      },
-      nb::arg(), nb::arg().noconvert(), nb::arg().noconvert().none(), nb::arg().noconvert(),
-      nb::arg(), nb::arg(), nb::arg().noconvert().none(), nb::arg(),
-      nb::arg().noconvert().none() = nb::none(), nb::arg().noconvert().none() = nb::none());
-
-  m.def(
-      "input_grad",
-      [](const PackedWeight<S>& weight, const Source& grad_output, const Target& grad_input,
-         i64 padding_left, i64 first_frame) {
-        const i64 batch = static_cast<i64>(grad_output.shape(0));
-        nb::gil_scoped_release release;
-        input_grad<S>(weight, batch, const_signal<S>(grad_output), signal<S>(grad_input),
-                      padding_left, first_frame);
-      },
-      nb::arg(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg());
-}
-
-template <class S>
-void bind_weight_grad(nb::module_& m) {
-  m.def((std::string("weight_grad_") + type_name<S>).c_str(),
-        [](const Array<const Element<S>>& input, const Array<const Element<S>>& grad_output,
-           const Contiguous<Element<S>>& grad_weight, i64 groups, i64 stride, i64 dilation,
-           i64 padding_left, int extension) {
-          const Layer layer = layer_of(
-              static_cast<i64>(grad_weight.shape(0)), static_cast<i64>(grad_weight.shape(1)),
-              static_cast<i64>(grad_weight.shape(2)), groups, stride, dilation);
-          const i64 batch = static_cast<i64>(input.shape(0));
-          nb::gil_scoped_release release;
-          weight_grad<S>(layer, batch, const_signal<S>(input), const_signal<S>(grad_output),
-                         reinterpret_cast<S*>(grad_weight.data()), padding_left, extension);
-        },
-        nb::arg().noconvert(), nb::arg().noconvert(), nb::arg().noconvert(), nb::arg(), nb::arg(),
-        nb::arg(), nb::arg(), nb::arg());
-}
-
-// The same on addresses and strides in elements, for callers whose arrays are not NumPy's: a
-// tensor's data_ptr() costs nothing, and leaves the tensor as it was.
 template <class T>
 Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride,
                     i64 position_stride, i64 length) {
@@ -151,7 +68,10 @@ Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride
 }
 
 template <class S>
-void bind_maps_at(nb::module_& m) {
+void bind_maps(nb::module_& m, const char* name) {
+  nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
+      "instruction_set", [](const PackedWeight<S>& w) { return w.isa.name; });
+
   m.def((std::string("pack_") + type_name<S> + "_at").c_str(),
         [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
            i64 stride, i64 dilation, bool for_input_grad, bool once) {
@@ -164,14 +84,50 @@ void bind_maps_at(nb::module_& m) {
         },
         nb::rv_policy::take_ownership);
 
-  m.def("forward_at", [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
-                         i64 xl, i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc,
-                         i64 yl, i64 output_length, i64 padding_left, int extension) {
-    nb::gil_scoped_release release;
-    forward<S>(weight, batch, signal_at<const S>(x, xb, xc, xl, length),
-               reinterpret_cast<const S*>(bias), signal_at<S>(y, yb, yc, yl, output_length),
-               padding_left, extension);
-  });
+  m.def(
+      "forward_at",
+      [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl,
+         i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc, i64 yl,
+         i64 output_length, i64 padding_left, int extension, std::uintptr_t residual, i64 rb,
+         i64 rc, i64 rl, double negative_slope, std::uintptr_t carried, i64 cb, i64 cc, i64 cl,
+         i64 carried_length, std::uintptr_t residual_carried, i64 rcb, i64 rcc, i64 rcl,
+         i64 residual_carried_length) {
+        const Extension mode = extension_of(extension);
+        Signal<const S> source = signal_at<const S>(x, xb, xc, xl, length);
+        Carried<S> before{};
+        if (carried)
+          before = carry(signal_at<const S>(carried, cb, cc, cl, carried_length), source);
+        Around<S> around;
+        around.negative_slope = static_cast<Sum<S>>(negative_slope);
+        if (residual) around.residual = signal_at<const S>(residual, rb, rc, rl, output_length);
+        if (residual_carried)
+          around.residual_carried =
+              carry(signal_at<const S>(residual_carried, rcb, rcc, rcl, residual_carried_length),
+                    around.residual);
+        nb::gil_scoped_release release;
+        forward<S>(weight, batch, source, reinterpret_cast<const S*>(bias),
+                   signal_at<S>(y, yb, yc, yl, output_length), padding_left, mode, around, before);
+      },
+      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg() = 0,
+      nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 1.0, nb::arg() = 0, nb::arg() = 0,
+      nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0,
+      nb::arg() = 0, nb::arg() = 0);
+
+  m.def(
+      "input_grad_folded_at",
+      [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
+         i64 output_length, std::uintptr_t gx, i64 gxb, i64 gxc, i64 gxl, i64 frames,
+         i64 padding_left, int extension, const std::vector<i64>& edges, int source_extension) {
+        const Outside outside = outside_of(extension, edges);
+        const Extension source_mode = extension_of(source_extension);
+        nb::gil_scoped_release release;
+        input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
+                      signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, outside, source_mode);
+      },
+      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+      nb::arg() = static_cast<int>(zeros));
 
   m.def("input_grad_at", [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb,
                             i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gx, i64 gxb,
@@ -183,7 +139,7 @@ void bind_maps_at(nb::module_& m) {
 }
 
 template <class T>
-void bind_gradients_at(nb::module_& m) {
+void bind_gradients(nb::module_& m) {
   m.def((std::string("weight_grad_") + type_name<T> + "_at").c_str(),
         [](i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl, i64 length, std::uintptr_t gy,
            i64 gyb, i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gw, i64 in_channels,
@@ -191,10 +147,11 @@ void bind_gradients_at(nb::module_& m) {
            int extension) {
           const Layer layer =
               layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
+          const Extension mode = extension_of(extension);
           nb::gil_scoped_release release;
           weight_grad<T>(layer, batch, signal_at<const T>(x, xb, xc, xl, length),
                          signal_at<const T>(gy, gyb, gyc, gyl, output_length),
-                         reinterpret_cast<T*>(gw), padding_left, extension);
+                         reinterpret_cast<T*>(gw), padding_left, mode);
         });
 
   m.def((std::string("bias_grad_") + type_name<T> + "_at").c_str(),
@@ -204,6 +161,25 @@ void bind_gradients_at(nb::module_& m) {
           bias_grad<T>(batch, channels, signal_at<const T>(gy, gyb, gyc, gyl, output_length),
                        reinterpret_cast<T*>(gb));
         });
+}
+
+// Where a NumPy array lies, as the functions on addresses take it: the address, each stride in
+// elements, and the length of the last axis.
+nb::object signal_of(nb::handle array) {
+  Py_buffer view;
+  // (Nothing asks for the format: NumPy has none to give for bfloat16.)
+  if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES)) throw nb::python_error();
+  const int axes = view.ndim;
+  PyObject* signal = PyTuple_New(axes + 2);
+  if (signal) {
+    PyTuple_SetItem(signal, 0, PyLong_FromVoidPtr(view.buf));
+    for (int i = 0; i < axes; ++i)
+      PyTuple_SetItem(signal, i + 1, PyLong_FromSsize_t(view.strides[i] / view.itemsize));
+    PyTuple_SetItem(signal, axes + 1, PyLong_FromSsize_t(axes ? view.shape[axes - 1] : 1));
+  }
+  PyBuffer_Release(&view);
+  if (!signal) throw nb::python_error();
+  return nb::steal(signal);
 }
 
 std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
@@ -222,18 +198,11 @@ NB_MODULE(_native, m) {
   bind_maps<double>(m, "PackedWeightFloat64");
   bind_maps<float16>(m, "PackedWeightFloat16");
   bind_maps<bfloat16>(m, "PackedWeightBFloat16");
-  bind_weight_grad<float>(m);
-  bind_weight_grad<double>(m);
-  bind_weight_grad<float16>(m);
-  bind_weight_grad<bfloat16>(m);
-  bind_maps_at<float>(m);
-  bind_maps_at<double>(m);
-  bind_maps_at<float16>(m);
-  bind_maps_at<bfloat16>(m);
-  bind_gradients_at<float>(m);
-  bind_gradients_at<double>(m);
-  bind_gradients_at<float16>(m);
-  bind_gradients_at<bfloat16>(m);
+  bind_gradients<float>(m);
+  bind_gradients<double>(m);
+  bind_gradients<float16>(m);
+  bind_gradients<bfloat16>(m);
+  m.def("signal_of", &signal_of);
   m.def("same_bytes_at", [](std::uintptr_t a, std::uintptr_t b, std::size_t count) {
     nb::gil_scoped_release release;
     return std::memcmp(reinterpret_cast<const void*>(a), reinterpret_cast<const void*>(b), count) ==
@@ -254,6 +223,9 @@ NB_MODULE(_native, m) {
       nb::call_guard<nb::gil_scoped_release>());
   m.def("built_instruction_sets", [] { return names(built_instruction_sets()); });
   m.def("available_instruction_sets", [] { return names(available_instruction_sets()); });
+  m.def("padding_modes", [] {
+    return std::vector<std::string>(std::begin(padding_modes), std::end(padding_modes));
+  });
   m.def("instruction_set", [] { return instruction_set().name; });
   m.def("use_instruction_set", [](const std::string& name) {
     for (const InstructionSet* set : available_instruction_sets())

@@ -15,21 +15,6 @@ struct Row {
   }
 };
 
-// The frame in [0, length) whose value extended frame t has, or -1 where there is none.
-// geometry.py's Geometry.source is this rule's other half: tests hold them together.
-static inline i64 source_frame(i64 t, i64 length, int extension) {
-  if (t >= 0 && t < length) return t;
-  if (extension == zeros) return -1;
-  if (extension == replicate) return t < 0 ? 0 : length - 1;
-  if (extension == reflect) {
-    if (length == 1) return 0;
-    const i64 period = 2 * (length - 1);
-    const i64 r = ((t % period) + period) % period;
-    return r < length ? r : period - r;
-  }
-  return ((t % length) + length) % length;
-}
-
 // Every `by`-th element from p on, a power of two; up to by - 1 elements past the last are read.
 template <class T, int by>
 static inline typename Vec<T>::type load_strided(const T* p) {
@@ -113,7 +98,7 @@ static inline Row<S> row_of(const Signal<const S>& signal, const Carried<S>& car
 // up to `padded`.
 template <class Into, class S, class W>
 static void copy_row(const Row<S>& signal, i64 length, i64 start, i64 step, i64 count, i64 padded,
-                     int extension, W* destination) {
+                     Extension extension, W* destination) {
   const auto clear = [&](i64 from, i64 to) {
     for (i64 i = from; i < to; ++i) destination[i] = Into::zero(destination[i]);
   };

@@ -332,6 +332,18 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
                   z, z_row, 1);
       sum_present(call, last, panel, rows, z_rest, 1, width);
     }
+    if (call.edges.sums) {
+      const i64 channel = block.entry * call.groups * call.target_channels + first_channel;
+      T* edges = call.edges.sums + (channel + panel_index * width) * call.edges.count;
+      const Sums<T> parts[]{{z, z_row, 1, block.first_frame, along_end},
+                            {z_rest, 1, width, block.first_frame + along_end, rest}};
+      for (const Sums<T>& part : parts)
+        if (call.edges.copies)
+          add_edges(part, rows, edges, call.edges);
+        else
+          write_edges(part, rows, edges + part.first_frame - call.first_frame, call.edges.count);
+      if (!call.edges.copies) continue;
+    }
     store_frames(z, z_row, 1, block.first_frame, along_end);
     if (rest) store_frames(z_rest, 1, width, block.first_frame + along, rest);
   }

@@ -11,6 +11,7 @@ namespace fracstride {
 
 int get_threads();  // 1 without OpenMP, and in a forked child
 void set_threads(int count);
+int threads_for(double products);  // as many as so many multiply-adds keep busy
 bool has_openmp();
 // After a fork the child has the parent's pool on paper and none of its threads: it works alone.
 void watch_forks();

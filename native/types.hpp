@@ -4,9 +4,10 @@
 #pragma once
 #include <cstdint>
 
-namespace fracstride {
+#include "extension.hpp"
+#include "integers.hpp"
 
-using i64 = std::int64_t;
+namespace fracstride {
 
 // Half precision as it is stored: bits, to be widened.
 struct float16 {
@@ -36,8 +37,6 @@ struct SumType<S, true> : Alias<float> {};
 // What numbers that are stored as S are multiplied and added up in.
 template <class S>
 using Sum = typename SumType<S>::type;
-
-enum Extension : int { zeros = 0, reflect = 1, replicate = 2, circular = 3 };
 
 // The gradient of the weight sums over time: in runs of equal length, of at most this many frames.
 constexpr i64 grad_run_steps = 96;
@@ -110,6 +109,21 @@ struct Around {
   Sum<S> negative_slope = 1;      // 1: none
 };
 
+// One of the frames outside the signal that the map C has sums for, by its number, and the frame
+// of the signal that it copies.
+struct Copy {
+  i64 frame, edge;
+};
+
+// Frames outside the signal in the map C. One call writes their sums, as they are, and a second one
+// adds them to the sums of the frames that they copy, before these are rounded and stored.
+template <class T>
+struct Edges {
+  T* sums;             // (batch, channel, edge) from a call's first edge on; null: there are none
+  i64 count;           // edges of one channel
+  const Copy* copies;  // `count`, by rising frame and edge; null in the call that writes the sums
+};
+
 // A product, and everything that it runs on.
 template <class S>
 struct Call {
@@ -123,6 +137,7 @@ struct Call {
   Carried<S> carried;
   Signal<S> target;
   Around<S> around;
+  Edges<Sum<S>> edges;
   Positions source_at, target_at;
   i64 batch, groups;
   i64 source_channels, target_channels;  // per group
@@ -132,7 +147,7 @@ struct Call {
   bool separate_shifts;  // one packed row per (u, j) instead of one per u
   bool in_place;     // a block whose terms all exist is read where it lies: too few rows to pack
   bool skip_absent;  // the weights may not all be finite: 0 * w is not harmless
-  int extension;
+  Extension extension;
 };
 
 // The map R for one class of taps: columns are the product's rows (output channel, phase).
@@ -151,7 +166,7 @@ struct WeightGradCall {
   bool pairs;            // whether a word holds two frames
   bool depthwise;        // one channel in, one out
   bool column_is_tap;    // every tap is a phase of its own: columns are in the weight's order
-  int extension;
+  Extension extension;
 };
 
 // The map T with one channel in and one out per group, for the strides that are interleaved in
@@ -169,7 +184,7 @@ struct DepthwiseCall {
   i64 shift_frames;
   i64 first_frame, last_frame, first_whole, last_whole;
   i64 piece_frames, pieces;  // of one row, for the threads to share
-  int extension;
+  Extension extension;
 };
 
 // What one instruction set offers for numbers that are stored as S. Units of work are numbered; any

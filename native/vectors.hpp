@@ -33,15 +33,6 @@ static inline V in_register(V value) {
   return value;
 }
 
-static inline i64 smaller(i64 a, i64 b) { return a < b ? a : b; }
-static inline i64 larger(i64 a, i64 b) { return a > b ? a : b; }
-static inline i64 floor_div(i64 a, i64 b) {
-  const i64 q = a / b;
-  return q - ((a % b != 0) && ((a % b < 0) != (b < 0)));
-}
-static inline i64 ceil_div(i64 a, i64 b) { return -floor_div(-a, b); }
-static inline i64 round_up(i64 a, i64 b) { return (a + b - 1) / b * b; }
-
 // Shuffles of two vectors by constant positions. GCC has Clang's builtin from version 12 on.
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)

@@ -1,4 +1,4 @@
-"""Operands: what becomes of what comes in, and the real arrays of complex and half ones."""
+"""Operands: how arguments become arrays, and how complex and half numbers become real ones."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from fracstride._load import native
 from fracstride.arrays import (
     as_dtype,
     as_operands,
@@ -43,6 +44,23 @@ def unaligned(a: Any) -> Any:
     view[...] = a
     assert not view.flags.aligned
     return view
+
+
+# --- addresses ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [F2, BFLOAT16, F4, F8], ids=str)
+def test_where_arrays_lie(dtype: np.dtype[Any]) -> None:
+    a = np.zeros((4, 6, 10), dtype)
+    a.flags.writeable = False
+    address = a.ctypes.data
+    assert native.signal_of(a) == (address, 60, 10, 1, 10)
+    assert native.signal_of(a[1:, ::-2, ::3]) == (address + 110 * a.itemsize, 60, -20, 3, 4)
+    assert native.signal_of(a[0, 0]) == (address, 1, 10)
+    assert native.signal_of(a[..., :0])[4] == 0
+    assert native.signal_of(unaligned(a))[1:] == (60, 10, 1, 10)
+    with pytest.raises(TypeError):
+        native.signal_of([1.0, 2.0])
 
 
 # --- dtypes -------------------------------------------------------------------------------------

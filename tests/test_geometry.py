@@ -1,4 +1,4 @@
-"""Every rule of sizes, against torch, numpy.pad and brute force over the definition."""
+"""All rules of sizes, against torch, numpy.pad and brute force over the definition."""
 
 from __future__ import annotations
 
@@ -16,17 +16,11 @@ from hypothesis import strategies as st
 from peers import tf, torch
 
 from fracstride import geometry as module
-from fracstride.geometry import (
-    MAX_SIZE,
-    PADDING_MODES,
-    Geometry,
-    as_size,
-    conv1d_geometry,
-    conv1d_output_length,
-    conv1d_padding,
-    geometry_of,
-    source_frame,
-)
+from fracstride.arguments import MAX_SIZE, as_size
+from fracstride.conv1d_geometry import conv1d_geometry, conv1d_padding
+from fracstride.extension import PADDING_MODES, source_frame
+from fracstride.geometry import Geometry, conv1d_output_length, geometry_of
+from fracstride.part_geometry import frames_of_part, geometry_of_part
 
 NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 moderate = settings(max_examples=150, deadline=None)
@@ -54,7 +48,7 @@ lengths = st.integers(1, 9)
 
 
 def length_of(g: Geometry, L: int) -> int:
-    """L_out by the contract's formula; what is left of a hypothesis draw has at least a sample."""
+    """L_out by the contract's formula; draws without any sample are rejected."""
     length = (L - 1) * g.stride - g.padding_left - g.padding_right
     length += g.dilation * (g.kernel_size - 1) + g.total_output_padding + 1
     assume(length > 0)
@@ -511,12 +505,12 @@ def test_frames_of_part(g: Geometry, L: int, first: int, samples: int) -> None:
     first = min(first, length - 1)
     samples = min(samples, length - first)
     reached = {t for n, _, t in all_products(g, first + samples) if n >= first}
-    start, stop = g.frames_of_part(L, first, samples)
+    start, stop = frames_of_part(g, L, first, samples)
     if g.padding_mode == "zeros":
         reached &= set(range(L))
         assert 0 <= start < stop <= L
     assert reached <= set(range(start, stop))
-    part = g.of_part(start, stop - start, first, samples, "zeros")
+    part = geometry_of_part(g, start, stop - start, first, samples, "zeros")
     assert part.output_length(stop - start) == samples
     if g.padding_mode == "zeros":
         for n in range(samples):

@@ -1,4 +1,4 @@
-"""The layer: its parameters, its packed weight, and that it is the function bit for bit."""
+"""The layer: its parameters, its packed weight, and the bits of the function."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import pytest
 from peers import tf, torch
 
 import fracstride as fs
-from fracstride import layer as module
-from fracstride.geometry import PADDING_MODES
+from fracstride import packed as module
+from fracstride.extension import PADDING_MODES
+from fracstride.packed import PackedLayer
 
 DTYPES = [
     np.dtype(dtype) for dtype in ("f4", "f8", "f2", ml_dtypes.bfloat16, np.complex64, np.complex128)
@@ -186,7 +187,7 @@ def test_initial_values(dtype: np.dtype[Any], out_channels: int, kernel: int, gr
         assert abs(values.astype(np.float64)).max() <= bound * rounding
     for part in parts:
         values = part.astype(np.float64)
-        # Of 6144 draws and more: each bound is 5 standard deviations or more away.
+        # At least 6144 draws: each bound is at least 5 standard deviations away.
         assert values.max() > 0.99 * bound
         assert values.min() < -0.99 * bound
         assert abs(values.mean()) < 0.05 * bound
@@ -580,7 +581,7 @@ def test_arrays_that_came_in_stay_the_callers() -> None:
     assigned = fs.ConvTranspose1d(4, 6, 5, groups=2)
     assigned.weight, assigned.bias = weight, bias
     wanted, of_conv = fs.conv_transpose1d(x, *kept, groups=2), conv(x[:3])
-    weight[...], bias[...] = 0, 0  # still writable, and no longer the layers' concern
+    weight[...], bias[...] = 0, 0  # still writable, and the layers no longer refer to them
     same_bits(built(x), wanted)
     same_bits(assigned(x), wanted)
     same_bits(conv(x[:3]), of_conv)
@@ -749,7 +750,7 @@ def test_calls_while_the_weight_is_assigned() -> None:
 def test_a_weight_assigned_during_a_call_is_not_lost(
     monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
-    """Whatever the call stores, and whenever: the weight assigned last is the one in use."""
+    """The weight assigned last is in use, whenever a concurrent call stores its packed form."""
     x, weight = draw(1, 4, 7), draw(2, 4, 3, 5)
     assigning: list[threading.Thread] = []
 
@@ -759,7 +760,7 @@ def test_a_weight_assigned_during_a_call_is_not_lost(
             assigning[0].start()
             assigning[0].join(timeout=1)  # a call that holds a lock goes on
 
-    class Interrupted(fs.ConvTranspose1d):
+    class Interrupted(PackedLayer):
         calling = False
 
         def __setattr__(self, name: str, value: Any) -> None:
@@ -769,12 +770,13 @@ def test_a_weight_assigned_during_a_call_is_not_lost(
             if self.calling and not before:
                 assign(self)
 
-    layer = Interrupted(4, 6, 5, 3, (1, 2), groups=2, rng=0)
+    plain = make()
+    layer = Interrupted(plain.geometry, plain.groups, plain.weight, plain.bias)
     pack = module.pack_weight
     if not before:
         monkeypatch.setattr(module, "pack_weight", lambda *a: (assign(layer), pack(*a))[1])
     vars(layer)["calling"] = True
-    first = layer(x)
+    first = layer.output(x)
     vars(layer)["calling"] = False
     for thread in assigning:
         thread.join()
@@ -782,7 +784,7 @@ def test_a_weight_assigned_during_a_call_is_not_lost(
     assert first.tobytes() in {make()(x).tobytes(), new(x).tobytes()}
     if assigning:
         same_bits(layer.weight, weight)
-        same_bits(layer(x), new(x))
+        same_bits(layer.output(x), new(x))
 
 
 # --- repr ---------------------------------------------------------------------------------------

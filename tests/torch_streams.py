@@ -1,4 +1,4 @@
-"""Streams of tensors for helpers that push arrays."""
+"""Adapters from streams of tensors to the helpers that push arrays."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from fracstride.extension import check_numbers
+
 # The OpenMP runtimes that the compiled module may be linked with, and packages that bring them.
 _RUNTIMES = {
     "libgomp": "libgomp1 on Debian and Ubuntu, libgomp on Fedora, conda-forge and Alpine",
@@ -28,6 +30,8 @@ except ImportError as error:
         "fracstride's compiled module could not be loaded, and there is no slow path in its "
         f"place. {_advice(str(error))} The loader said: {error}"
     ) from error
+
+check_numbers(native.padding_modes())
 
 __all__ = ["native", "select_instruction_set"]
 

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -27,132 +28,24 @@ PackedWeight = (
     PackedWeightFloat32 | PackedWeightFloat64 | PackedWeightFloat16 | PackedWeightBFloat16
 )
 
-def pack_float32(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
-) -> PackedWeight: ...
-def pack_float64(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
-) -> PackedWeight: ...
-def pack_float16(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
-) -> PackedWeight: ...
-def pack_bfloat16(
-    weight: Array, groups: int, stride: int, dilation: int, for_input_grad: bool, once: bool, /
-) -> PackedWeight: ...
-def forward(
-    weight: PackedWeight,
-    input: Array,
-    bias: Array | None,
-    output: Array,
-    padding_left: int,
-    extension: int,
-    residual: Array | None,
-    negative_slope: float,
-    carried: Array | None = None,
-    residual_carried: Array | None = None,
-    /,
-) -> None: ...
-def input_grad(
-    weight: PackedWeight,
-    grad_output: Array,
-    grad_input: Array,
-    padding_left: int,
-    first_frame: int,
-    /,
-) -> None: ...
-def weight_grad_float32(
-    input: Array,
-    grad_output: Array,
-    grad_weight: Array,
-    groups: int,
-    stride: int,
-    dilation: int,
-    padding_left: int,
-    extension: int,
-    /,
-) -> None: ...
-def weight_grad_float64(
-    input: Array,
-    grad_output: Array,
-    grad_weight: Array,
-    groups: int,
-    stride: int,
-    dilation: int,
-    padding_left: int,
-    extension: int,
-    /,
-) -> None: ...
-def weight_grad_float16(
-    input: Array,
-    grad_output: Array,
-    grad_weight: Array,
-    groups: int,
-    stride: int,
-    dilation: int,
-    padding_left: int,
-    extension: int,
-    /,
-) -> None: ...
-def weight_grad_bfloat16(
-    input: Array,
-    grad_output: Array,
-    grad_weight: Array,
-    groups: int,
-    stride: int,
-    dilation: int,
-    padding_left: int,
-    extension: int,
-    /,
-) -> None: ...
-def pack_float32_at(
-    weight: int,
-    in_channels: int,
-    out_per_group: int,
-    kernel: int,
-    groups: int,
-    stride: int,
-    dilation: int,
-    for_input_grad: bool,
-    once: bool,
-    /,
-) -> PackedWeight: ...
-def pack_float64_at(
-    weight: int,
-    in_channels: int,
-    out_per_group: int,
-    kernel: int,
-    groups: int,
-    stride: int,
-    dilation: int,
-    for_input_grad: bool,
-    once: bool,
-    /,
-) -> PackedWeight: ...
-def pack_float16_at(
-    weight: int,
-    in_channels: int,
-    out_per_group: int,
-    kernel: int,
-    groups: int,
-    stride: int,
-    dilation: int,
-    for_input_grad: bool,
-    once: bool,
-    /,
-) -> PackedWeight: ...
-def pack_bfloat16_at(
-    weight: int,
-    in_channels: int,
-    out_per_group: int,
-    kernel: int,
-    groups: int,
-    stride: int,
-    dilation: int,
-    for_input_grad: bool,
-    once: bool,
-    /,
-) -> PackedWeight: ...
-def forward_at(weight: PackedWeight, /, *integers: int) -> None: ...
+# By address: a signal is its address, its strides of batch, channel and position in elements, and
+# its length where no other argument has it. An address of 0 stands for an array that is absent.
+
+# weight, C_in, C_out/g, k, groups, stride, dilation, for_input_grad, once. (Packed for one call, a
+# weight has to stay where it is until that call is over.)
+def pack_float32_at(*arguments: int) -> PackedWeight: ...
+def pack_float64_at(*arguments: int) -> PackedWeight: ...
+def pack_float16_at(*arguments: int) -> PackedWeight: ...
+def pack_bfloat16_at(*arguments: int) -> PackedWeight: ...
+
+# weight, batch, input (5), bias, output (5), padding_left, extension (a padding mode's
+# number); then, if wanted, residual (4), negative_slope, carried (5), residual_carried (5).
+def forward_at(weight: PackedWeight, /, *numbers: float) -> None: ...
+
+# weight, batch, grad_output (5), grad_input (5), padding_left, extension, edges; then, if wanted,
+# the extension of grad_output itself. `edges` is [start0, stop0, start1, stop1, ...], the frames
+# outside the input that reach some sample: rising, disjoint, empty for zeros.
+def input_grad_folded_at(weight: PackedWeight, /, *arguments: int | Sequence[int]) -> None: ...
 def input_grad_at(weight: PackedWeight, /, *integers: int) -> None: ...
 def weight_grad_float32_at(*integers: int) -> None: ...
 def weight_grad_float64_at(*integers: int) -> None: ...
@@ -162,10 +55,14 @@ def bias_grad_float32_at(*integers: int) -> None: ...
 def bias_grad_float64_at(*integers: int) -> None: ...
 def bias_grad_float16_at(*integers: int) -> None: ...
 def bias_grad_bfloat16_at(*integers: int) -> None: ...
+
+# Of a NumPy array: address, strides in elements, last length.
+def signal_of(array: Array, /) -> tuple[int, ...]: ...
 def same_bytes_at(a: int, b: int, count: int, /) -> bool: ...
 def multiply_adds(rounds: int, /) -> int: ...
 def read_floats_at(values: int, count: int, /) -> bool: ...
 def copy_bytes_at(source: int, target: int, count: int, times: int, /) -> None: ...
+def padding_modes() -> list[str]: ...
 def built_instruction_sets() -> list[str]: ...
 def available_instruction_sets() -> list[str]: ...
 def instruction_set() -> str: ...

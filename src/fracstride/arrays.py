@@ -1,10 +1,8 @@
 """Operands: what may come in, and the real arrays that the kernels work on.
 
 The kernels read and write float32, float64, and half precision, which they add up in float32 and
-round once, at the end. A complex layer is a real one of twice the channels,
-
-    [y_re]   [ w_re  -w_im ] [x_re]
-    [y_im] = [ w_im   w_re ] [x_im]     group by group.
+round once, at the end (:mod:`fracstride.kernel_table`). A complex layer is a real one of twice the
+channels (:mod:`fracstride.complex_numbers`).
 """
 
 from __future__ import annotations
@@ -15,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fracstride import complex_numbers
+from fracstride.kernel_table import KERNELS, Kernels
+
 Array = NDArray[Any]
 DType = np.dtype[Any]
 
@@ -24,26 +25,18 @@ __all__ = [
     "aligned",
     "as_dtype",
     "as_operands",
+    "complex_of",
     "compute_dtype",
     "join_channels",
     "kernel_dtype",
-    "raw",
+    "kernels_of",
     "ready",
     "round_to",
     "split_channels",
     "split_weight",
 ]
 
-_COMPUTE: dict[str, DType] = {
-    "float16": np.dtype(np.float32),
-    "bfloat16": np.dtype(np.float32),
-    "float32": np.dtype(np.float32),
-    "float64": np.dtype(np.float64),
-    "complex64": np.dtype(np.float32),
-    "complex128": np.dtype(np.float64),
-}
-_DTYPES = ", ".join(_COMPUTE)
-_HALF = ("float16", "bfloat16")
+_DTYPES = ", ".join(KERNELS)
 
 
 @lru_cache(maxsize=64)
@@ -53,7 +46,7 @@ def compute_dtype(dtype: DType) -> DType:
     >>> compute_dtype(np.dtype(np.float16)), compute_dtype(np.dtype(np.complex128))
     (dtype('float32'), dtype('float64'))
     """
-    return _COMPUTE[dtype.name]
+    return np.dtype(KERNELS[dtype.name].sums)
 
 
 @lru_cache(maxsize=64)
@@ -63,12 +56,14 @@ def kernel_dtype(dtype: DType) -> DType:
     >>> kernel_dtype(np.dtype(np.float16)), kernel_dtype(np.dtype(np.complex128))
     (dtype('float16'), dtype('float64'))
     """
-    return dtype.newbyteorder("=") if dtype.name in _HALF else _COMPUTE[dtype.name]
+    stored = KERNELS[dtype.name].stored
+    return dtype.newbyteorder("=") if dtype.name == stored else np.dtype(stored)
 
 
-def raw(array: Array) -> Array:
-    """The array as the compiled module takes it: half precision as its bits."""
-    return array.view(np.uint16) if array.itemsize == 2 else array
+@lru_cache(maxsize=64)
+def kernels_of(dtype: DType) -> Kernels:
+    """The kernels of ``dtype``."""
+    return KERNELS[dtype.name]
 
 
 def as_dtype(dtype: Any) -> DType:
@@ -90,7 +85,7 @@ def as_dtype(dtype: Any) -> DType:
         found: DType = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"dtype must be one of {_DTYPES}, got {dtype!r}") from None
-    if dtype is None or found.name not in _COMPUTE:
+    if dtype is None or found.name not in KERNELS:
         raise TypeError(f"dtype must be one of {_DTYPES}, got {dtype!r}")
     native: DType = found.newbyteorder("=")
     return native
@@ -117,7 +112,7 @@ def as_operands(dtype: DType | None, /, **operands: ArrayLike | None) -> list[An
             arrays[name] = _numbers(name, operand)
             continue
         array = np.asarray(operand)
-        if array.dtype.name not in _COMPUTE:
+        if array.dtype.name not in KERNELS:
             raise TypeError(f"{name} must be an array of {_DTYPES}, got dtype {array.dtype}")
         if dtype is None:
             dtype, decided_by = array.dtype.newbyteorder("="), name
@@ -141,7 +136,7 @@ def _numbers(name: str, operand: Any) -> Array:
         array = np.asarray(operand)
     except ValueError:  # lists of unequal lengths
         array = np.asarray(None)
-    if array.dtype.kind not in "biufc" and array.dtype.name not in _COMPUTE:
+    if array.dtype.kind not in "biufc" and array.dtype.name not in KERNELS:
         raise TypeError(f"{name} must be an array, or nested lists of numbers")
     return array
 
@@ -169,39 +164,31 @@ def round_to(array: Array, dtype: DType) -> Array:
         return array.astype(dtype)
 
 
+def complex_of(real: Array, imag: Array) -> Array:
+    """The complex numbers that have these parts, whatever the parts are."""
+    numbers = np.empty(real.shape, np.result_type(real, np.complex64))
+    numbers.real, numbers.imag = real, imag
+    return numbers
+
+
 def split_channels(x: Array, groups: int, dtype: DType) -> Array:
     """``(B, C, L)`` in a real dtype; a complex array as ``(B, 2*C, L)``, by group re, im."""
     if x.dtype.kind != "c":
         return x if x.dtype == dtype else x.astype(dtype)
-    batch, channels, length = x.shape
-    parts = np.empty((batch, groups, 2, channels // groups, length), dtype)
-    by_group = x.reshape(batch, groups, channels // groups, length)
-    parts[:, :, 0] = by_group.real
-    parts[:, :, 1] = by_group.imag
-    return parts.reshape(batch, 2 * channels, length)
+    parts: Array = complex_numbers.split_signal(x, groups, np.concatenate)
+    return parts
 
 
 def join_channels(parts: Array, groups: int, dtype: DType) -> Array:
     """The inverse of :func:`split_channels`, rounded to ``dtype``."""
     if dtype.kind != "c":
         return round_to(parts, dtype)
-    batch, channels, length = parts.shape
-    by_part = parts.reshape(batch, groups, 2, channels // (2 * groups), length)
-    x = np.empty((batch, groups, channels // (2 * groups), length), dtype)
-    x.real = by_part[:, :, 0]
-    x.imag = by_part[:, :, 1]
-    return x.reshape(batch, channels // 2, length)
+    joined: Array = complex_numbers.join_signal(parts, groups, complex_of)
+    return joined
 
 
 def split_weight(weight: Array, groups: int, dtype: DType) -> Array:
-    """``(C_in, C_out/g, k)`` in a real dtype, contiguous; complex as the matrix above."""
-    if weight.dtype.kind != "c":
-        return aligned(weight, dtype)
-    channels, out, taps = weight.shape
-    w = weight.reshape(groups, channels // groups, out, taps)
-    parts = np.empty((groups, 2, channels // groups, 2, out, taps), dtype)
-    parts[:, 0, :, 0] = w.real
-    parts[:, 0, :, 1] = w.imag
-    parts[:, 1, :, 0] = -w.imag
-    parts[:, 1, :, 1] = w.real
-    return parts.reshape(2 * channels, 2 * out, taps)
+    """``(C_in, C_out/g, k)`` in a real dtype, contiguous; complex as the matrix of its parts."""
+    if weight.dtype.kind == "c":
+        weight = complex_numbers.split_weight(weight, groups, np.concatenate)
+    return aligned(weight, dtype)

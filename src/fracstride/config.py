@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fracstride._load import native
-from fracstride.geometry import as_size
+from fracstride.arguments import as_size
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "show_config"]
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from fracstride.arguments import as_size
 from fracstride.arrays import Array, DType, as_dtype, as_operands, round_to
-from fracstride.functional import (
-    PackedWeight,
-    apply_packed,
-    check_bias,
-    check_groups,
-    check_weight,
-    pack_bias,
-    pack_weight,
-)
-from fracstride.geometry import Geometry, as_size, conv1d_geometry, geometry_of
+from fracstride.checks import check_bias, check_groups, check_weight
+from fracstride.conv1d_geometry import conv1d_geometry
+from fracstride.geometry import Geometry, geometry_of
+from fracstride.packed import PackedLayer
 from fracstride.streaming.layer import LayerStream
 
 __all__ = ["ConvTranspose1d"]
@@ -90,7 +86,7 @@ class ConvTranspose1d:
             ) from None
         weight = _uniform(generator, bound, shape, found)
         values = _uniform(generator, bound, (out_channels,), found) if bias else None
-        self._set_up(geometry, groups, weight, values)
+        self._packed = PackedLayer(geometry, groups, weight, values)
 
     @classmethod
     def from_weights(
@@ -162,42 +158,38 @@ class ConvTranspose1d:
         if bias is not None:
             check_bias(bias, weight.shape[1] * count)
         layer = cls.__new__(cls)
-        layer._set_up(geometry, count, weight, bias)
+        layer._packed = PackedLayer(geometry, count, weight, bias)
         return layer
 
-    def _set_up(self, geometry: Geometry, groups: int, weight: Array, bias: Array | None) -> None:
-        self._geometry = geometry
-        self._groups = groups
-        self._shape = weight.shape
-        self._weight = _frozen(weight)
-        self._packed: tuple[Array, PackedWeight] | None = None
-        self._set_bias(bias)
+    @property
+    def packed(self) -> PackedLayer:
+        """Weight and bias as the kernels read them, for streams and whoever else computes."""
+        return self._packed
 
     @property
     def geometry(self) -> Geometry:
         """The sizes."""
-        return self._geometry
+        return self._packed.geometry
 
     @property
     def groups(self) -> int:
         """Blocks of channels that do not see each other."""
-        return self._groups
+        return self._packed.groups
 
     @property
     def dtype(self) -> DType:
         """Of weight and bias, and of what the layer takes and gives."""
-        dtype: DType = self._weight.dtype
-        return dtype
+        return self._packed.dtype
 
     @property
     def in_channels(self) -> int:
         """``C_in``."""
-        return int(self._shape[0])
+        return self._packed.in_channels
 
     @property
     def out_channels(self) -> int:
         """``C_out``."""
-        return int(self._shape[1]) * self.groups
+        return self._packed.out_channels
 
     @property
     def weight(self) -> Array:
@@ -206,31 +198,28 @@ class ConvTranspose1d:
         Assignment copies, and rounds to the layer's dtype. Writing into the array would leave the
         packed form behind, so it raises.
         """
-        view: Array = self._weight.view()
+        view: Array = self._packed.weight.view()
         return view
 
     @weight.setter
     def weight(self, value: ArrayLike) -> None:
-        array = _cast("weight", value, self.dtype)
-        if array.shape != self._shape:
-            raise ValueError(f"weight must have the shape {self._shape}, got shape {array.shape}")
-        self._weight = _frozen(array)
+        array, shape = _cast("weight", value, self.dtype), self._packed.weight.shape
+        if array.shape != shape:
+            raise ValueError(f"weight must have the shape {shape}, got shape {array.shape}")
+        self._packed.weight = array
 
     @property
     def bias(self) -> Array | None:
         """``(C_out,)`` or None, read-only; assign to it to change it."""
-        return None if self._bias is None else self._bias.view()
+        bias = self._packed.bias
+        return None if bias is None else bias.view()
 
     @bias.setter
     def bias(self, value: ArrayLike | None) -> None:
         array = None if value is None else _cast("bias", value, self.dtype)
         if array is not None:
             check_bias(array, self.out_channels)
-        self._set_bias(array)
-
-    def _set_bias(self, bias: Array | None) -> None:
-        self._bias = None if bias is None else _frozen(bias)
-        self._packed_bias = None if self._bias is None else pack_bias(self._bias, self.groups)
+        self._packed.bias = array
 
     def __call__(
         self,
@@ -263,26 +252,7 @@ class ConvTranspose1d:
         >>> layer([[-1.0, 2.0]], negative_slope=0.1, residual=[[10.0, 20.0, 30.0, 40.0]])
         array([[ 9.9, 19.9, 32. , 42. ]])
         """
-        weight, packed_bias = self._packed_parameters()
-        return apply_packed(
-            weight,
-            input,
-            packed_bias,
-            self._geometry,
-            output_size,
-            negative_slope,
-            residual,
-            out,
-        )
-
-    def _packed_parameters(self) -> tuple[PackedWeight, Array | None]:
-        weight, packed = self._weight, self._packed
-        # Packed together with what it was packed from: a weight that another thread assigns
-        # meanwhile is noticed by the next call.
-        if packed is None or packed[0] is not weight:
-            packed = weight, pack_weight(weight, self._geometry, self._groups)
-            self._packed = packed
-        return packed[1], self._packed_bias
+        return self._packed.output(input, output_size, negative_slope, residual, out)
 
     def stream(
         self, batch_size: int | None = 1, *, negative_slope: float | None = None
@@ -308,14 +278,8 @@ class ConvTranspose1d:
         return LayerStream(self, batch_size, negative_slope=negative_slope)
 
     def __getstate__(self) -> dict[str, Any]:
-        # The packed form belongs to one machine, and is made again.
-        return {**vars(self), "_packed": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        for array in (self._weight, self._bias):
-            if array is not None:
-                array.flags.writeable = False
+        # A shallow copy has its own weight to assign to.
+        return {**vars(self), "_packed": copy(self._packed)}
 
     def __repr__(self) -> str:
         g = self.geometry
@@ -325,7 +289,7 @@ class ConvTranspose1d:
         shown += [f"padding={padding}"] if g.padding != (0, 0) else []
         shown += [f"output_padding={g.output_padding}"] if g.output_padding else []
         shown += [f"groups={self.groups}"] if self.groups != 1 else []
-        shown += ["bias=False"] if self._bias is None else []
+        shown += ["bias=False"] if self._packed.bias is None else []
         shown += [f"dilation={g.dilation}"] if g.dilation != 1 else []
         shown += [f"padding_mode={g.padding_mode!r}"] if g.padding_mode != "zeros" else []
         shown += [f"dtype={self.dtype.name}"] if self.dtype != np.float32 else []
@@ -345,10 +309,3 @@ def _cast(name: str, value: ArrayLike, dtype: DType) -> Array:
     if array.dtype.kind == "c" and dtype.kind != "c":
         raise TypeError(f"{name} must be real for a layer of {dtype}, got {array.dtype}")
     return round_to(array, dtype)
-
-
-def _frozen(array: Array) -> Array:
-    """A contiguous copy that nobody else holds and nobody writes to."""
-    copy = np.array(array, order="C")
-    copy.flags.writeable = False
-    return copy

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fracstride.geometry import Geometry, conv1d_output_length, source_frame
+from fracstride.extension import source_frame
+from fracstride.geometry import Geometry, conv1d_output_length
 
 __all__ = [
     "conv1d_adjoint",

@@ -32,13 +32,13 @@ def test_random_decoders(data: st.DataObject, dtype: Any, cuts: list[int]) -> No
         return make_rows(batch)
 
     x = np.random.default_rng(0).standard_normal((batch, 3, length)).astype(dtype)
-    # Frame by frame first: what is out depends on the number of frames alone.
+    # Frame by frame first: how much has come out depends on the number of frames only.
     stream, out = make(), [0]
     for t in range(length):
         out.append(out[-1] + stream.push(x[..., t : t + 1]).shape[-1])
     for frames, samples in enumerate(out):
         due = max(0, frames * stream.stride - stream.latency)
-        # Less only while a left edge waits for the frames that it mirrors.
+        # Fewer samples only while a left edge waits for the frames that it mirrors.
         assert samples == due or (samples < due and "reflect" in repr(stream))
     rest = stream.flush().shape[-1]
     move_at, finish = pick(0, 8), bool(pick(0, 1))
@@ -63,7 +63,7 @@ def test_latencies_add_up() -> None:
     b, _ = residual(11, "same", dilation=5)
     whole = Chain(up.stream(), a, Pointwise(np.tanh), b, up.stream())
     assert (a.latency, b.latency) == (1, 25)
-    # Of the chain: each latency in samples of the end.
+    # The latency of the chain: the sum of all latencies, in samples of the final output.
     assert whole.latency == (4 + 1 + 25) * 8 + 4
     assert whole.stride == 64
     assert whole.overhang == 0
@@ -105,7 +105,7 @@ def test_branches_that_upsample() -> None:
 
 
 def test_rows_of_a_whole_decoder() -> None:
-    """Listeners come and go; each hears what it would hear alone."""
+    """Rows begin and end at different times; each gives the samples that it gives alone."""
     rng = np.random.default_rng(0)
     up = fs.ConvTranspose1d(4, 4, 9, stride=4, padding="causal", rng=0)
     tail = fs.ConvTranspose1d(4, 4, 8, stride=4, rng=1)
@@ -137,7 +137,7 @@ def test_rows_of_a_whole_decoder() -> None:
                 heard[row].append(y[row])
     for row, (a, b) in spans.items():
         same_bits(np.concatenate(heard[row], -1), offline(x[row : row + 1, :, a:b])[0])
-    # All begin anew, one of them later, and from then on nobody needs a mask.
+    # All rows begin again, one of them later; from then on no mask is needed.
     together.push(x)
     together.reset(rows=np.array([True, True, True]))
     heard = [[], [], []]

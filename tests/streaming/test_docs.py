@@ -1,4 +1,4 @@
-"""The examples of docs/streaming.md run, and what they assert is so."""
+"""The examples of docs/streaming.md run, and their assertions hold."""
 
 from __future__ import annotations
 

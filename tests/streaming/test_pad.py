@@ -1,4 +1,4 @@
-"""Streams that pad and that interpolate, of arrays: bits, schedules, what is refused."""
+"""Pad and Upsample on arrays: bits, schedules, refusals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
 def padded(x: Any, left: int, right: int, mode: str, value: float = 0) -> Any:
-    """What ``Pad`` makes of the whole signal, by NumPy; ValueError where nothing is left."""
+    """``Pad`` of the whole signal, by NumPy; ValueError if no frame is left."""
     widths = [(0, 0)] * (x.ndim - 1) + [(max(left, 0), max(right, 0))]
     values = {"constant_values": value} if mode == "zeros" else {}
     y = np.pad(x, widths, NUMPY_MODES[mode], **values)  # type: ignore[call-overload]
@@ -31,7 +31,7 @@ def padded(x: Any, left: int, right: int, mode: str, value: float = 0) -> Any:
 
 
 def due(frames: int, left: int, right: int, mode: str) -> int:
-    """The samples that no later frame changes and that an input ending now has, by trying."""
+    """By trial: how many samples no later frame changes and an input ending now has."""
 
     def sources(length: int) -> list[int]:
         numbered = np.arange(1, length + 1)
@@ -105,7 +105,7 @@ def test_memory_is_what_is_needed() -> None:
 
 
 def test_a_pad_in_front_of_a_layer() -> None:
-    """What people write in place of ``padding_mode="reflect"`` has its latency, and its bits."""
+    """A reflection pad before a layer has latency and bits of ``padding_mode="reflect"``."""
     w = np.random.default_rng(0).standard_normal((3, 3, 7)).astype(np.float32)
     bare = fs.ConvTranspose1d.from_conv1d(w)
     x = np.random.default_rng(1).standard_normal((2, 3, 30)).astype(np.float32)
@@ -196,7 +196,7 @@ def test_straight_lines() -> None:
     STEPS,
 )
 def test_rows_of_blocks(left: int, right: int, mode: str, steps: Any) -> None:
-    """With any number of rows, found out by pushing; offline: each row alone, in one piece."""
+    """Streams of any number of rows, given by the first chunk, against each row alone."""
 
     def make(rows: int) -> Stream:
         straight = Chain(Pad(left, right, "replicate"), Upsample(2, "linear"))

@@ -1,4 +1,4 @@
-"""Rows of a batch that begin and end on their own, each against the offline output of itself."""
+"""Rows of a batch that begin and end on their own, each against its own offline output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streams import STEPS, check_rows, scheduled, through_a_file
 from test_invariances import random_layers, same_bits
 
 import fracstride as fs
-import fracstride.streaming.layer as streaming_layer
+from fracstride import packed
 from fracstride.streaming import Chain, Identity, Pointwise, Stream, Sum
 
 MODES = ("zeros", "reflect", "replicate")
@@ -41,7 +41,7 @@ def test_random_layers(case: Case, mode: str, steps: Any) -> None:
 @random_layers
 @given(st.integers(0, 2**32), st.sampled_from(DTYPES), STEPS)
 def test_random_compositions(seed: int, dtype: Any, steps: Any) -> None:
-    # Drawn evenly: of what Hypothesis draws, most has no branches that wait.
+    # Drawn evenly, since most of Hypothesis's draws have no branches that wait for each other.
     rng = np.random.default_rng(seed)
     make, offline = decoder(lambda low, high: int(rng.integers(low, high + 1)), dtype)
     alone, due = make(1), [0]
@@ -98,9 +98,9 @@ def test_lengths() -> None:
 
 
 def test_rows_at_different_progress_share_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the left edge, only the chunk's length counts."""
+    """Rows past the left edge share one call of the kernel, at any progress."""
     calls = []
-    forward = streaming_layer.forward_part
+    forward = packed.samples
 
     def counted(source: Any, *args: Any) -> Any:
         calls.append(len(source))
@@ -110,7 +110,7 @@ def test_rows_at_different_progress_share_a_call(monkeypatch: pytest.MonkeyPatch
     stream = layer.stream(6)
     for t in range(5):
         stream.push(x, active=np.arange(6) <= t)
-    monkeypatch.setattr(streaming_layer, "forward_part", counted)
+    monkeypatch.setattr(packed, "samples", counted)
     stream.push(x[..., :1], active=[True, False, True, True, False, False])
     assert calls == [3]
     stream.push(x[..., :1], active=[True] * 5 + [False])
@@ -143,7 +143,7 @@ def test_room_for_rows() -> None:
 
 
 def test_a_branch_that_is_too_short() -> None:
-    """What waits for it is not added to the next signal of the row."""
+    """Samples that wait in one branch are not added to the next signal of the row."""
     rng = np.random.default_rng(0)
     crop, grow = (
         fs.ConvTranspose1d.from_weights(rng.standard_normal((2, 2, k)), padding=p)

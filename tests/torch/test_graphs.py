@@ -1,4 +1,4 @@
-"""Graphs made of one example, run at every length: traced, exported, compiled, in ONNX."""
+"""Graphs made from one example, run at every length: traced, exported, compiled, in ONNX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.export import Dim
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES, source_frame
+from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.torch import fallback
 from fracstride.torch.conv1d import geometry_of_module
 from fracstride.torch.extension import extend, source_frames
@@ -89,7 +89,7 @@ def random_layer(rng: np.random.Generator, mode: str) -> ft.ConvTranspose1d:
 
 
 def assert_same_at(lengths: range, module: nn.Module, graph: Run, channels: int) -> int:
-    """As eager at each length that eager takes; how many those are."""
+    """Compare with eager at each length that eager takes; return how many those are."""
     count = 0
     for length in lengths:
         x = torch.randn(2, channels, length)
@@ -170,7 +170,7 @@ def test_an_input_shorter_than_its_extension(make: Callable[[nn.Module, Tensor],
 
 
 class Residual(nn.Module):
-    """Down and up again, to the length that came in."""
+    """A convolution down and a transposed one up again, to the length of the input."""
 
     def __init__(self, rng: np.random.Generator, mode: str) -> None:
         super().__init__()

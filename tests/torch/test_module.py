@@ -1,4 +1,4 @@
-"""The module: torch's in everything that a model does with it, and never a stale weight."""
+"""The module behaves as torch's in every use, and never uses a stale weight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 import fracstride as fs
 import fracstride.torch as ft
-from fracstride.geometry import PADDING_MODES
+from fracstride.extension import PADDING_MODES
 from fracstride.torch import kernels
 from fracstride.torch.packed import PackedWeights
 

@@ -128,7 +128,7 @@ def test_gradients_of_rows() -> None:
 
 
 def test_rows_in_steady_state_share_a_call(monkeypatch: Any) -> None:
-    """However many frames each has had: one call of the kernel for all of them."""
+    """Rows at any progress share one call of the kernel."""
     calls = []
     stream = of(nn.Conv1d(2, 2, 5, padding=2), 3)
     compute = stream._compute  # type: ignore[attr-defined]

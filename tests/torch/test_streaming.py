@@ -1,4 +1,4 @@
-"""Streams of torch modules: the bits of the module, the derivatives, what is refused."""
+"""Streams of torch modules: bits, derivatives, refusals."""
 
 from __future__ import annotations
 

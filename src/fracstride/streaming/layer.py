@@ -9,23 +9,30 @@ the real parts that the kernels read, so that nothing is converted twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fracstride.arrays import Array, as_operands, kernel_dtype, ready, split_channels
-from fracstride.functional import check_out, check_slope, forward_part
-from fracstride.geometry import MAX_SIZE, as_size
+from fracstride.arguments import MAX_SIZE, as_size
+from fracstride.arrays import Array, as_operands, ready, split_channels
+from fracstride.checks import check_out, check_slope
+from fracstride.packed import PackedLayer
+from fracstride.part_geometry import crop_of_part
 from fracstride.streaming.rows import RowPlan, plan_rows
 from fracstride.streaming.stream import Stream, check_mode, check_state, loaded, shown_shape
-
-if TYPE_CHECKING:
-    from fracstride.layer import ConvTranspose1d
 
 __all__ = ["LayerStream"]
 
 _LINE = 64  # bytes that a cache reads at once
+
+
+class HasPacked(Protocol):
+    """A layer that a stream can be made of."""
+
+    @property
+    def packed(self) -> PackedLayer:
+        """What the layer computes with."""
 
 
 class LayerStream(Stream):
@@ -51,32 +58,33 @@ class LayerStream(Stream):
 
     def __init__(
         self,
-        layer: ConvTranspose1d,
+        layer: HasPacked,
         batch_size: int | None = 1,
         *,
         negative_slope: float | None = None,
     ) -> None:
-        g = layer.geometry
+        packed = layer.packed
+        g = packed.geometry
         check_mode(g)
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
         self._slope, self._given_slope = 1.0, negative_slope
         if negative_slope is not None:
-            self._slope = check_slope(negative_slope, layer.dtype)
+            self._slope = check_slope(negative_slope, packed.dtype)
         self.stride, self.latency, self.overhang = g.stride, g.latency, g.overhang
-        self.in_channels, self.out_channels = layer.in_channels, layer.out_channels
+        self.in_channels, self.out_channels = packed.in_channels, packed.out_channels
         self.independent_rows = batch_size is not None
         # A mirrored left edge makes the first samples wait.
-        self._at_once = g.latency == 0 and (g.padding_mode != "reflect" or g.extension_left == 0)
+        self._at_once = g.latency == 0 and g.mirrored_left == 0
 
-        self._layer, self._geometry, self._dtype = layer, g, layer.dtype
-        self._real = kernel_dtype(layer.dtype)
-        self._lead: tuple[int, ...] = (layer.in_channels,)
+        self._layer, self._packed, self._geometry = layer, packed, g
+        self._dtype, self._real = packed.dtype, packed.real
+        self._lead: tuple[int, ...] = (packed.in_channels,)
         self._rows = 1
         if self.batch_size is not None:
-            self._lead = (self.batch_size, layer.in_channels)
+            self._lead = (self.batch_size, packed.in_channels)
             self._rows = self.batch_size
-        self._lead_out = (*self._lead[:-1], layer.out_channels)
-        self._channels = layer.in_channels * (2 if layer.dtype.kind == "c" else 1)
+        self._lead_out = (*self._lead[:-1], packed.out_channels)
+        self._channels = packed.in_channels * (2 if packed.dtype.kind == "c" else 1)
         # Two arrays that take turns: the next frames are put together while these are still there.
         self._arrays = [np.empty((self._rows, self._channels, 0), self._real) for _ in range(2)]
         self._set(0)
@@ -382,15 +390,10 @@ class LayerStream(Stream):
         if length == 0:
             if out is not None:
                 return out
-            return np.empty((len(source), self._layer.out_channels, 0), self._dtype)
-        g = self._geometry
-        weight, bias = self._layer._packed_parameters()
-        return forward_part(
+            return np.empty((len(source), self._packed.out_channels, 0), self._dtype)
+        return self._packed.samples(
             source,
-            weight,
-            bias,
-            g.crop_of_part(start, first),
-            g.padding_mode,
+            crop_of_part(self._geometry, start, first),
             length,
             out,
             None if residual is None else residual[1],
@@ -403,7 +406,7 @@ class LayerStream(Stream):
         """What the kernels read of frames."""
         if self._dtype == self._real:
             return x
-        return split_channels(x, self._layer.groups, self._real)
+        return split_channels(x, self._packed.groups, self._real)
 
     def _carried(self) -> Array:
         return self._arrays[0][:, :, self._end - self._kept : self._end]

@@ -6,14 +6,15 @@ import operator
 from functools import reduce
 from typing import Any
 
-from fracstride.geometry import MAX_SIZE, source_frame
+from fracstride.arguments import MAX_SIZE
+from fracstride.extension import MODES, source_frame
 from fracstride.streaming.pieces import filled, picked
 from fracstride.streaming.stream import cut, join
 from fracstride.streaming.window import WindowStream
 
 __all__ = ["Pad"]
 
-_MODES = ("zeros", "reflect", "replicate")
+_MODES = tuple(name for name, mode in MODES.items() if mode.streams)
 
 
 class Pad(WindowStream):
@@ -49,13 +50,12 @@ class Pad(WindowStream):
 
     def __init__(self, left: int, right: int, mode: str = "zeros", value: float = 0.0) -> None:
         self._left, self._right = _frames("left", left), _frames("right", right)
-        if mode == "circular":
-            raise ValueError(
-                f"mode must be one of {_MODES} for a stream, got 'circular': its first samples are "
-                "the last frames, which a stream does not have yet"
-            )
-        if mode not in _MODES:
+        if mode not in MODES:
             raise ValueError(f"mode must be one of {_MODES}, got {mode!r}")
+        if not MODES[mode].streams:
+            raise ValueError(
+                f"mode must be one of {_MODES} for a stream, got {mode!r}: {MODES[mode].obstacle}"
+            )
         if mode != "zeros" and value != 0:
             raise ValueError(f"value must be 0 with mode {mode!r}, got {value!r}")
         self._mode, self._value = mode, value
@@ -65,7 +65,7 @@ class Pad(WindowStream):
         super().__init__()
 
     def _final(self, frames: int) -> int:
-        mirrored = self._left if self._mode == "reflect" else 0
+        mirrored = MODES[self._mode].mirrored(max(0, self._left))
         if frames < self._shortest or frames <= mirrored:
             return 0
         return max(0, frames - self.latency)
@@ -76,8 +76,7 @@ class Pad(WindowStream):
     def _first_kept(self, frames: int) -> int:
         first = self._final(frames) - self._left
         if self._right > 0 and self._mode != "zeros":
-            edge = 1 + (self._right if self._mode == "reflect" else 0)
-            first = min(first, frames - edge)
+            first = min(first, frames - 1 - MODES[self._mode].mirrored(self._right))
         return max(0, min(first, frames))
 
     def _task(

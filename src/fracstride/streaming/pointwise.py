@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fracstride.arguments import as_size
 from fracstride.arrays import Array
-from fracstride.geometry import as_size
 from fracstride.streaming.rows import alike
 from fracstride.streaming.stream import Stream, blank, check_state, cut, detached, given
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
-from fracstride.geometry import MAX_SIZE, Geometry
+from fracstride.geometry import Geometry
 
 __all__ = ["Part", "RowPlan", "alike", "check_mask", "plan_rows"]
 

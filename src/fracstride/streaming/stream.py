@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fracstride.arrays import Array, as_dtype
+from fracstride.extension import MODES, streamed
 from fracstride.geometry import Geometry
 from fracstride.streaming.rows import check_mask
 
@@ -254,10 +255,10 @@ def given(chunk: Any) -> Any:
 
 def check_mode(geometry: Geometry) -> None:
     """Raise ValueError for a padding mode that cannot stream."""
-    if geometry.padding_mode == "circular":
+    mode = MODES[geometry.padding_mode]
+    if not mode.streams:
         raise ValueError(
-            "padding_mode must be 'zeros', 'reflect' or 'replicate' for a stream, got 'circular': "
-            "its first samples are made of the last frames, which a stream does not have yet"
+            f"padding_mode must be {streamed()} for a stream, got {mode.name!r}: {mode.obstacle}"
         )
 
 

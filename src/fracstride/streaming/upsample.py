@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fracstride.arguments import as_size
 from fracstride.arrays import Array
 from fracstride.functional import conv_transpose1d
-from fracstride.geometry import Geometry, as_size
+from fracstride.geometry import Geometry
 from fracstride.streaming.pieces import repeated
 from fracstride.streaming.window import GeometryStream
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
-from fracstride.geometry import MAX_SIZE, Geometry
+from fracstride.geometry import Geometry
+from fracstride.part_geometry import crop_of_part, geometry_of_part
 from fracstride.streaming.pieces import filled, kind, rows_of, stacked
 from fracstride.streaming.stream import (
     Stream,
@@ -310,8 +312,7 @@ class GeometryStream(WindowStream):
         self._geometry = geometry
         self.stride, self.latency = geometry.stride, geometry.latency
         self.overhang = geometry.overhang
-        at_left = geometry.padding_mode == "reflect" and geometry.extension_left > 0
-        self._at_once = geometry.latency == 0 and not at_left
+        self._at_once = geometry.latency == 0 and geometry.mirrored_left == 0
         super().__init__()
 
     def _final(self, frames: int) -> int:
@@ -329,10 +330,10 @@ class GeometryStream(WindowStream):
         g = self._geometry
         # Between the ends of the signal nothing reaches beyond the frames that are there.
         mode = g.padding_mode if start == 0 or last else "zeros"
-        return g.crop_of_part(start, first), stop - first, mode
+        return crop_of_part(g, start, first), stop - first, mode
 
     def _part(self, window: Any, task: tuple[int, int, str]) -> Geometry:
         """The geometry of the layer that makes the task's samples of the window."""
         crop, samples, mode = task
         g = self._geometry
-        return g.of_part(0, window.shape[-1], crop - g.padding_left, samples, mode)
+        return geometry_of_part(g, 0, window.shape[-1], crop - g.padding_left, samples, mode)

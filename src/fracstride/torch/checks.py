@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fracstride.functional import check_groups
-from fracstride.geometry import PADDING_MODES, Geometry, geometry_of
+from fracstride.checks import check_groups
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry, geometry_of
 
 __all__ = [
     "check_forward",

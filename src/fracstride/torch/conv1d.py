@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fracstride._load import native
-from fracstride.geometry import Geometry, conv1d_geometry, geometry_of
+from fracstride.conv1d_geometry import conv1d_geometry
+from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch.dispatch import plain
 from fracstride.torch.packed import PackedWeights
 
@@ -29,7 +30,7 @@ class TurnedWeights(PackedWeights):
     def transposed(self, weight: Tensor, groups: int) -> Tensor:
         """Taps flipped, channels swapped by group; differentiable where that is asked for."""
         differentiable = torch.is_grad_enabled() and weight.requires_grad
-        if differentiable or not plain(weight, weight, None) or not weight.is_contiguous():
+        if differentiable or not plain(weight, weight) or not weight.is_contiguous():
             return _turned(weight, groups)
         kept = self._turned
         if kept is not None:

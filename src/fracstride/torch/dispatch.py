@@ -45,7 +45,7 @@ _NOT_PLAIN = _all_but(
 )
 
 
-def plain(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
+def plain(x: Tensor, w: Tensor, b: Tensor | None = None) -> bool:
     """Whether these are ordinary tensors in this machine's memory, and nothing watches the call.
 
     No subclass with a dispatch of its own, no fake tensor, no dispatch mode, no tracer, no
@@ -57,7 +57,7 @@ def plain(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
     return not keys & _NOT_PLAIN and not torch.is_autocast_enabled("cpu")
 
 
-def needs_derivative(x: Tensor, w: Tensor, b: Tensor | None) -> bool:
+def needs_derivative(x: Tensor, w: Tensor, b: Tensor | None = None) -> bool:
     """Whether somebody may ask for a derivative of what is computed from these tensors."""
     if forward_mode_possible():
         return True

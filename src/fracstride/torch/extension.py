@@ -29,7 +29,7 @@ def source_frames(
 ) -> Tensor:
     """The frames in ``[0, length)`` that frames ``[start, stop)`` are copies of, as an index.
 
-    Twin of :func:`fracstride.geometry.source_frame`, for the modes that have an extension.
+    Twin of :func:`fracstride.extension.source_frame`, for the modes that have an extension.
 
     >>> source_frames(-2, 6, 4, "circular", torch.device("cpu"))
     tensor([2, 3, 0, 1, 2, 3, 0, 1])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as tf
 from torch.nn.grad import conv1d_weight
 
-from fracstride.functional import fold
+from fracstride.folding import fold
 from fracstride.geometry import Geometry
 from fracstride.torch.extension import extend
 from fracstride.torch.parts import join_weight_grad, split_signal

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import disable, is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fracstride.geometry import Geometry
-from fracstride.torch import flops as _flops  # noqa: F401 - registers what the operators cost
 from fracstride.torch import kernels, scripting
-from fracstride.torch.autograd import transposed, transposed_here
 from fracstride.torch.checks import (
     geometry_of_call,
     groups_of_call,
@@ -22,6 +20,8 @@ from fracstride.torch.checks import (
 )
 from fracstride.torch.dispatch import exporting, needs_derivative, plain
 from fracstride.torch.graph import batched, in_a_graph
+from fracstride.torch.operators import transposed
+from fracstride.torch.operators.forward import OPERATOR
 from fracstride.torch.packed import PackedWeights
 from fracstride.torch.profiling import profiling, recorded
 
@@ -101,11 +101,8 @@ def apply(
         _check_tensors(input, weight, bias)
     if is_compiling():
         if _distributed(input) and _cut_along_time(input):
-            from fracstride.torch.distributed import dtensor
-
-            result: Tensor = dtensor.eagerly(apply)(
-                input, weight, bias, sizes, groups, output_size, kept
-            )
+            outside_graphs: Any = disable(apply)  # a compiler does not see messages between ranks
+            result: Tensor = outside_graphs(input, weight, bias, sizes, groups, output_size, kept)
             return result
         return in_a_graph(input, weight, bias, sizes, groups, output_size)
     undisturbed = plain(input, weight, bias)
@@ -127,7 +124,7 @@ def apply(
         geometry = with_wanted_length(geometry, input.shape[2], wanted)
     if undisturbed:
         if needs_derivative(input, weight, bias):
-            return transposed_here(input, weight, bias, geometry, groups)
+            return OPERATOR.differentiable(input, weight, bias, geometry, groups)
         pack = None if kept is None else kept.pack
         if profiling():
             operands = input, weight, bias, geometry, groups, pack
@@ -162,16 +159,10 @@ def _of_shards(
     groups: int,
     kept: PackedWeights | None,
 ) -> Tensor:
-    """Cut along time, by halos; cut otherwise, by DTensor with the rules that the import makes."""
+    """The call on DTensors, which the ranks of a mesh share."""
     from fracstride.torch.distributed import dtensor
 
-    cut = dtensor.time_cut(x)
-    if cut is None:
-        if isinstance(x, dtensor.DTensor):
-            w = dtensor.on_mesh(x.device_mesh, "weight", w)
-            b = None if b is None else dtensor.on_mesh(x.device_mesh, "bias", b)
-        return transposed(x, w, b, geometry, groups)
-    return dtensor.conv_transpose1d(cast(Any, x), w, b, geometry, groups, cut, kept)
+    return dtensor.conv_transpose1d(x, w, b, geometry, groups, kept)
 
 
 def _overridden(

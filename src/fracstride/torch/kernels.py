@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from fracstride._load import native
-from fracstride.functional import fold
-from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.extension import PADDING_MODES
+from fracstride.folding import fold
+from fracstride.geometry import Geometry
 from fracstride.torch import fallback
 from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
 from fracstride.torch.parts import join_signal, join_weight_grad, split_signal, split_weight

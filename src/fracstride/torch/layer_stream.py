@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from fracstride.arguments import as_size
 from fracstride.arrays import Array
-from fracstride.geometry import as_size
 from fracstride.streaming.stream import check_mode, shown_shape
 from fracstride.streaming.window import GeometryStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors

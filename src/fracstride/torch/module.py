@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 
-from fracstride.geometry import as_size, geometry_of
+from fracstride.arguments import as_size
+from fracstride.geometry import geometry_of
 from fracstride.torch import scripting
 from fracstride.torch.functional import apply
 from fracstride.torch.packed import PackedWeights

@@ -1,7 +1,8 @@
-"""Pieces of a signal that are tensors: what :mod:`fracstride.streaming` does with them.
+"""How streams join, cut, extend and interpolate pieces of a signal that are tensors.
 
-All of it keeps the graph of derivatives, and the derivatives are sums in a fixed order on every
-device: slices, flips and expansions, no scattering.
+Importing this module registers these functions with those of :mod:`fracstride.streaming`. They keep
+the graph of derivatives, and the derivatives are sums in a fixed order on every device: slices,
+flips and expansions, no scattering.
 """
 
 from __future__ import annotations

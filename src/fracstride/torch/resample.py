@@ -6,40 +6,36 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fracstride.geometry import as_size
+from fracstride.arguments import as_size
+from fracstride.extension import MODES
 from fracstride.streaming.pad import Pad
 from fracstride.streaming.stream import Stream
 from fracstride.streaming.upsample import Upsample
 from fracstride.streaming.window import WindowStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
+from fracstride.torch.module_kinds import Classification, Kind, upsampling_of
 from fracstride.torch.pointwise import no_numbers
 
-__all__ = ["resampling"]
-
-_PADS: tuple[tuple[Any, str], ...] = (
-    (nn.ReflectionPad1d, "reflect"),
-    (nn.ReplicationPad1d, "replicate"),
-    (nn.ConstantPad1d, "zeros"),
-)
+__all__ = ["resampling_stream"]
 
 
-def resampling(
-    module: Any, batch_size: int | None, channels: int | None, whole: nn.Module
-) -> Stream | None:
-    """The stream of a module that pads or interpolates; None for another one.
+def resampling_stream(
+    module: Any,
+    found: Classification,
+    batch_size: int | None,
+    channels: int | None,
+    whole: nn.Module,
+) -> Stream:
+    """The stream of a module that pads or interpolates, as ``found`` says.
 
     ``channels``: of the signal, where they are known. ``whole``: the module that it is a part of.
     ``ValueError`` says why one cannot stream.
     """
-    forward = type(module).forward
-    if isinstance(module, nn.CircularPad1d) and forward is nn.CircularPad1d.forward:
-        raise ValueError("the first samples are the last frames, which a stream does not have yet")
-    if isinstance(module, nn.Upsample) and forward is nn.Upsample.forward:
+    if found.kind is Kind.PAD and not MODES[found.mode].streams:
+        raise ValueError(MODES[found.mode].obstacle)
+    if found.kind is Kind.UPSAMPLE:
         return ModuleUpsample(module)._fit(batch_size, channels, whole)
-    for kind, mode in _PADS:
-        if isinstance(module, kind) and forward is kind.forward:
-            return ModulePad(module, mode)._fit(batch_size, channels, whole)
-    return None
+    return ModulePad(module, found.mode)._fit(batch_size, channels, whole)
 
 
 class _OnTensors(WindowStream):
@@ -94,7 +90,7 @@ class ModulePad(_OnTensors, Pad):
         if mode == "zeros":
             self._shortest = max(1, -min(left, 0) - min(right, 0))
         else:
-            most = max(left, right) if mode == "reflect" else 0
+            most = MODES[mode].mirrored(max(left, right, 0))
             self._shortest = max(1, most + 1, 1 - left - right)
 
 
@@ -102,27 +98,4 @@ class ModuleUpsample(_OnTensors, Upsample):
     """An ``nn.Upsample`` by a whole number."""
 
     def __init__(self, module: Any) -> None:
-        factor, mode = module.scale_factor, module.mode
-        if isinstance(factor, tuple) and len(factor) == 1:
-            factor = factor[0]
-        if module.size is not None or factor is None:
-            raise ValueError(
-                f"size={module.size} is the length of the whole output however long the input is: "
-                "scale_factor must be given in its place"
-            )
-        if isinstance(factor, tuple) or not float(factor).is_integer() or factor < 1:
-            raise ValueError(
-                f"scale_factor must be a whole number, got {factor}: each frame of a stream makes "
-                "as many samples as every other"
-            )
-        if mode not in ("nearest", "nearest-exact", "linear"):
-            raise ValueError(
-                "mode must be 'nearest', 'nearest-exact' or 'linear' for a signal with one axis of "
-                f"time, got {mode!r}"
-            )
-        if module.align_corners:
-            raise ValueError(
-                "align_corners must be False: with True, where a sample lies between the frames "
-                "depends on the length of the whole input"
-            )
-        super().__init__(int(factor), "linear" if mode == "linear" else "nearest")
+        super().__init__(*upsampling_of(module))

@@ -89,7 +89,7 @@ def test_parts_of_a_sum_fill_the_machine_and_are_not_tiny() -> None:
 
 
 def test_lengths_share_buckets() -> None:
-    """A vocoder sees a new length at each utterance: a handful of buckets for all of them."""
+    """A vocoder meets new lengths at each utterance; a few buckets cover all of them."""
     buckets = {problem(length).bucket for length in range(1, 10_000)}
     assert len(buckets) == 14
 
@@ -166,7 +166,7 @@ def test_tuning_is_asked_for_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
     best = choices.candidates(problem(), H100, choices.TRIED)[3]
     assert choose(problem(), H100, measure) != best
-    assert not measured  # nobody asked
+    assert not measured  # measuring is off by default
     monkeypatch.setenv("FRACSTRIDE_TUNE", "1")
     assert choose(problem(), H100, measure) == best
     assert len(measured) == len(set(measured)) == choices.TRIED + 1

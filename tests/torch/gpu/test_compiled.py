@@ -1,4 +1,4 @@
-"""What the compiler makes of the kernels, and what other compilers see of them: without a GPU."""
+"""The compiled kernels, and how torch.compile sees them, without a GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def run(script: str, *arguments: str) -> str:
-    """In a process where Triton compiles."""
+    """Run the program in a process in which Triton compiles instead of interpreting."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, str(HERE / script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fracstride import reference
-from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry
 from fracstride.torch import kernels
 from fracstride.torch.gpu import launch, maps
 from fracstride.torch.gpu.capture import recorded
@@ -44,7 +45,7 @@ def _exact() -> Iterator[None]:
 
 
 def _work(case: Case) -> float:
-    """Steps of the interpreter, about."""
+    """About how many steps the interpreter takes."""
     per_group = (case.in_channels // case.groups) * (case.out_channels // case.groups)
     samples = (case.batch or 1) * case.length * case.geometry.kernel_size
     return case.groups * per_group * samples
@@ -322,7 +323,7 @@ def test_errors_name_what_is_wrong() -> None:
 
 
 def test_a_poisoned_result_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every sample is written, whatever memory held before."""
+    """Every sample is written, into memory of any contents."""
 
     def poisoned(self: torch.Tensor, *size: Any, **options: Any) -> torch.Tensor:
         return new_empty(self, *size, **options).fill_(float("nan"))
@@ -341,7 +342,7 @@ def test_a_poisoned_result_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_reference_is_what_it_says() -> None:
-    """The yardstick itself, once, against torch in float64."""
+    """The reference itself, against torch in float64."""
     rng = np.random.default_rng(2)
     x, w = rng.standard_normal((1, 2, 5)), rng.standard_normal((2, 3, 4))
     y = torch.nn.functional.conv_transpose1d(torch.from_numpy(x), torch.from_numpy(w), stride=2)

@@ -1,0 +1,352 @@
+"""Weights and biases in the order in which the kernels read them, and the map that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fracstride._load import native
+from fracstride.arrays import (
+    Array,
+    DType,
+    aligned,
+    as_operands,
+    join_channels,
+    kernel_dtype,
+    kernels_of,
+    ready,
+    split_channels,
+    split_weight,
+)
+from fracstride.checks import check_call, check_out, check_slope
+from fracstride.extension import MODES
+from fracstride.geometry import Geometry
+
+__all__ = [
+    "PackedBias",
+    "PackedLayer",
+    "PackedWeight",
+    "forward",
+    "pack_bias",
+    "pack_weight",
+    "samples",
+]
+
+
+_NOWHERE = (0, 0, 0, 0, 0)  # no signal, where a kernel can do without one
+
+
+@dataclass(frozen=True, slots=True)
+class PackedWeight:
+    """A weight in the order in which the kernels read it; depends on stride and dilation too."""
+
+    #: The compiled module's object.
+    native: Any
+    #: The array that a weight packed for one call is read from, kept alive for that call.
+    source: Array | None
+    #: Of the weight, and of the signals that go with it.
+    dtype: DType
+    #: The real dtype that the kernels read and write.
+    real: DType
+    in_channels: int
+    out_channels: int
+    groups: int
+
+
+def pack_weight(
+    weight: Array,
+    geometry: Geometry,
+    groups: int,
+    *,
+    for_input_grad: bool = False,
+    once: bool = False,
+) -> PackedWeight:
+    """Pack a checked weight ``(C_in, C_out/g, k)``.
+
+    ``once``: for one call, which may read the weight itself if that costs less.
+    """
+    real = kernel_dtype(weight.dtype)
+    split = split_weight(weight, groups, real)
+    packed = kernels_of(weight.dtype).pack(
+        native.signal_of(split)[0],
+        *split.shape,
+        groups,
+        geometry.stride,
+        geometry.dilation,
+        for_input_grad,
+        once,
+    )
+    channels, out_per_group, _ = weight.shape
+    source = split if once else None
+    return PackedWeight(
+        packed, source, weight.dtype, real, channels, out_per_group * groups, groups
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBias:
+    """A bias as the kernels read it."""
+
+    values: Array
+    #: Where they lie; they stay there for as long as this object holds them.
+    address: int
+
+
+def pack_bias(bias: Array, groups: int) -> PackedBias:
+    """Pack a checked bias ``(C_out,)``."""
+    real = kernel_dtype(bias.dtype)
+    values = aligned(split_channels(bias[None, :, None], groups, real).reshape(-1), real)
+    return PackedBias(values, native.signal_of(values)[0])
+
+
+class PackedLayer:
+    """A transposed convolution with its weight and bias, packed once and again when assigned.
+
+    What :class:`fracstride.ConvTranspose1d` computes with, and what its streams ask: sizes, dtype,
+    samples. Any number of threads may use one while another assigns: each call computes with one
+    weight, the old one or the new.
+
+    Args:
+        geometry: the sizes.
+        groups: blocks of channels that do not see each other.
+        weight: ``(C_in, C_out/groups, k)``, checked; a copy is kept.
+        bias: ``(C_out,)`` of the same dtype, checked, or None.
+    """
+
+    def __init__(self, geometry: Geometry, groups: int, weight: Array, bias: Array | None) -> None:
+        self.geometry = geometry
+        self.groups = groups
+        self.dtype: DType = weight.dtype
+        #: The real dtype that the kernels read and write.
+        self.real = kernel_dtype(weight.dtype)
+        self.in_channels: int = weight.shape[0]
+        self.out_channels: int = weight.shape[1] * groups
+        self._extension = MODES[geometry.padding_mode].number
+        self._packed: tuple[Array, PackedWeight] | None = None
+        self.weight = weight
+        self.bias = bias
+
+    @property
+    def weight(self) -> Array:
+        """``(C_in, C_out/groups, k)``, read-only; assign an array of its shape and dtype."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, value: Array) -> None:
+        self._weight = _frozen(value)
+
+    @property
+    def bias(self) -> Array | None:
+        """``(C_out,)`` or None, read-only; assign an array of its shape and dtype, or None."""
+        return self._bias
+
+    @bias.setter
+    def bias(self, value: Array | None) -> None:
+        self._bias = None if value is None else _frozen(value)
+        #: The bias as the kernels read it.
+        self.packed_bias = None if self._bias is None else pack_bias(self._bias, self.groups)
+
+    def packed_weight(self) -> PackedWeight:
+        """The weight as it is now, packed."""
+        weight, packed = self._weight, self._packed
+        # Packed together with what it was packed from: a weight that another thread assigns
+        # meanwhile is noticed by the next call.
+        if packed is None or packed[0] is not weight:
+            packed = weight, pack_weight(weight, self.geometry, self.groups)
+            self._packed = packed
+        return packed[1]
+
+    def output(
+        self,
+        input: ArrayLike,
+        output_size: int | Sequence[int] | None = None,
+        negative_slope: float | None = None,
+        residual: ArrayLike | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """``residual + conv_transpose1d(leaky_relu(input))``, as far as these are given.
+
+        The arguments are those of a call of :class:`fracstride.ConvTranspose1d`, and are checked.
+        """
+        packed, bias, geometry = self.packed_weight(), self.packed_bias, self.geometry
+        if type(input) is np.ndarray and input.dtype == packed.dtype:
+            x = input
+        else:
+            (x,) = as_operands(packed.dtype, input=input)
+        length = check_call(x, packed.in_channels, geometry, output_size)
+        if negative_slope is None and residual is None and out is None:
+            return forward(x, packed, bias, geometry, length)
+        slope = 1.0 if negative_slope is None else check_slope(negative_slope, packed.dtype)
+        more, shape = None, (*x.shape[:-2], packed.out_channels, length)
+        if residual is not None:
+            (more,) = as_operands(packed.dtype, residual=residual)
+            if more.shape != shape:
+                raise ValueError(f"residual must have the output's shape {shape}, got {more.shape}")
+        if out is not None:
+            check_out(out, shape, packed.dtype, (input, residual, x, more))
+        if packed.dtype == packed.real:
+            return forward(x, packed, bias, geometry, length, out, more, slope)
+        # Complex numbers: their parts are put together again in between.
+        with np.errstate(invalid="ignore", over="ignore"):
+            y = forward(x, packed, bias, geometry, length)
+            y = y if more is None else np.asarray(more + y)
+        if out is None:
+            return y
+        out[...] = y
+        return out
+
+    def samples(
+        self,
+        source: Array,
+        padding_left: int,
+        length: int,
+        out: Array | None = None,
+        residual: Array | None = None,
+        negative_slope: float = 1.0,
+        carried: Array | None = None,
+        residual_carried: Array | None = None,
+    ) -> Array:
+        """:func:`samples` of this layer, with its padding mode; nothing is checked."""
+        return samples(
+            source,
+            self.packed_weight(),
+            self.packed_bias,
+            padding_left,
+            self._extension,
+            length,
+            out,
+            residual,
+            negative_slope,
+            carried,
+            residual_carried,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is packed belongs to one process, and is packed again.
+        return {**vars(self), "_packed": None, "packed_bias": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._weight.flags.writeable = False
+        self.bias = self._bias
+
+
+def _frozen(array: Array) -> Array:
+    """A contiguous copy that nobody else holds and nobody writes to."""
+    copy = np.array(array, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+def forward(
+    x: Array,
+    packed: PackedWeight,
+    bias: PackedBias | None,
+    geometry: Geometry,
+    length: int,
+    out: Array | None = None,
+    residual: Array | None = None,
+    negative_slope: float = 1.0,
+) -> Array:
+    """``length`` samples of a checked input, with a batch or without; ``bias`` is packed."""
+    unbatched = x.ndim == 2
+    if unbatched:
+        x = x[None]
+        out = None if out is None else out[None]
+        residual = None if residual is None else residual[None]
+    y = samples(
+        ready(split_channels(x, packed.groups, packed.real)),
+        packed,
+        bias,
+        geometry.padding_left,
+        MODES[geometry.padding_mode].number,
+        length,
+        out,
+        residual,
+        negative_slope,
+    )
+    return y[0] if unbatched else y
+
+
+def samples(
+    source: Array,
+    packed: PackedWeight,
+    bias: PackedBias | None,
+    padding_left: int,
+    extension: int,
+    length: int,
+    out: Array | None = None,
+    residual: Array | None = None,
+    negative_slope: float = 1.0,
+    carried: Array | None = None,
+    residual_carried: Array | None = None,
+) -> Array:
+    """Samples ``[0, length)``, with a batch, of frames that the kernels can read as they are.
+
+    Args:
+        source: the frames, as :func:`fracstride.arrays.ready` leaves them; complex ones as their
+            real parts.
+        packed: the weight.
+        bias: packed too.
+        padding_left: samples cropped on the left.
+        extension: number of the padding mode that the frames are extended by.
+        length: of the result.
+        out: where the result goes, with any strides.
+        residual: added to the result.
+        negative_slope: of a leaky ReLU of the frames.
+        carried: frames that come before ``source``.
+        residual_carried: what comes before the ``residual`` (stride 1 only).
+    """
+    as_stored = packed.dtype == packed.real
+    if out is not None and as_stored and _kernel_can_write(out):
+        target = out
+    else:
+        channels = packed.out_channels * (2 if packed.dtype.kind == "c" else 1)
+        target = np.empty((source.shape[0], channels, length), packed.real)
+    numbers: tuple[float, ...] = ()  # what a call may leave out
+    if residual is not None or carried is not None or negative_slope != 1.0:
+        numbers = _NOWHERE[:4] if residual is None else native.signal_of(ready(residual))[:4]
+        numbers += (negative_slope,)
+        if carried is not None:
+            numbers += native.signal_of(carried)
+        if residual_carried is not None:
+            numbers += _NOWHERE if carried is None else ()
+            numbers += native.signal_of(residual_carried)
+    native.forward_at(
+        packed.native,
+        source.shape[0],
+        *native.signal_of(source),
+        0 if bias is None else bias.address,
+        *native.signal_of(target),
+        padding_left,
+        extension,
+        *numbers,
+    )
+    if target is out:
+        return out
+    result = target if as_stored else join_channels(target, packed.groups, packed.dtype)
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+def _kernel_can_write(out: Array) -> bool:
+    if not (out.dtype.isnative and out.flags.aligned):
+        return False
+    if out.flags.c_contiguous:
+        return True
+    # Elements that lie on one another (a zero stride, a sliding window) are written by NumPy.
+    if any(stride % out.itemsize for stride in out.strides):
+        return False
+    extents = sorted((abs(s), n) for s, n in zip(out.strides, out.shape, strict=True) if n > 1)
+    reach = out.itemsize
+    for stride, count in extents:
+        if stride < reach:
+            return False
+        reach = stride * (count - 1) + reach
+    return True

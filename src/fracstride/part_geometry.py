@@ -1,0 +1,73 @@
+"""Parts of a signal: which frames give which samples when only some of either are at hand.
+
+A stream has the last frames only, and a signal that is cut along time has its own frames and some
+of its neighbours'. Both compute samples of the whole from a part, as a transposed convolution with
+another crop.
+"""
+
+from __future__ import annotations
+
+from fracstride.geometry import Geometry, geometry_of
+
+__all__ = ["crop_of_part", "frames_of_part", "geometry_of_part", "samples_of_frames"]
+
+
+def crop_of_part(g: Geometry, first_frame: int, first_sample: int) -> int:
+    """The ``padding_left`` of a part of a signal, counted from its own first frame and sample.
+
+    Tap ``m`` of frame ``t`` lands on sample ``t*s + m*d - p_l`` of the whole. ``first_frame``
+    is at most the first that the sample needs (:meth:`Geometry.first_kept`). Both are trusted.
+
+    >>> crop_of_part(Geometry(4, stride=2, padding=1), first_frame=9, first_sample=19)
+    2
+    """
+    return first_sample + g.padding_left - first_frame * g.stride
+
+
+def geometry_of_part(
+    g: Geometry, first_frame: int, frames: int, first_sample: int, samples: int, padding_mode: str
+) -> Geometry:
+    """The geometry that makes so many samples of a part of a signal, given as an input.
+
+    ``padding_mode`` is what the part's own ends are extended by. All is trusted.
+
+    >>> geometry_of_part(Geometry(4, stride=2, padding=1), 9, 3, 19, 4, "zeros").padding
+    (2, 2)
+    """
+    left = crop_of_part(g, first_frame, first_sample)
+    right = (frames - 1) * g.stride + g.span - left - samples
+    pads, a = (left, max(0, right)), max(0, -right)
+    return geometry_of(g.kernel_size, g.stride, pads, a, g.dilation, padding_mode)
+
+
+def frames_of_part(g: Geometry, L: int, first_sample: int, samples: int) -> tuple[int, int]:
+    """The frames ``[start, stop)`` from which :func:`geometry_of_part` computes so many samples.
+
+    All that are reached, and where neighbouring samples have no taps, one that is not. Of all
+    integers where the padding mode extends the input, of ``[0, L)`` for ``zeros``. All is
+    trusted; ``samples >= 1``.
+
+    >>> frames_of_part(Geometry(16, stride=8, padding=4), 100, first_sample=400, samples=80)
+    (49, 61)
+    """
+    runs = g.frames_reached(L, first_sample + samples, first_sample)
+    # Tap 0 of these two is the last that lands before, or on, the first and the last sample.
+    start = (first_sample + g.padding_left) // g.stride
+    stop = (first_sample + samples - 1 + g.padding_left) // g.stride + 1
+    if runs:
+        start, stop = min(start, runs[0][0]), max(stop, runs[-1][1])
+    if g.padding_mode != "zeros":
+        return start, stop
+    start = min(start, L - 1)
+    return start, max(min(stop, L), start + 1)
+
+
+def samples_of_frames(g: Geometry, first: int, stop: int) -> tuple[int, int]:
+    """The samples ``[start, stop)`` that take no tap of any frame outside ``[first, stop)``.
+
+    Of all integers, and none if ``start >= stop``. All is trusted.
+
+    >>> samples_of_frames(Geometry(16, stride=8, padding=4), 50, 60)
+    (404, 476)
+    """
+    return (first - 1) * g.stride + g.span - g.padding_left, (stop * g.stride - g.padding_left)

@@ -1,0 +1,81 @@
+"""Which taps land where: the solutions of ``t*s + m*d == position`` in whole numbers.
+
+Tap ``m`` of frame ``t`` lands on position ``t*s + m*d`` of the uncropped output, with stride ``s``
+and dilation ``d``. Sample ``n`` is position ``n + p_l`` when ``p_l`` samples are cropped on the
+left. Everything here is an int and trusted.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import gcd
+
+__all__ = ["frames_reaching", "taps_reaching"]
+
+
+def taps_reaching(
+    position: int,
+    kernel_size: int,
+    stride: int,
+    dilation: int,
+    within: tuple[int, int] | None = None,
+) -> list[tuple[int, int]]:
+    """All ``(frame, tap)`` that land on a position, by rising tap.
+
+    Of all frames, or of those in ``[start, stop)`` if ``within`` gives such a range.
+
+    >>> taps_reaching(4, kernel_size=3, stride=2, dilation=1)
+    [(2, 0), (1, 2)]
+    """
+    # If g = gcd(d, s) does not divide the position, no tap lands there; else every (s/g)-th does,
+    # while the frame falls by d/g each time.
+    g = gcd(dilation, stride)
+    target, rest = divmod(position, g)
+    if rest:
+        return []
+    s, d = stride // g, dilation // g
+    first = target * pow(d, -1, s) % s
+    latest = (target - first * d) // s
+    begin, end = 0, max(0, -((first - kernel_size) // s))
+    if within is not None:  # start <= latest - j*d < stop
+        start, stop = within
+        begin, end = max(begin, -((stop - 1 - latest) // d)), min(end, (latest - start) // d + 1)
+    return [(latest - j * d, first + j * s) for j in range(begin, end)]
+
+
+@lru_cache(maxsize=256)
+def frames_reaching(
+    start: int,
+    stop: int,
+    kernel_size: int,
+    stride: int,
+    dilation: int,
+    within: tuple[int, int] | None = None,
+) -> tuple[tuple[int, int], ...]:
+    """The frames of which some tap lands on a position in ``[start, stop)``.
+
+    As sorted disjoint intervals, each ``[first, after)``: of all frames, or of those in a range.
+
+    >>> frames_reaching(0, 3, kernel_size=2, stride=2, dilation=6)
+    ((-3, -1), (0, 2))
+    """
+    s, d, last = stride, dilation, kernel_size - 1
+
+    def reach(early: int, late: int) -> tuple[int, int]:
+        """The frames t with start - early*d <= t*s < stop - late*d."""
+        return -((early * d - start) // s), (stop - late * d - 1) // s + 1
+
+    if stop - start >= d:  # no gap between one tap's t*s and the next's: one interval
+        runs = [reach(last, 0)]
+    else:
+        runs = []
+        for m in range(last, -1, -1):  # both ends rise as m falls
+            first, after = reach(m, m)
+            if first >= after:
+                continue
+            if runs and first <= runs[-1][1]:
+                first = runs.pop()[0]
+            runs.append((first, after))
+    if within is not None:
+        runs = [(max(first, within[0]), min(after, within[1])) for first, after in runs]
+    return tuple((first, after) for first, after in runs if first < after)

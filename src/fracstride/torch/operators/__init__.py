@@ -1,0 +1,23 @@
+"""The operators ``torch.ops.fracstride``: what compilers, subclasses, modes and devices meet.
+
+To add an operator, write one file here and add its record to the list in :mod:`register`. The file
+holds a record of the class :class:`~fracstride.torch.operators.operator.Operator` and what the
+record names: the schema, the kernel for CPU tensors, the same map in torch's own operators for
+other devices, the derivatives, the rule for ``vmap``, the ways in which DTensor may cut it, and its
+floating-point operations. Everything that torch has to be told follows from the record; no other
+file knows how many operators there are.
+
+The maps of the three operators that are here share code with each other, by technique:
+``kernels.py`` has them as calls of compiled kernels, ``fallback.py`` in torch's own operators, and
+``gpu/maps.py`` in Triton. An operator that shares nothing with them needs none of these files.
+
+T is the transposed convolution. C is the convolution that is its adjoint in the input, and R the
+correlation that is its adjoint in the weight. Importing this package registers the operators.
+"""
+
+from fracstride.torch.operators import register as _register  # noqa: F401 - registers them
+from fracstride.torch.operators.forward import transposed
+from fracstride.torch.operators.input_grad import input_adjoint
+from fracstride.torch.operators.weight_grad import weight_adjoint
+
+__all__ = ["input_adjoint", "transposed", "weight_adjoint"]

@@ -1,0 +1,134 @@
+"""What an operator is: one record of everything that torch asks about it.
+
+An operator is called in two forms. ``torch.ops.fracstride`` takes *arguments*: tensors, then sizes
+as plain integers, in the order in which saved graphs have them. The code here takes *operands*: the
+same tensors, then a :class:`~fracstride.Geometry` and the number of groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from fracstride.torch.dispatch import forward_mode_possible, needs_derivative, plain, transforming
+from fracstride.torch.operators.function import apply_here, below_autograd
+from fracstride.torch.profiling import profiling, recorded
+
+__all__ = ["Cut", "Operator", "add", "call"]
+
+#: How one tensor is cut over a line of processes: the axis along which each has a part, ``"whole"``
+#: if each has all of it, ``"sum"`` if each has a term of it.
+Cut = int | str
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """An operator ``torch.ops.fracstride.<name>``. Calling it goes the shortest way there is.
+
+    Ordinary CPU tensors go to the kernel at once, through the Function if a derivative is needed.
+    ``torch.func`` transforms meet the Function, which has rules for them. Everything else (other
+    devices, subclasses, modes, autocast, compilers) goes through torch's dispatcher.
+    """
+
+    name: str
+    #: The arguments in the language of ``torch.library``; the result is one tensor.
+    schema: str
+    #: How many arguments are tensors. These come first, and are the first operands too.
+    tensors: int
+
+    #: ``operands(*arguments)`` and ``arguments(*operands)``. The last two operands are the geometry
+    #: and the groups, those before them are the first arguments.
+    operands: Callable[..., tuple[Any, ...]]
+    arguments: Callable[..., tuple[Any, ...]]
+    #: ``shape(*operands)``: the result's, or a ``RuntimeError`` if the operands do not fit.
+    shape: Callable[..., tuple[int, ...]]
+
+    #: The map of CPU tensors, of any tensors by torch's own operators, and of NVIDIA's by Triton,
+    #: of operands. The first and the last check them.
+    kernel: Callable[..., Tensor]
+    fallback: Callable[..., Tensor]
+    triton: Callable[..., Tensor]
+
+    #: The map of operands with its derivatives of both modes, and the rule for ``torch.func.vmap``.
+    function: type[Function]
+    #: ``batch(to, n, dims, *operands)``: the call of ``to``, which takes operands, that computes
+    #: ``n`` calls at once, of those operands whose ``dims`` are not None. Returns its result and
+    #: the axis of the ``n``.
+    batch: Callable[..., tuple[Tensor, int]]
+
+    #: ``flops(*shapes and other arguments)``, as torch counts its own operators.
+    flops: Callable[..., int]
+
+    #: ``channels(*arguments)``: of the input, of a group's output, and of a group's input.
+    channels: Callable[..., tuple[int, int, int]]
+    #: For each way to cut a layer, how the tensors and at last the result are cut.
+    #: (``distributed/rules.py`` says which ways there are, and when each is possible.)
+    cuts: Mapping[str, tuple[Cut, ...]]
+
+    #: ``function`` of plain tensors without forward mode, where that can be had at a lower cost.
+    reverse_only: type[Function] | None = None
+    #: Whether autocast computes it in its own dtype.
+    autocast: bool = False
+
+    def __call__(self, *operands: Any) -> Tensor:
+        """The result, by the shortest way, differentiable to any order."""
+        tensors = operands[: self.tensors]
+        if plain(*tensors):
+            if needs_derivative(*tensors):
+                return self.differentiable(*operands)
+            return self.run(*operands)
+        if transforming():
+            result: Tensor = self.function.apply(*operands)
+            return result
+        return self.dispatch(*operands)
+
+    def differentiable(self, *operands: Any) -> Tensor:
+        """The result for plain tensors of which some need a derivative."""
+        if self.reverse_only is not None and not forward_mode_possible():
+            return apply_here(self.reverse_only, *operands)
+        return apply_here(self.function, *operands)
+
+    def run(self, *operands: Any) -> Tensor:
+        """The kernel's result for plain tensors, seen by the profiler, unseen by autograd."""
+        if profiling():
+            result: Tensor = recorded(self.name, self.kernel, *operands)
+            return result
+        return self.kernel(*operands)
+
+    def dispatch(self, *operands: Any) -> Tensor:
+        """The result by way of ``torch.ops``."""
+        return self.of_arguments(*self.arguments(*operands))
+
+    def of_arguments(self, *arguments: Any) -> Tensor:
+        """``torch.ops.fracstride.<name>``."""
+        result: Tensor = getattr(torch.ops.fracstride, self.name)(*arguments)
+        return result
+
+    def undifferentiated(self, *operands: Any) -> Tensor:
+        """The result inside the operator's own Function: below the autograd that called it."""
+        if plain(*operands[: self.tensors]):
+            return self.run(*operands)
+        with below_autograd():
+            return self.dispatch(*operands)
+
+
+_operators: dict[str, Operator] = {}
+
+
+def add(operator: Operator) -> None:
+    """Let :func:`call` find it."""
+    _operators[operator.name] = operator
+
+
+def call(name: str, *operands: Any) -> Tensor:
+    """The operator of this name, by the shortest way.
+
+    This is how a derivative calls other operators. Derivatives refer to each other in circles,
+    which the imports of their files must not do.
+    """
+    return _operators[name](*operands)
