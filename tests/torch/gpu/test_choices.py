@@ -226,22 +226,22 @@ def test_where_the_kernels_can_run(
     monkeypatch.setattr(gpu, "version", version)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
-    gpu._available.cache_clear()
+    gpu._can_run.cache_clear()
     assert not gpu.available(torch.device("cuda", 3))  # nobody has asked for them
     gpu.use_triton()
     try:
         assert gpu.available(torch.device("cuda", 3)) == wanted
         assert not gpu.available(torch.device("cpu"))
         monkeypatch.setattr(torch.version, "cuda", None)  # an AMD GPU calls itself one too
-        gpu._available.cache_clear()
+        gpu._can_run.cache_clear()
         assert not gpu.available(torch.device("cuda", 3))
     finally:
         gpu.use_triton(False)
-        gpu._available.cache_clear()
+        gpu._can_run.cache_clear()
 
 
 def test_triton_is_asked_for_in_the_environment() -> None:
-    ask = "import fracstride.torch.gpu as gpu; print(gpu._wanted)"
+    ask = "import fracstride.torch.gpu as gpu; print(gpu._enabled)"
     for value, wanted in ((None, "False"), ("0", "False"), ("1", "True")):
         environment = {k: v for k, v in os.environ.items() if k != "FRACSTRIDE_TRITON"}
         environment |= {} if value is None else {"FRACSTRIDE_TRITON": value}

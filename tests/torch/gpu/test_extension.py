@@ -1,4 +1,4 @@
-"""The padding modes of the Triton kernels against those of :mod:`fracstride.geometry`."""
+"""The padding modes of the Triton kernels against those of :mod:`fracstride.extension`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 from gpu_maps import DEVICE
 
-from fracstride.geometry import PADDING_MODES
-from fracstride.geometry import source_frame as source_frame_of
+from fracstride.extension import PADDING_MODES
+from fracstride.extension import source_frame as source_frame_of
 from fracstride.torch.gpu.extension import add_copies, copies_within, source_frame
 
 

@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from fracstride.geometry import PADDING_MODES, Geometry
+from fracstride.extension import PADDING_MODES
+from fracstride.geometry import Geometry
 from fracstride.torch.gpu.shapes import Phases, reached, summed
 
 SIZES = [*product((1, 2, 3, 4, 7, 8), (1, 2, 3, 5), (0, 1, 4, (3, 0)), (1, 2, 3, 6))]

@@ -56,9 +56,9 @@ def dense_forward(
     terms = begin, tl.minimum(begin + terms_of_part, in_channels * taps), taps
     channel = wide(group, WIDE) * in_channels
     columns = entry * x_batch, u, known
+    signal = x, length, x_channel, x_frame
     acc = forward_tile(
-        x, w, (c, m, row_known), columns, terms, channel, in_channels, out_channels, length,
-        x_channel, x_frame,
+        signal, w, (c, m, row_known), columns, terms, channel, in_channels, out_channels,
         K, STEP, SHIFT, MODE, EVEN, ROWS, COLUMNS, TERMS, PRECISION, WIDE,
     )  # fmt: skip
 
@@ -73,8 +73,8 @@ def dense_forward(
     if absent:
         to_columns = (entry + first_entry) * (groups * out_channels) + to_group
         forward_rows(
-            x, w, bias, y, tile, first_tap, phases, columns, to_columns, terms, part, channel,
-            to_group, out_channels, length, length_of_y, x_channel, x_frame,
+            signal, w, bias, y, tile, first_tap, phases, columns, to_columns, terms, part,
+            channel, to_group, out_channels, length_of_y,
             K, STRIDE, DILATION, PADDING, STEP, SHIFT, ROWS, TERMS, WIDE,
         )  # fmt: skip
     else:
@@ -115,10 +115,12 @@ def phases_of_tile(tile, more_tiles, K: tl.constexpr, STEP: tl.constexpr):
 
 
 @triton.jit
-def load_frames(
-    x, from_x, i, t, exists, length, x_channel, x_frame, MODE: tl.constexpr, WIDE: tl.constexpr
-):
-    """Frames ``t`` of channels ``i``: terms by columns, 0 where there is none; which exist."""
+def load_frames(signal, from_x, i, t, exists, MODE: tl.constexpr, WIDE: tl.constexpr):
+    """Frames ``t`` of channels ``i``: terms by columns, 0 where there is none; which exist.
+
+    A ``signal`` is ``(x, length, x_channel, x_frame)``: a pointer, a length and two strides.
+    """
+    x, length, x_channel, x_frame = signal
     if MODE == "zeros":
         exists &= (t >= 0) & (t < length)
     t = wide(tl.where(exists, source_frame(t, length, MODE), 0), WIDE)
@@ -128,7 +130,7 @@ def load_frames(
 
 @triton.jit
 def forward_tile(
-    x, w, rows, columns, terms, channel, in_channels, out_channels, length, x_channel, x_frame,
+    signal, w, rows, columns, terms, channel, in_channels, out_channels,
     K: tl.constexpr, STEP: tl.constexpr, SHIFT: tl.constexpr, MODE: tl.constexpr,
     EVEN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, TERMS: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr,
@@ -138,7 +140,7 @@ def forward_tile(
     ``rows`` are ``(c, m, known)``, ``columns`` ``(place of the entry in x, u, known)``, ``terms``
     ``(begin, end, taps of a phase)``.
     """
-    ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    ACC: tl.constexpr = tl.float64 if w.dtype.element_ty == tl.float64 else tl.float32
     c, m, row_known = rows
     from_x, u, known = columns
     begin, end, taps = terms
@@ -156,15 +158,15 @@ def forward_tile(
         a = tl.load(w + at_w, mask=row_known[:, None] & exists[None, :], other=0.0)
         t = u[None, :] - (j * SHIFT)[:, None]
         here = exists[:, None] & known[None, :]
-        b, here = load_frames(x, from_x, i, t, here, length, x_channel, x_frame, MODE, WIDE)
+        b, _ = load_frames(signal, from_x, i, t, here, MODE, WIDE)
         acc = add_product(acc, a, b, PRECISION)
     return acc
 
 
 @triton.jit
 def forward_rows(
-    x, w, bias, y, tile, first_tap, phases, columns, to_columns, terms, part, channel, to_group,
-    out_channels, length, length_of_y, x_channel, x_frame,
+    signal, w, bias, y, tile, first_tap, phases, columns, to_columns, terms, part,
+    channel, to_group, out_channels, length_of_y,
     K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
     STEP: tl.constexpr, SHIFT: tl.constexpr, ROWS: tl.constexpr, TERMS: tl.constexpr,
     WIDE: tl.constexpr,
@@ -174,13 +176,14 @@ def forward_rows(
     ``to_columns`` is the row of ``y`` that the columns' entries have for the group's first channel,
     which is ``to_group`` of all channels.
     """
+    ACC: tl.constexpr = tl.float64 if w.dtype.element_ty == tl.float64 else tl.float32
     from_x, u, known = columns
     begin, end, taps = terms
     for row in range(tile * ROWS, tl.minimum((tile + 1) * ROWS, out_channels * phases)):
         c = row // phases
         m = first_tap + row % phases
         from_w = w + (channel * out_channels + c) * K + m
-        total = tl.zeros_like(u).to(tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32)
+        total = tl.zeros_like(u).to(ACC)
         for start in range(begin, end, TERMS):
             term = start + tl.arange(0, TERMS)
             exists = term < end
@@ -189,13 +192,11 @@ def forward_rows(
             j = term % taps
             t = u[None, :] - (j * SHIFT)[:, None]
             here = exists[:, None] & known[None, :]
-            b, here = load_frames(
-                x, from_x, i + channel, t, here, length, x_channel, x_frame, "zeros", WIDE
-            )
-            a = tl.load(from_w + i * (out_channels * K) + j * STEP).to(total.dtype)
-            total += tl.sum(tl.where(here, a[:, None] * b.to(total.dtype), 0.0), 0)
+            b, here = load_frames(signal, from_x, i + channel, t, here, "zeros", WIDE)
+            a = tl.load(from_w + i * (out_channels * K) + j * STEP).to(ACC)
+            total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)
         if bias is not None:
-            of_row = tl.load(bias + to_group + c).to(total.dtype)
+            of_row = tl.load(bias + to_group + c).to(ACC)
             total += tl.where(part == 0, of_row, 0.0)
         n = u * STRIDE + m * DILATION - PADDING
         kept = known & (n >= 0) & (n < length_of_y)

@@ -53,9 +53,9 @@ def dense_input_grad(
     terms = begin, tl.minimum(begin + terms_of_part, out_channels * K)
     channel = wide(group, WIDE) * out_channels
     from_gy = entry * gy_batch + channel * gy_channel
+    signal = gy, out_length, gy_channel, gy_sample
     acc = input_grad_tile(
-        gy, w, (i, row_known), (from_gy, t, known), terms, out_channels, out_length,
-        gy_channel, gy_sample,
+        signal, w, (i, row_known), (from_gy, t, known), terms, out_channels,
         K, STRIDE, DILATION, PADDING, EVEN, ROWS, COLUMNS, TERMS, PRECISION, WIDE,
     )  # fmt: skip
     low = tl.min(tl.where(known, t, length), 0) * STRIDE - PADDING
@@ -69,8 +69,7 @@ def dense_input_grad(
         if any_copy:
             from_entry = tl.zeros_like(copy) + tl.max(from_gy, 0)
             sums = input_grad_tile(
-                gy, w, (i, row_known), (from_entry, copy, is_copy), terms, out_channels, out_length,
-                gy_channel, gy_sample,
+                signal, w, (i, row_known), (from_entry, copy, is_copy), terms, out_channels,
                 K, STRIDE, DILATION, PADDING, EVEN, ROWS, COPIES, TERMS, PRECISION, WIDE,
             )  # fmt: skip
             acc = add_copies(acc, sums, start, t, known, length, LEFT, EXTENDED, COPIES, MODE)
@@ -79,10 +78,10 @@ def dense_input_grad(
     to_entry = entry * (groups * in_channels)
     if absent & has_nan(acc):
         input_grad_rows(
-            gy, w, gx, (from_gy, t, known), to_entry, terms,
+            signal, w, gx, (from_gy, t, known), to_entry, terms,
             wide(group, WIDE) * in_channels + tile * ROWS,
             tl.minimum(in_channels - tile * ROWS, ROWS),
-            out_channels, length, out_length, gy_channel, gy_sample,
+            out_channels, length,
             K, STRIDE, DILATION, PADDING, MODE, LEFT, EXTENDED, COPIES, TERMS, WIDE,
         )  # fmt: skip
     else:
@@ -92,14 +91,16 @@ def dense_input_grad(
 
 @triton.jit
 def load_samples(
-    gy, columns, term, exists, out_length, gy_channel, gy_sample,
+    signal, columns, term, exists,
     K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
     WIDE: tl.constexpr,
 ):  # fmt: skip
-    """What the taps of terms meet: terms by columns, zero where there is no sample; where is one.
+    """What the taps of terms meet: terms by columns, 0 where there is no sample; where is one.
 
+    A ``signal`` is ``(gy, out_length, gy_channel, gy_sample)``: a pointer, a length, two strides.
     ``columns`` are ``(place of the entry's first channel in gy, t, known)``.
     """
+    gy, out_length, gy_channel, gy_sample = signal
     from_gy, t, known = columns
     c = term // K
     n = t[None, :] * STRIDE + ((term - c * K) * DILATION - PADDING)[:, None]
@@ -111,13 +112,13 @@ def load_samples(
 
 @triton.jit
 def input_grad_tile(
-    gy, w, rows, columns, terms, out_channels, out_length, gy_channel, gy_sample,
+    signal, w, rows, columns, terms, out_channels,
     K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
     EVEN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, TERMS: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """The sums of one tile: ``rows`` are ``(i, known)``, ``terms`` are ``(begin, end)``."""
-    ACC: tl.constexpr = tl.float64 if gy.dtype.element_ty == tl.float64 else tl.float32
+    ACC: tl.constexpr = tl.float64 if w.dtype.element_ty == tl.float64 else tl.float32
     i, row_known = rows
     begin, end = terms
     acc = tl.zeros((ROWS, COLUMNS), ACC)
@@ -129,17 +130,14 @@ def input_grad_tile(
             term = tl.minimum(term, out_channels * K - 1)
         at_w = i[:, None] * (out_channels * K) + term[None, :]
         a = tl.load(w + at_w, mask=row_known[:, None] & exists[None, :], other=0.0)
-        b, _ = load_samples(
-            gy, columns, term, exists, out_length, gy_channel, gy_sample,
-            K, STRIDE, DILATION, PADDING, WIDE,
-        )  # fmt: skip
+        b, _ = load_samples(signal, columns, term, exists, K, STRIDE, DILATION, PADDING, WIDE)
         acc = add_product(acc, a, b, PRECISION)
     return acc
 
 
 @triton.jit
 def input_grad_row(
-    gy, w, columns, terms, out_length, gy_channel, gy_sample,
+    signal, w, columns, terms,
     K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
     TERMS: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
@@ -147,7 +145,7 @@ def input_grad_row(
 
     As a tile of one row.
     """
-    ACC: tl.constexpr = tl.float64 if gy.dtype.element_ty == tl.float64 else tl.float32
+    ACC: tl.constexpr = tl.float64 if w.dtype.element_ty == tl.float64 else tl.float32
     _, t, _ = columns
     begin, end = terms
     total = tl.zeros_like(t).to(ACC)
@@ -155,10 +153,7 @@ def input_grad_row(
         term = start + tl.arange(0, TERMS)
         exists = term < end
         term = tl.minimum(term, end - 1)
-        b, here = load_samples(
-            gy, columns, term, exists, out_length, gy_channel, gy_sample,
-            K, STRIDE, DILATION, PADDING, WIDE,
-        )  # fmt: skip
+        b, here = load_samples(signal, columns, term, exists, K, STRIDE, DILATION, PADDING, WIDE)
         a = tl.load(w + term).to(ACC)
         total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)
     return total[None, :]
@@ -166,8 +161,7 @@ def input_grad_row(
 
 @triton.jit
 def input_grad_rows(
-    gy, w, gx, columns, to_entry, terms, first_row, rows,
-    out_channels, length, out_length, gy_channel, gy_sample,
+    signal, w, gx, columns, to_entry, terms, first_row, rows, out_channels, length,
     K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
     MODE: tl.constexpr, LEFT: tl.constexpr, EXTENDED: tl.constexpr, COPIES: tl.constexpr,
     TERMS: tl.constexpr, WIDE: tl.constexpr,
@@ -181,9 +175,8 @@ def input_grad_rows(
         i = first_row + row
         from_w = w + i * (out_channels * K)
         total = input_grad_row(
-            gy, from_w, columns, terms, out_length, gy_channel, gy_sample,
-            K, STRIDE, DILATION, PADDING, TERMS, WIDE,
-        )  # fmt: skip
+            signal, from_w, columns, terms, K, STRIDE, DILATION, PADDING, TERMS, WIDE
+        )
         for start in range(0, EXTENDED, COPIES):
             copy, is_copy, any_copy = copies_within(
                 start, t, known, length, LEFT, EXTENDED, COPIES, MODE, WIDE
@@ -191,8 +184,8 @@ def input_grad_rows(
             if any_copy:
                 from_entry = tl.zeros_like(copy) + tl.max(from_gy, 0)
                 sums = input_grad_row(
-                    gy, from_w, (from_entry, copy, is_copy), terms, out_length,
-                    gy_channel, gy_sample, K, STRIDE, DILATION, PADDING, TERMS, WIDE,
+                    signal, from_w, (from_entry, copy, is_copy), terms,
+                    K, STRIDE, DILATION, PADDING, TERMS, WIDE,
                 )  # fmt: skip
                 total = add_copies(
                     total, sums, start, t, known, length, LEFT, EXTENDED, COPIES, MODE

@@ -36,6 +36,7 @@ def dense_weight_grad(
 
     The terms of an entry of the batch are ``frames`` from frame ``first`` on.
     """
+    ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     tile, column_tile, group, part = tile_of_program(row_tiles, column_tiles, groups)
     first = wide(first, WIDE)
     row = tile * ROWS + tl.arange(0, ROWS)
@@ -50,10 +51,10 @@ def dense_weight_grad(
     begin = wide(part, WIDE) * terms_of_part
     end = tl.minimum(begin + terms_of_part, terms)
     sum_of = begin, end, frames, first
+    gradient = gy, out_length, gy_batch, gy_sample
     acc = weight_grad_tile(
-        x, gy, (i * x_channel, row_known), columns, sum_of, length, out_length,
-        x_batch, x_frame, gy_batch, gy_sample,
-        STRIDE, MODE, ROWS, COLUMNS, TERMS, PRECISION, WIDE,
+        (x, length, x_batch, x_frame), gradient, (i * x_channel, row_known), columns, sum_of,
+        STRIDE, MODE, ACC, ROWS, COLUMNS, TERMS, PRECISION, WIDE,
     )  # fmt: skip
 
     # Some of its frames have taps that fall outside; all frames count, if it goes across entries.
@@ -67,8 +68,8 @@ def dense_weight_grad(
         for r in range(tile * ROWS, tl.minimum((tile + 1) * ROWS, in_channels)):
             of_row = wide(group, WIDE) * in_channels + r
             total = weight_grad_row(
-                x + of_row * x_channel, gy, columns, sum_of, length, out_length,
-                x_batch, x_frame, gy_batch, gy_sample, STRIDE, MODE, TERMS, WIDE,
+                (x + of_row * x_channel, length, x_batch, x_frame), gradient, columns, sum_of,
+                STRIDE, MODE, ACC, TERMS, WIDE,
             )  # fmt: skip
             to = (first_row + of_row) * (out_channels * K) + column
             tl.store(gw + to, total.to(gw.dtype.element_ty), mask=known)
@@ -79,13 +80,14 @@ def dense_weight_grad(
 
 @triton.jit
 def load_samples_of_frames(
-    gy, columns, entry, t, exists, out_length, gy_batch, gy_sample,
-    STRIDE: tl.constexpr, WIDE: tl.constexpr,
-):  # fmt: skip
-    """What frames ``t`` meet: terms by columns, zero where there is no sample; where there is one.
+    gradient, columns, entry, t, exists, STRIDE: tl.constexpr, WIDE: tl.constexpr
+):
+    """What frames ``t`` meet: terms by columns, 0 where there is no sample; where there is one.
 
+    ``gradient`` is ``(gy, out_length, gy_batch, gy_sample)``: a pointer, a length, two strides.
     ``columns`` are ``(place of the channel in gy, sample of frame 0, known)``.
     """
+    gy, out_length, gy_batch, gy_sample = gradient
     from_gy, offset, known = columns
     n = t[:, None] * STRIDE + offset[None, :]
     exists = exists[:, None] & known[None, :] & (n >= 0) & (n < out_length)
@@ -96,17 +98,17 @@ def load_samples_of_frames(
 
 @triton.jit
 def weight_grad_tile(
-    x, gy, rows, columns, sum_of, length, out_length, x_batch, x_frame, gy_batch, gy_sample,
-    STRIDE: tl.constexpr, MODE: tl.constexpr,
+    signal, gradient, rows, columns, sum_of,
+    STRIDE: tl.constexpr, MODE: tl.constexpr, ACC: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, TERMS: tl.constexpr,
     PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """The sums of one tile.
 
-    ``rows`` are ``(place of the channel in x, known)``, ``columns`` as above, ``sum_of`` is
-    ``(first term, end, frames of an entry, first frame)``.
+    A ``signal`` is ``(x, length, x_batch, x_frame)``, ``rows`` are ``(place of the channel in x,
+    known)``, ``sum_of`` is ``(first term, end, frames of an entry, first frame)``.
     """
-    ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    x, length, x_batch, x_frame = signal
     from_x, row_known = rows
     begin, end, frames, first = sum_of
     acc = tl.zeros((ROWS, COLUMNS), ACC)
@@ -120,20 +122,19 @@ def weight_grad_tile(
         source = wide(source_frame(t, length, MODE), WIDE)
         at_x = from_x[:, None] + (entry * x_batch + source * x_frame)[None, :]
         a = tl.load(x + at_x, mask=row_known[:, None] & exists[None, :], other=0.0)
-        b, _ = load_samples_of_frames(
-            gy, columns, entry, t, exists, out_length, gy_batch, gy_sample, STRIDE, WIDE
-        )
+        b, _ = load_samples_of_frames(gradient, columns, entry, t, exists, STRIDE, WIDE)
         acc = add_product(acc, a, b, PRECISION)
     return acc
 
 
 @triton.jit
 def weight_grad_row(
-    x, gy, columns, sum_of, length, out_length, x_batch, x_frame, gy_batch, gy_sample,
-    STRIDE: tl.constexpr, MODE: tl.constexpr, TERMS: tl.constexpr, WIDE: tl.constexpr,
+    signal, gradient, columns, sum_of,
+    STRIDE: tl.constexpr, MODE: tl.constexpr, ACC: tl.constexpr, TERMS: tl.constexpr,
+    WIDE: tl.constexpr,
 ):  # fmt: skip
-    """The sums of one row, whose input channel ``x`` points to, of terms that exist only."""
-    ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    """The sums of one row, of terms that exist only; ``signal`` points to its input channel."""
+    x, length, x_batch, x_frame = signal
     _, offset, _ = columns
     begin, end, frames, first = sum_of
     total = tl.zeros_like(offset).to(ACC)
@@ -144,9 +145,7 @@ def weight_grad_row(
         entry = term // frames
         t = first + term - entry * frames
         entry = wide(entry, WIDE)
-        b, here = load_samples_of_frames(
-            gy, columns, entry, t, exists, out_length, gy_batch, gy_sample, STRIDE, WIDE
-        )
+        b, here = load_samples_of_frames(gradient, columns, entry, t, exists, STRIDE, WIDE)
         source = wide(source_frame(t, length, MODE), WIDE)
         a = tl.load(x + entry * x_batch + source * x_frame).to(ACC)
         total += tl.sum(tl.where(here, a[:, None] * b.to(ACC), 0.0), 0)

@@ -1,4 +1,4 @@
-"""What a padding mode is, in Triton: the twin of :mod:`fracstride.geometry`'s ``source_frame``.
+"""What a padding mode is, in Triton: the twin of :mod:`fracstride.extension`.
 
 The forward map and the weight's gradient read frames beyond the input's ends from the frames that
 they copy (:func:`source_frame`). The input's gradient is the adjoint: what it sums for an extended
