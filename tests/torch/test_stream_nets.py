@@ -55,8 +55,6 @@ def test_random_nets(
             x if batched else x[0],
             cuts,
             net.due,
-            pick(0, 8),
-            bool(pick(0, 1)),
         )
     # The numbers that compositions go by.
     stream = make()
