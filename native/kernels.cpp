@@ -21,6 +21,7 @@ namespace {
 #include "pack.hpp"
 #include "store.hpp"
 #include "edges.hpp"
+#include "frames.hpp"
 #include "product.hpp"
 #include "depthwise.hpp"
 #include "weight_grad.hpp"
