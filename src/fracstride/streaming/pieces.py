@@ -23,7 +23,6 @@ __all__ = [
     "loaded",
     "picked",
     "repeated",
-    "rows_of",
     "stacked",
 ]
 
@@ -114,17 +113,6 @@ def repeated(piece: Any, times: int) -> Any:
 @repeated.register
 def _(piece: np.ndarray, times: int) -> Array:
     return np.repeat(piece, times, -1)
-
-
-def rows_of(piece: Any, rows: Sequence[int]) -> Any:
-    """These rows of a batch, in this order; a view where they are neighbours.
-
-    >>> rows_of(np.array([[[1]], [[2]], [[3]]]), [2, 0]).ravel()
-    array([3, 1])
-    """
-    if list(rows) == list(range(rows[0], rows[0] + len(rows))):
-        return piece[rows[0] : rows[0] + len(rows)]
-    return piece[list(rows)]
 
 
 @singledispatch
