@@ -24,7 +24,7 @@ std::vector<const InstructionSet*> built_instruction_sets() {
 
 #if defined(__x86_64__)
 namespace {
-bool has_f16c() {
+[[maybe_unused]] bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }

@@ -265,3 +265,23 @@ static inline float multiply_add(Pair a, Pair b, float sum) {
   return _mm_cvtss_f32(_mm_dpbf16_ps(_mm_set_ss(sum), (__m128bh)x, (__m128bh)y));
 }
 #endif
+
+// x - x is 0 for every finite x and NaN for the others.
+template <class S>
+static bool all_finite(const S* values, i64 count) {
+  typedef typename Vec<S>::type V;
+  constexpr i64 lanes = Vec<S>::lanes;
+  V sums[4] = {};
+  i64 i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      const V x = load(values + i + v * lanes);
+      sums[v] += x - x;
+    }
+  const V all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  Sum<S> sum = 0;
+  for (i64 lane = 0; lane < lanes; ++lane) sum += all[lane];
+  for (; i < count; ++i) sum += widen(values[i]) - widen(values[i]);
+  return sum == 0;
+}

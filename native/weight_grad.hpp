@@ -22,8 +22,8 @@ struct GradWork {
   struct Panel {
     i64 index, first, count, vectors;
   };
-  // The sums of a panel and a shift: at[i * row + column].
-  struct Sums {
+  // Where the sums of a panel and a shift are: at[i * row + column].
+  struct PanelSums {
     T* at;
     i64 row;
     bool in_place;  // in the gradient itself
@@ -66,7 +66,7 @@ struct GradWork {
   }
 
   // Where a column is a tap of its own, whole vectors of sums can be added up in the result itself.
-  Sums sums_of(const Panel& panel, i64 j) const {
+  PanelSums sums_of(const Panel& panel, i64 j) const {
     if constexpr (!is_half<S>)
       if (call.column_is_tap && panel.count % lanes == 0) return {out + panel.first, out_row, true};
     return {z + (j * call.column_block + panel.index) * panel_sums, width, false};
@@ -123,7 +123,7 @@ struct GradWork {
   }
 
   void add_products(const Panel& panel, i64 j, i64 words) const {
-    const Sums sums = sums_of(panel, j);
+    const PanelSums sums = sums_of(panel, j);
     const W* of_columns = reinterpret_cast<const W*>(column_words);
     const W* of_rows = rows + packed.of_shift(j, tile_rows);
     const Strides strides{width, 0, tile_rows, 0};
@@ -135,7 +135,7 @@ struct GradWork {
 
   // The same, product by product, where a value that is not finite meets one that does not exist.
   void add_present(const GradRun<S>& run, const Panel& panel, i64 j) const {
-    const Sums sums = sums_of(panel, j);
+    const PanelSums sums = sums_of(panel, j);
     const W* of_columns = reinterpret_cast<const W*>(column_words);
     const W* of_rows = rows + packed.of_shift(j, tile_rows);
     const i64 back = (unit.first_shift + j) * call.product.shift_frames;
@@ -168,7 +168,7 @@ struct GradWork {
   // The sums of a panel, rounded, to where the weight has their taps.
   void store_panel(const Panel& panel) const {
     for (i64 j = 0; j < unit.shifts; ++j) {
-      const Sums sums = sums_of(panel, j);
+      const PanelSums sums = sums_of(panel, j);
       if (!begun[j])
         for (i64 i = 0; i < unit.rows; ++i)
           for (i64 column = 0; column < panel.count; ++column) sums.at[i * sums.row + column] = 0;

@@ -1,4 +1,4 @@
-"""Helpers that compare a stream with the offline layer or composition."""
+"""Helpers that hold a stream, and its rows, against the offline layer or composition."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from test_invariances import same_bits
 
 from fracstride.geometry import Geometry
 from fracstride.streaming import Stream
+from fracstride.streaming.testing import assert_streams_exactly
 
 
 def scheduled(g: Geometry, frames: int) -> int:
@@ -46,56 +47,19 @@ def check_stream(
     x: Any,
     cuts: Sequence[int],
     schedule: Callable[[int], int] | None = None,
-    move_at: int | None = None,
-    finish: bool = False,
 ) -> None:
-    """Push ``x``, cut into chunks, and compare every bit with ``offline(x)``.
+    """Hold a stream against ``offline(x)``, with ``x`` cut at some frames.
 
-    After each push, ``schedule(frames)`` samples must have come out. Before chunk ``move_at`` the
-    state moves to a new stream, through a file. With ``finish``, the last chunk is pushed by
-    ``finish`` instead of ``push`` and ``flush``.
+    The state goes on to a new stream. After all that, the stream is as new.
     """
-    stream, outputs, frames = make(), [], 0
-    try:
-        expected = offline(x)
-    except ValueError:  # too short
-        expected = None
-    if schedule is None:
-
-        def schedule(frames: int) -> int:
-            return max(0, frames * stream.stride - stream.latency)
-
-    chunks = pieces_of(x, cuts)
-    for i, chunk in enumerate(chunks):
-        if i == move_at:
-            state = through_a_file(stream.state())
-            stream.push(x)  # the old stream goes on and must not matter
-            stream = make()
-            stream.restore(state)
-        frames += chunk.shape[-1]
-        given = np.array(chunk)
-        if finish and i == len(chunks) - 1:
-            outputs.append(stream.finish(given))
-        else:
-            outputs.append(stream.push(given))
-            assert sum(y.shape[-1] for y in outputs) == schedule(frames)
-        given[...] = 77  # the stream must not keep a view of the caller's memory
-    if not finish:
-        outputs.append(stream.flush())
-    assert all(isinstance(y, np.ndarray) for y in outputs)
-    outputs = [y for y in outputs if y.shape[-1]]
-    if expected is None:
-        assert not outputs
-    else:
-        same_bits(np.concatenate(outputs, -1), expected)
-    # The stream is as new: the same input again, in one piece.
-    again = stream.finish(x)
-    if expected is None:
-        assert again.shape[-1] == 0
-    else:
-        same_bits(again, expected)
-        assert stream.push(x[..., :0]).shape[-1] == 0
-        assert stream.flush().shape == (*expected.shape[:-1], 0)
+    stream = make()
+    sizes = [chunk.shape[-1] for chunk in pieces_of(x, cuts)]
+    assert_streams_exactly(stream, offline, x, chunks=[sizes], due=schedule, another=make())
+    lead = stream.finish(x).shape[:-1]
+    assert stream.push(x[..., :0]).shape[-1] == 0
+    nothing = stream.flush()
+    assert isinstance(nothing, np.ndarray)
+    assert nothing.shape == (*lead, 0)
 
 
 #: What rows do together: an operation, the mask of its rows, and the frames of its chunk.

@@ -19,7 +19,8 @@ from fracstride import geometry as module
 from fracstride.arguments import MAX_SIZE, as_size
 from fracstride.conv1d_geometry import conv1d_geometry, conv1d_padding
 from fracstride.extension import PADDING_MODES, source_frame
-from fracstride.geometry import Geometry, conv1d_output_length, geometry_of
+from fracstride.geometry import Geometry, geometry_of
+from fracstride.lengths import conv1d_output_length
 from fracstride.part_geometry import frames_of_part, geometry_of_part
 
 NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -496,6 +497,18 @@ def test_frames_reached(g: Geometry, L: int, length: int, own: bool, first: int)
     assert all(start < stop for start, stop in runs)
     assert all(a[1] < b[0] for a, b in itertools.pairwise(runs))
     assert g.frames_reached(np.int64(L), length, np.int64(first)) is runs
+
+
+@given(geometries(), lengths, st.integers(0, 15))
+@moderate
+def test_edges(g: Geometry, L: int, length: int) -> None:
+    """The frames reached outside the input, in intervals that keep to one side of it."""
+    edges = g.edges(L, length)
+    assert list(edges) == sorted(edges)
+    runs = list(zip(edges[::2], edges[1::2], strict=True))
+    assert all(start < stop and (stop <= 0 or start >= L) for start, stop in runs)
+    reached = {t for start, stop in g.frames_reached(L, length) for t in range(start, stop)}
+    assert {t for start, stop in runs for t in range(start, stop)} == reached - set(range(L))
 
 
 @given(geometries(), lengths, st.integers(0, 40), st.integers(1, 9))

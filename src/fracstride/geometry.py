@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -41,9 +42,15 @@ from fracstride.arguments import (
     padding_pair,
 )
 from fracstride.extension import MODES, source_frame
+from fracstride.lengths import (
+    check_no_output_size,
+    conv1d_output_length,
+    output_length,
+    output_padding_for,
+)
 from fracstride.reach import frames_reaching, taps_reaching
 
-__all__ = ["Geometry", "conv1d_output_length", "geometry_of"]
+__all__ = ["Geometry", "geometry_of"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Geometry:
     #: Frames past the edge frame that these are copies of; 0 where the mode mirrors nothing.
     mirrored_left: int = field(init=False, repr=False, compare=False)
     mirrored_right: int = field(init=False, repr=False, compare=False)
-    #: Samples by which the output of a stream trails ``stride*frames``.
+    #: Samples of latency: after ``T`` frames a stream has given ``T*s - latency`` samples.
     latency: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -164,7 +171,7 @@ class Geometry:
             length = L * self.stride + self.overhang
             if 0 < length <= MAX_SIZE - self.padding_left - self.padding_right:
                 return length
-        return self._output_length(L, self.total_output_padding)  # or its message
+        return self._output_length(L, self.total_output_padding)  # which says what is wrong
 
     def _output_length(self, L: int, a: int) -> int:
         L = as_size("input length L", L, 1)
@@ -172,7 +179,8 @@ class Geometry:
             "(L - 1)*stride + dilation*(kernel_size - 1) + 1 + output_padding",
             (L - 1) * self.stride + self.span + a,
         )
-        length = L * self.stride + self.overhang + a - self.total_output_padding
+        overhang = self.overhang - self.total_output_padding + a
+        length = int(output_length(L, self.stride, overhang))
         if length <= 0:
             raise ValueError(
                 f"input length L must be at least {L - (length - 1) // self.stride}, got {L}: "
@@ -191,20 +199,11 @@ class Geometry:
         >>> Geometry(3, stride=2, padding=1).output_padding_for(5, (1, 8, 10))
         1
         """
-        if isinstance(self.padding, str):
-            raise ValueError(
-                f"output_size must be None with padding={self.padding!r}, which makes "
-                f"L_out = L*stride by itself, got {output_size!r}"
-            )
+        check_no_output_size(self.padding, output_size)
         wanted = last_size(output_size)
-        largest = self._output_length(L, self.stride - 1)
-        a = wanted - (largest - self.stride + 1)
-        if not 0 <= a < self.stride:
-            raise ValueError(
-                f"output_size must be from {max(1, largest - self.stride + 1)} to {largest} "
-                f"for input length {L}, got {wanted}"
-            )
-        return a
+        self._output_length(L, self.stride - 1)  # the largest, or what is wrong with L
+        overhang = self.overhang - self.total_output_padding
+        return int(output_padding_for(operator.index(L), wanted, self.stride, overhang))
 
     def with_output_size(self, L: int, output_size: int | Sequence[int]) -> Geometry:
         """This geometry with the output padding that makes ``output_size`` samples of ``L`` frames.
@@ -216,6 +215,18 @@ class Geometry:
         return geometry_of(
             self.kernel_size, self.stride, self.padding, a, self.dilation, self.padding_mode
         )
+
+    def with_unchecked_output_padding(self, a: Any) -> Geometry:
+        """This geometry with another output padding, which may be a symbol of a graph.
+
+        It lacks what would have to be decided by the symbol: how far the extension reaches on the
+        right, and the latency of a stream.
+        """
+        other = copy(self)
+        overhang = self.overhang - self.total_output_padding + a
+        vars(other).update(output_padding=a, total_output_padding=a, overhang=overhang)
+        del vars(other)["extension_right"], vars(other)["mirrored_right"], vars(other)["latency"]
+        return other
 
     def input_length(self, L_out: int) -> int:
         """The one ``L`` from which some output padding in ``[0, stride)`` reaches ``L_out``.
@@ -255,7 +266,8 @@ class Geometry:
         (94, 100)
         """
         next_sample = self.final_length(frames) + self.padding_left
-        # The earliest frame has its last tap there; a sample between taps counts as its frame's.
+        # The earliest frame needed has its last tap on that sample. Where no tap lands on it, the
+        # frame before it counts.
         first = min(-((self.span - 1 - next_sample) // self.stride), next_sample // self.stride)
         if self.overhang + self.latency > 0:  # samples are left at the end: the edge is needed
             first = min(first, frames - 1 - self.mirrored_right)
@@ -305,7 +317,7 @@ class Geometry:
         """The frames of which some tap lands on a sample in ``[first_sample, output_length)``.
 
         Sorted disjoint intervals ``[start, stop)``: of all integers where the padding mode extends
-        the input, of ``[0, L)`` for ``zeros``. Strides can leave gaps: frames that nothing hears.
+        the input, of ``[0, L)`` for ``zeros``. Strides can leave gaps: frames that reach no sample.
 
         >>> Geometry(2, padding=1, padding_mode="circular").frames_reached(5, output_length=6)
         ((0, 7),)
@@ -330,12 +342,12 @@ class Geometry:
         >>> Geometry(4, padding=(1, 0), padding_mode="reflect").edges(5, output_length=7)
         (-2, 0, 5, 8)
         """
+        if self.padding_mode == "zeros":
+            return ()
         flat: list[int] = []
         for start, stop in self.frames_reached(L, output_length):
-            if start < 0:
-                flat += (start, min(stop, 0))
-            if stop > L:
-                flat += (max(start, L), stop)
+            flat += (start, min(stop, 0)) if start < 0 else ()
+            flat += (max(start, L), stop) if stop > L else ()
         return tuple(flat)
 
 
@@ -371,29 +383,3 @@ _cached = lru_cache(maxsize=1024)(Geometry)
 
 def _plain(value: object) -> bool:
     return type(value) is tuple and all(type(entry) is int for entry in value)
-
-
-def conv1d_output_length(
-    length: int,
-    kernel_size: int,
-    stride: int,
-    padding: tuple[int, int],
-    dilation: int,
-    name: str = "length",
-) -> int:
-    """What a *Conv1d* makes of ``length``: ``(length + left + right - span)//stride + 1``.
-
-    ``ValueError`` if the kernel does not fit into the padded input once; ``name`` is what its
-    message calls the length. Sizes are trusted.
-
-    >>> conv1d_output_length(10, kernel_size=3, stride=2, padding=(1, 1), dilation=1)
-    5
-    """
-    span = dilation * (kernel_size - 1) + 1
-    padded = check_fits("the length with its padding", length + padding[0] + padding[1])
-    if padded < span:
-        raise ValueError(
-            f"{name} must be at least {span - padding[0] - padding[1]} for a kernel that spans "
-            f"{span} with padding {padding}, got {length}"
-        )
-    return (padded - span) // stride + 1

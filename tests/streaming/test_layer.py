@@ -27,8 +27,8 @@ def layer_of(case: Case) -> fs.ConvTranspose1d:
 
 @pytest.mark.usefixtures("isa")
 @random_layers
-@given(cases(), st.sampled_from(MODES), CUTS, st.integers(0, 12), st.booleans())
-def test_any_chunks(case: Case, mode: str, cuts: list[int], move_at: int, finish: bool) -> None:
+@given(cases(), st.sampled_from(MODES), CUTS)
+def test_any_chunks(case: Case, mode: str, cuts: list[int]) -> None:
     g = case.geometry
     layer = fs.ConvTranspose1d.from_weights(
         case.w, case.b, **{**case.options, "padding_mode": mode}
@@ -40,8 +40,6 @@ def test_any_chunks(case: Case, mode: str, cuts: list[int], move_at: int, finish
         case.x.astype(case.dtype),
         cuts,
         lambda frames: scheduled(layer.geometry, frames),
-        move_at,
-        finish,
     )
     assert layer.stream().latency == layer.geometry.latency
     e = g.span - g.stride
@@ -98,7 +96,6 @@ def test_real_sizes(name: str, mode: str, size: int) -> None:
             x[..., : 20 * size],
             range(0, 20 * size, size),
             lambda frames: scheduled(geometry, frames),
-            move_at=11,
         )
 
 
@@ -127,7 +124,6 @@ def test_long_chunks(dtype: Any, mode: str, before: int) -> None:
                 x,
                 chunks,
                 lambda frames, g=g: scheduled(g, frames),
-                finish=chunks is cuts,
             )
 
 

@@ -60,8 +60,6 @@ def schedule_of(left: int, right: int, mode: str) -> Any:
     st.sampled_from(sorted(NUMPY_MODES)),
     st.integers(1, 20),
     st.lists(st.integers(0, 20), max_size=8),
-    st.integers(0, 8),
-    st.booleans(),
     st.sampled_from([*DTYPES, np.dtype(np.int16)]),
     st.booleans(),
 )
@@ -71,8 +69,6 @@ def test_any_pad(
     mode: str,
     length: int,
     cuts: list[int],
-    move_at: int,
-    finish: bool,
     dtype: Any,
     batched: bool,
 ) -> None:
@@ -84,8 +80,6 @@ def test_any_pad(
         x if batched else x[0],
         cuts,
         schedule_of(left, right, mode),
-        move_at,
-        finish,
     )
 
 
@@ -142,8 +136,6 @@ def test_branches_of_pads() -> None:
     st.sampled_from(["nearest", "linear"]),
     st.integers(1, 20),
     st.lists(st.integers(0, 20), max_size=8),
-    st.integers(0, 8),
-    st.booleans(),
     st.sampled_from(DTYPES),
     st.booleans(),
 )
@@ -152,8 +144,6 @@ def test_any_upsampling(
     mode: str,
     length: int,
     cuts: list[int],
-    move_at: int,
-    finish: bool,
     dtype: Any,
     batched: bool,
 ) -> None:
@@ -174,8 +164,6 @@ def test_any_upsampling(
         x if batched else x[0],
         cuts,
         lambda frames: max(0, frames * scale - latency),
-        move_at,
-        finish,
     )
 
 

@@ -115,11 +115,11 @@ def test_as_new_after_a_flush() -> None:
 
 def test_a_kind_of_array_that_is_known_from_the_start() -> None:
     class Long(Pointwise):
-        def _no_samples(self) -> Any:
+        def output_kind(self) -> Any:
             return np.empty(0, np.float64)
 
     class Short(Pointwise):
-        def _no_samples(self) -> Any:
+        def output_kind(self) -> Any:
             return np.empty(0, np.float32)
 
     for stream in (

@@ -55,8 +55,6 @@ def test_random_nets(
             x if batched else x[0],
             cuts,
             net.due,
-            pick(0, 8),
-            bool(pick(0, 1)),
         )
     # Stride, latency and overhang.
     stream = make()
@@ -289,7 +287,7 @@ class Leaf(nn.Module):
 @pytest.mark.parametrize(
     ("error", "module", "messages"),
     [
-        (ValueError, nn.CircularPad1d(2), ["first samples are the last frames"]),
+        (ValueError, nn.CircularPad1d(2), ["first samples are made of the last frames"]),
         (ValueError, nn.GLU(), ["dim must be 1 or -2", "got -1, that of time"]),
         (ValueError, nn.GLU(2), ["got 2, that of time"]),
         (ValueError, nn.GLU(0), ["got 0, that of the batch"]),

@@ -11,11 +11,65 @@ from typing import Any
 
 import numpy as np
 
-from fracstride.arrays import Array
+from fracstride.arrays import Array, as_dtype
 
-__all__ = ["filled", "kind", "picked", "repeated", "rows_of", "stacked"]
+__all__ = [
+    "cut",
+    "detached",
+    "filled",
+    "integers_like",
+    "join",
+    "kind",
+    "loaded",
+    "picked",
+    "repeated",
+    "rows_of",
+    "stacked",
+]
 
 _NOT = "a piece of a signal must be an array"
+
+
+@singledispatch
+def join(first: Any, second: Any) -> Any:
+    """Two pieces of a signal, one after the other in time."""
+    raise TypeError(f"{_NOT}, got {type(first).__name__}")
+
+
+@join.register
+def _(first: np.ndarray, second: Array) -> Array:
+    joined: Array = np.concatenate([first, second], -1)
+    return joined
+
+
+@singledispatch
+def cut(piece: Any, start: int) -> Any:
+    """A piece from ``start`` on, which keeps no more memory than its own alive."""
+    raise TypeError(f"{_NOT}, got {type(piece).__name__}")
+
+
+@cut.register
+def _(piece: np.ndarray, start: int) -> Array:
+    copy: Array = piece[..., start:].copy()
+    return copy
+
+
+@singledispatch
+def integers_like(piece: Any, integers: Array) -> Any:
+    """Integers as a state holds them together with such a piece: as an array, or as a tensor."""
+    raise TypeError(f"{_NOT}, got {type(piece).__name__}")
+
+
+@integers_like.register
+def _(piece: np.ndarray, integers: Array) -> Array:
+    copy: Array = integers.copy()
+    return copy
+
+
+@singledispatch
+def detached(piece: Any) -> Any:
+    """The piece without the graph that it is part of; arrays are part of none."""
+    return piece
 
 
 @singledispatch
@@ -88,3 +142,12 @@ def _(first: np.ndarray, pieces: Sequence[Array], rows: Sequence[int]) -> Array:
     result = np.empty_like(batch)
     result[list(rows)] = batch
     return result
+
+
+def loaded(piece: Any) -> Any:
+    """An array of bfloat16 that ``numpy.load`` knew as one of two bytes each, as it was."""
+    if isinstance(piece, np.ndarray) and piece.dtype.kind in "OSUM":
+        raise ValueError(f"state must hold arrays of numbers, got dtype {piece.dtype}")
+    if isinstance(piece, np.ndarray) and piece.dtype == np.dtype("V2"):
+        return piece.view(as_dtype("bfloat16"))
+    return piece

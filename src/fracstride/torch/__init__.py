@@ -6,6 +6,9 @@
 torch.Size([1, 4, 800])
 """
 
+from typing import Any
+
+from fracstride.torch import dtensor_calls
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.functional import conv_transpose1d
 from fracstride.torch.gpu import use_triton
@@ -14,3 +17,12 @@ from fracstride.torch.restore import restore
 from fracstride.torch.streaming import stream
 
 __all__ = ["ConvTranspose1d", "accelerate", "conv_transpose1d", "restore", "stream", "use_triton"]
+
+
+def _dtensors() -> Any:
+    from fracstride.torch.distributed import dtensor
+
+    return dtensor
+
+
+dtensor_calls.register(_dtensors)

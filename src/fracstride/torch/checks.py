@@ -6,12 +6,12 @@ symbols while torch compiles. What torch raises ``RuntimeError`` for raises it h
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fracstride import lengths
 from fracstride.checks import check_groups
 from fracstride.extension import PADDING_MODES
 from fracstride.geometry import Geometry, geometry_of
@@ -19,14 +19,12 @@ from fracstride.geometry import Geometry, geometry_of
 __all__ = [
     "check_forward",
     "check_input_grad",
-    "check_reach",
     "check_weight_grad",
     "geometry_of_call",
     "groups_among",
     "groups_of_call",
     "output_length",
     "wanted_length",
-    "with_symbol",
     "with_wanted_length",
 ]
 
@@ -49,22 +47,6 @@ def geometry_of_call(
         if padding_mode not in PADDING_MODES:
             raise
         raise RuntimeError(str(error)) from None
-
-
-def with_symbol(geometry: Geometry, output_padding: torch.SymInt) -> Geometry:
-    """A geometry of a compiler's graph, with an output padding that depends on lengths there.
-
-    It has what a graph is made of: sizes and the output's length; nothing that would have to decide
-    by the symbol (how far the extension reaches on the right, the latency of a stream).
-    """
-    symbolic, known = copy(geometry), vars(geometry)
-    vars(symbolic).update(
-        output_padding=output_padding,
-        total_output_padding=output_padding,
-        overhang=known["overhang"] - known["total_output_padding"] + output_padding,
-    )
-    del vars(symbolic)["extension_right"], vars(symbolic)["latency"]
-    return symbolic
 
 
 def groups_of_call(groups: Any, in_channels: int) -> int:
@@ -95,28 +77,14 @@ def wanted_length(output_size: Any, dimensions: int) -> Any:
     return output_size[-1]
 
 
-def check_reach(wanted: Any, smallest: Any, stride: int, length: Any) -> None:
-    """Raise ``ValueError`` unless an output padding below the stride makes ``wanted`` samples.
-
-    Twin of :meth:`fracstride.Geometry.output_padding_for`, for sizes that may be symbols.
-    ``smallest`` is the length without output padding.
-    """
-    if wanted < smallest or wanted >= smallest + stride:
-        least = 1 if smallest < 1 else smallest
-        raise ValueError(
-            f"output_size must be from {least} to {smallest + stride - 1} for input length "
-            f"{length}, got {wanted}"
-        )
-
-
 def with_wanted_length(geometry: Geometry, length: Any, wanted: Any) -> Geometry:
     """The geometry that makes ``wanted`` samples of ``length`` frames, either perhaps a symbol."""
-    symbolic = torch.SymInt in (type(length), type(wanted))
-    if not symbolic or isinstance(geometry.padding, str):  # which is refused there
+    if torch.SymInt not in (type(length), type(wanted)):
         return geometry.with_output_size(length, wanted)
-    smallest = length * geometry.stride + geometry.overhang - geometry.total_output_padding
-    check_reach(wanted, smallest, geometry.stride, length)
-    return with_symbol(geometry, wanted - smallest)
+    lengths.check_no_output_size(geometry.padding, wanted)
+    overhang = geometry.overhang - geometry.total_output_padding
+    a = lengths.output_padding_for(length, wanted, geometry.stride, overhang)
+    return geometry.with_unchecked_output_padding(a)
 
 
 def groups_among(channels: int, group_channels: int) -> int:
@@ -142,7 +110,7 @@ def output_length(geometry: Geometry, L: int) -> int:
             return geometry.output_length(L)
         except ValueError as error:
             raise RuntimeError(str(error)) from None
-    length = L * geometry.stride + geometry.overhang  # a symbol
+    length: int = lengths.output_length(L, geometry.stride, geometry.overhang)  # a symbol
     torch._check(length > 0, lambda: f"input length L leaves no sample with {geometry}")
     return length
 

@@ -12,8 +12,8 @@ from torch.nn.grad import conv1d_weight
 
 from fracstride.folding import fold
 from fracstride.geometry import Geometry
+from fracstride.torch.complex_tensors import join_weight_grad, split_signal
 from fracstride.torch.extension import extend
-from fracstride.torch.parts import join_weight_grad, split_signal
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 from torch.compiler import disable, is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from fracstride.geometry import Geometry
 from fracstride.torch import kernels, scripting
 from fracstride.torch.checks import (
     geometry_of_call,
@@ -19,11 +17,11 @@ from fracstride.torch.checks import (
     with_wanted_length,
 )
 from fracstride.torch.dispatch import exporting, needs_derivative, plain
+from fracstride.torch.dtensor_calls import cut_along_time, dtensors, is_dtensor
 from fracstride.torch.graph import batched, in_a_graph
-from fracstride.torch.operators import transposed
 from fracstride.torch.operators.forward import OPERATOR
 from fracstride.torch.packed import PackedWeights
-from fracstride.torch.profiling import profiling, recorded
+from fracstride.torch.profiling import profiling
 
 __all__ = ["conv_transpose1d"]
 
@@ -93,21 +91,22 @@ def apply(
 ) -> Tensor:
     """:func:`conv_transpose1d` for a caller who keeps packed weights from call to call.
 
-    ``sizes`` are stride, padding, output padding, dilation and padding mode.
+    ``sizes`` are stride, padding, output padding, dilation and padding mode. Each ``return`` is one
+    of those who take calls, in this order; what is left at the end goes to the operator.
     """
+    # Tensors of a class that overrides torch's functions: that class.
     if has_torch_function_variadic(input, weight, bias):
         return _overridden(input, weight, bias, sizes, groups, output_size)
     if kept is None or type(input) is not Tensor:  # a module's own are parameters
         _check_tensors(input, weight, bias)
+    # torch.compile and torch.export: a node of their graph.
     if is_compiling():
-        if _distributed(input) and _cut_along_time(input):
-            outside_graphs: Any = disable(apply)  # a compiler does not see messages between ranks
-            result: Tensor = outside_graphs(input, weight, bias, sizes, groups, output_size, kept)
-            return result
-        return in_a_graph(input, weight, bias, sizes, groups, output_size)
+        return _compiled(input, weight, bias, sizes, groups, output_size, kept)
     undisturbed = plain(input, weight, bias)
+    # torch.jit.trace, and the ONNX exporter that is built on it: torch's own operators.
     if not undisturbed and exporting():
         return in_a_graph(input, weight, bias, sizes, groups, output_size)
+    # An input without a batch: a batch of one.
     if input.dim() != 3:
         rows, wanted = batched(input, output_size)
         return apply(rows, weight, bias, sizes, groups, wanted, kept).squeeze(0)
@@ -123,46 +122,47 @@ def apply(
         wanted = wanted_length(output_size, 3)
         geometry = with_wanted_length(geometry, input.shape[2], wanted)
     if undisturbed:
+        # Plain tensors that need derivatives: the operator's Function.
         if needs_derivative(input, weight, bias):
             return OPERATOR.differentiable(input, weight, bias, geometry, groups)
+        # Plain tensors: the kernel, where the profiler sees it if there is one.
         pack = None if kept is None else kept.pack
         if profiling():
-            operands = input, weight, bias, geometry, groups, pack
-            return cast(Tensor, recorded("conv_transpose1d", kernels.forward, *operands))
+            return OPERATOR.run(input, weight, bias, geometry, groups, pack)
         return kernels.forward(input, weight, bias, geometry, groups, pack)
-    if _distributed(input, weight, bias):
-        return _of_shards(input, weight, bias, geometry, groups, kept)
-    if input.is_quantized or weight.is_quantized:
+    # DTensors, which are spread over processes: fracstride.torch.distributed.
+    if is_dtensor(input, weight, bias):
+        result: Tensor = dtensors().conv_transpose1d(input, weight, bias, geometry, groups, kept)
+        return result
+    _refuse_quantized(input, weight)
+    # Other devices, other subclasses, modes, transforms, autocast.
+    return OPERATOR(input, weight, bias, geometry, groups)
+
+
+def _compiled(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    sizes: tuple[Any, ...],
+    groups: Any,
+    output_size: Any,
+    kept: PackedWeights | None,
+) -> Tensor:
+    """A node of a graph; outside it if the ranks have to exchange frames, which a graph cannot."""
+    if is_dtensor(x) and cut_along_time(x):
+        outside_graphs: Any = disable(apply)
+        result: Tensor = outside_graphs(x, w, b, sizes, groups, output_size, kept)
+        return result
+    return in_a_graph(x, w, b, sizes, groups, output_size)
+
+
+def _refuse_quantized(x: Tensor, w: Tensor) -> None:
+    if x.is_quantized or w.is_quantized:
         raise RuntimeError(
             "conv_transpose1d of fracstride does not compute quantized tensors. Call "
             "fracstride.torch.restore(model) before torch.ao.quantization: quantize first, "
             "accelerate afterwards"
         )
-    return transposed(input, weight, bias, geometry, groups)
-
-
-def _distributed(*tensors: Any) -> bool:
-    """Whether one of them is a DTensor; nobody has one who has not imported its module."""
-    module = sys.modules.get("torch.distributed.tensor")
-    return module is not None and any(isinstance(t, module.DTensor) for t in tensors)
-
-
-def _cut_along_time(x: Any) -> bool:
-    return any(p.is_shard(x.dim() - 1) for p in x.placements)
-
-
-def _of_shards(
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    geometry: Geometry,
-    groups: int,
-    kept: PackedWeights | None,
-) -> Tensor:
-    """The call on DTensors, which the ranks of a mesh share."""
-    from fracstride.torch.distributed import dtensor
-
-    return dtensor.conv_transpose1d(x, w, b, geometry, groups, kept)
 
 
 def _overridden(

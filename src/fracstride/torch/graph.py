@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fracstride.geometry import Geometry, geometry_of
+from fracstride.geometry import Geometry
+from fracstride.lengths import check_no_output_size, output_padding_for
 from fracstride.torch import fallback
-from fracstride.torch.checks import check_reach, geometry_of_call, groups_of_call, wanted_length
+from fracstride.torch.checks import geometry_of_call, groups_of_call, wanted_length
 from fracstride.torch.dispatch import exporting, tracing
 
 __all__ = ["batched", "in_a_graph"]
@@ -28,23 +29,29 @@ def in_a_graph(
         return in_a_graph(rows, w, b, sizes, groups, wanted).squeeze(0)
     if w.dim() != 3:
         raise RuntimeError(f"weight must have three dimensions, got shape {tuple(w.shape)}")
-    k = _constant(w.shape[2])
-    numbers = _numbers(k, *map(_constant, sizes))
+    geometry = _geometry(_constant(w.shape[2]), *map(_constant, sizes))
     if output_size is not None:
-        if isinstance(sizes[1], str) and sizes[1] != "valid":
-            raise ValueError(f"output_size must be None with padding={sizes[1]!r}")
+        check_no_output_size(geometry.padding, output_size)
         output_size = wanted_length(output_size, 3)
     if exporting():
-        return _by_torch(x, w, b, k, numbers, groups, output_size)
-    stride, left, right, a, dilation, mode, overhang = numbers
-    if output_size is not None:
-        smallest = x.shape[2] * stride + overhang - a
-        check_reach(output_size, smallest, stride, x.shape[2])
-        a = output_size - smallest  # perhaps a symbol: one graph for all lengths
+        return _by_torch(x, w, b, geometry, groups, output_size)
+    a = geometry.total_output_padding
+    if output_size is not None:  # perhaps a symbol: one graph for all lengths
+        overhang = geometry.overhang - geometry.total_output_padding
+        a = output_padding_for(x.shape[2], output_size, geometry.stride, overhang)
     channels = _constant(w.shape[0])
     group_channels = channels // groups_of_call(groups, channels)
     result: Tensor = torch.ops.fracstride.conv_transpose1d(
-        x, w, b, stride, left, right, a, group_channels, dilation, mode
+        x,
+        w,
+        b,
+        geometry.stride,
+        geometry.padding_left,
+        geometry.padding_right,
+        a,
+        group_channels,
+        geometry.dilation,
+        geometry.padding_mode,
     )
     return result
 
@@ -61,13 +68,7 @@ def batched(input: Tensor, output_size: Any) -> tuple[Tensor, Any]:
 
 
 def _by_torch(
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    kernel_size: int,
-    numbers: tuple[int, int, int, int, int, str, int],
-    groups: Any,
-    wanted: Any,
+    x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: Any, wanted: Any
 ) -> Tensor:
     """The layer in torch's own operators, with a number for its output padding.
 
@@ -76,20 +77,19 @@ def _by_torch(
     like the example's. Whether a symbol is within reach may not be known: too large an output then
     fails when the graph runs, and too small a one is the beginning.
     """
-    stride, left, right, a, dilation, mode, overhang = numbers
-    if wanted is not None:
-        smallest = x.shape[2] * stride + overhang - a
-        if tracing():
-            check_reach(*_of_the_example(wanted, smallest, stride, x.shape[2]))
-        elif _never_reached(wanted, smallest, stride):
-            raise ValueError(
-                f"output_size must be from {smallest} to {smallest + stride - 1} for input length "
-                f"{x.shape[2]}, got {wanted}"
-            )
-        a = stride - 1
-    geometry = _geometry(kernel_size, stride, (left, right), a, dilation, mode)
-    y = fallback.forward(x, w, b, geometry, groups)
-    return y if wanted is None else y.index_select(2, torch.arange(wanted, device=x.device))
+    if wanted is None:
+        return fallback.forward(x, w, b, geometry, groups)
+    s, d = geometry.stride, geometry.dilation
+    overhang = geometry.overhang - geometry.total_output_padding
+    if tracing():
+        length, number = _of_the_example(x.shape[2], wanted)
+        output_padding_for(length, number, s, overhang)
+    else:
+        output_padding_for(x.shape[2], wanted, s, overhang, _known)
+    pads = geometry.padding_left, geometry.padding_right
+    longest = _geometry(geometry.kernel_size, s, pads, s - 1, d, geometry.padding_mode)
+    y = fallback.forward(x, w, b, longest, groups)
+    return y.index_select(2, torch.arange(wanted, device=x.device))
 
 
 def _of_the_example(*sizes: Any) -> list[int]:
@@ -99,14 +99,11 @@ def _of_the_example(*sizes: Any) -> list[int]:
         return [int(size) for size in sizes]
 
 
-def _never_reached(wanted: Any, smallest: Any, stride: int) -> bool:
-    """Whether it is known of these sizes, numbers or symbols, without a guard."""
+def _known(comparison: Any) -> bool:
+    """Whether a comparison of sizes, numbers or symbols, is known to be true, without a guard."""
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # slow to import
 
-    return bool(
-        statically_known_true(wanted < smallest)
-        or statically_known_true(wanted >= smallest + stride)
-    )
+    return bool(statically_known_true(comparison))
 
 
 def _constant(size: Any) -> Any:
@@ -116,24 +113,10 @@ def _constant(size: Any) -> Any:
     return len(range(size)) if size >= 0 else -len(range(-size))
 
 
-def _numbers(k: int, *sizes: Any) -> tuple[int, int, int, int, int, str, int]:
-    """Sizes in one form, and ``L_out - L*stride``, as constants of the graph."""
-    g = geometry_of_call(k, *sizes)
-    return (
-        g.stride,
-        g.padding_left,
-        g.padding_right,
-        g.total_output_padding,
-        g.dilation,
-        g.padding_mode,
-        g.overhang,
-    )
-
-
 def _geometry(*sizes: Any) -> Geometry:
-    return geometry_of(*sizes)
+    """A geometry as a constant of the graph."""
+    return geometry_of_call(*sizes)
 
 
 # What torch.compiler.assume_constant_result does, which imports the whole compiler to do it.
-_numbers._dynamo_marked_constant = True  # type: ignore[attr-defined]
 _geometry._dynamo_marked_constant = True  # type: ignore[attr-defined]

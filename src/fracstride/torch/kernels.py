@@ -14,48 +14,33 @@ import torch
 from torch import Tensor
 
 from fracstride._load import native
-from fracstride.extension import PADDING_MODES
-from fracstride.folding import fold
+from fracstride.extension import MODES
 from fracstride.geometry import Geometry
+from fracstride.kernel_table import KERNELS
 from fracstride.torch import fallback
 from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
-from fracstride.torch.parts import join_signal, join_weight_grad, split_signal, split_weight
+from fracstride.torch.complex_tensors import (
+    join_signal,
+    join_weight_grad,
+    split_signal,
+    split_weight,
+)
 
 __all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "reads", "weight_grad"]
 
-_PACK = {
-    torch.float32: native.pack_float32_at,
-    torch.float64: native.pack_float64_at,
-    torch.float16: native.pack_float16_at,
-    torch.bfloat16: native.pack_bfloat16_at,
-}
-_WEIGHT_GRAD = {
-    torch.float32: native.weight_grad_float32_at,
-    torch.float64: native.weight_grad_float64_at,
-    torch.float16: native.weight_grad_float16_at,
-    torch.bfloat16: native.weight_grad_bfloat16_at,
-}
-_HALF = (torch.float16, torch.bfloat16)
-_COMPLEX = (torch.complex64, torch.complex128)
+_KERNELS = {getattr(torch, name): kernels for name, kernels in KERNELS.items()}
+_MODE_NUMBER = {name: mode.number for name, mode in MODES.items()}
 # What Inductor's generated code allocates with, at half of what torch.empty costs.
 _empty: Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = getattr(
     torch._C._dynamo.guards,
     "_empty_strided_cpu",
     lambda size, stride, dtype: torch.empty_strided(size, stride, dtype=dtype),
 )
-_KNOWN = {*_PACK, *_COMPLEX}
-_BIAS_GRAD = {
-    torch.float32: native.bias_grad_float32_at,
-    torch.float64: native.bias_grad_float64_at,
-    torch.float16: native.bias_grad_float16_at,
-    torch.bfloat16: native.bias_grad_bfloat16_at,
-}
-_EXTENSION = {mode: number for number, mode in enumerate(PADDING_MODES)}
 
 
 def reads(dtype: torch.dtype) -> bool:
     """Whether the kernels take it as it is stored."""
-    return dtype in _PACK
+    return dtype in _KERNELS and not dtype.is_complex
 
 
 def pack(w: Tensor, geometry: Geometry, groups: int) -> Any:
@@ -65,14 +50,15 @@ def pack(w: Tensor, geometry: Geometry, groups: int) -> Any:
 
 def _real(w: Tensor, groups: int) -> Tensor:
     """The weight as the kernels take it: contiguous, and its parts where it is complex."""
-    return (split_weight(w, groups) if w.dtype in _COMPLEX else w).contiguous()
+    return (split_weight(w, groups) if w.is_complex() else w).contiguous()
 
 
 def _packed(w: Tensor, geometry: Geometry, groups: int, for_input_grad: bool, once: bool) -> Any:
-    """``once``: for one call, until when the weight has to stay where it is."""
+    """``once``: for one call, until the end of which the weight has to stay where it is."""
     channels, per_group, k = w.shape
     s, d = geometry.stride, geometry.dilation
-    return _PACK[w.dtype](w.data_ptr(), channels, per_group, k, groups, s, d, for_input_grad, once)
+    pack = _KERNELS[w.dtype].pack
+    return pack(w.data_ptr(), channels, per_group, k, groups, s, d, for_input_grad, once)
 
 
 def forward(
@@ -91,14 +77,14 @@ def forward(
     """
     length = check_forward(x, w, b, geometry, groups)
     dtype, channels = x.dtype, w.shape[1] * groups
-    if dtype not in _KNOWN:
+    if dtype not in _KERNELS:
         return fallback.forward(x, w, b, geometry, groups)
     if pack is not None:
         packed = pack(w, geometry, groups)
     else:
         real = _real(w, groups)
         packed = _packed(real, geometry, groups, for_input_grad=False, once=True)
-    if dtype in _PACK:
+    if not dtype.is_complex:
         return _forward(x, packed, b, geometry, channels, length, out)
     b = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
     parts = _forward(split_signal(x, groups), packed, b, geometry, 2 * channels, length)
@@ -131,7 +117,7 @@ def _forward(
             *out.stride(),
             length,
             geometry.padding_left,
-            _EXTENSION[geometry.padding_mode],
+            _MODE_NUMBER[geometry.padding_mode],
         )
     return out
 
@@ -140,77 +126,51 @@ def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: i
     """``C``: ``(B, C_in, length)``, what falls on extended frames added to those they copy."""
     check_input_grad(gy, w, length, geometry, groups)
     dtype = gy.dtype
-    if dtype in _HALF and geometry.padding_mode != "zeros":  # folded before it is rounded
-        return _input_grad(gy.float(), w.float(), length, geometry, groups).to(dtype)
-    if dtype in _PACK:
+    if dtype not in _KERNELS:
+        return fallback.input_grad(gy, w, length, geometry, groups)
+    if not dtype.is_complex:
         return _input_grad(gy, w, length, geometry, groups)
-    if dtype in _COMPLEX:
-        # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
-        parts = _input_grad(
-            split_signal(gy, groups), torch.conj_physical(w), length, geometry, groups
-        )
-        return join_signal(parts, groups)
-    return fallback.input_grad(gy, w, length, geometry, groups)
+    # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
+    conjugate = torch.conj_physical(w)
+    parts = _input_grad(split_signal(gy, groups), conjugate, length, geometry, groups)
+    return join_signal(parts, groups)
 
 
 def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
-    mode = geometry.padding_mode
     real = _real(w, groups)
-    # Where edges are folded, they are calls of their own.
-    packed = _packed(real, geometry, groups, for_input_grad=True, once=mode == "zeros")
-    channels, p = real.shape[0], geometry.padding_left
-    gx = _frames(gy, packed, channels, 0, length, p)
-    if mode != "zeros":
-        for start, stop in geometry.frames_reached(length, gy.shape[2]):
-            if start < 0:
-                left = _frames(gy, packed, channels, start, min(stop, 0) - start, p)
-                fold(gx, left, start, mode, _flip)
-            if stop > length:
-                first = max(start, length)
-                right = _frames(gy, packed, channels, first, stop - first, p)
-                fold(gx, right, first, mode, _flip)
-    return gx
-
-
-def _frames(
-    gy: Tensor, packed: Any, channels: int, first: int, count: int, padding_left: int
-) -> Tensor:
-    """Frames ``first ...`` of ``C``, those outside the input as they are."""
-    batch = gy.shape[0]
-    by_batch = channels * count
-    part = _empty((batch, channels, count), (by_batch, count, 1), gy.dtype)
+    packed = _packed(real, geometry, groups, for_input_grad=True, once=True)
+    batch, channels = gy.shape[0], real.shape[0]
+    by_batch = channels * length
+    gx = _empty((batch, channels, length), (by_batch, length, 1), gy.dtype)
     if batch:
-        native.input_grad_at(
+        native.input_grad_folded_at(
             packed,
             batch,
             gy.data_ptr(),
             *gy.stride(),
             gy.shape[2],
-            part.data_ptr(),
+            gx.data_ptr(),
             by_batch,
-            count,
+            length,
             1,
-            count,
-            padding_left,
-            first,
+            length,
+            geometry.padding_left,
+            _MODE_NUMBER[geometry.padding_mode],
+            geometry.edges(length, gy.shape[2]),
         )
-    return part
-
-
-def _flip(tensor: Tensor, dim: int) -> Tensor:
-    return tensor.flip(dim)
+    return gx
 
 
 def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
     """``R``: ``(C_in, C_out/g, k)``, summed in an order that depends on the shapes alone."""
     check_weight_grad(x, gy, geometry, groups)
     dtype = x.dtype
-    if dtype in _WEIGHT_GRAD:
+    if dtype not in _KERNELS:
+        return fallback.weight_grad(x, gy, geometry, groups)
+    if not dtype.is_complex:
         return _weight_grad(x, gy, geometry, groups)
-    if dtype in _COMPLEX:
-        parts = split_signal(x, groups), split_signal(gy, groups)
-        return join_weight_grad(_weight_grad(*parts, geometry, groups), groups)
-    return fallback.weight_grad(x, gy, geometry, groups)
+    parts = split_signal(x, groups), split_signal(gy, groups)
+    return join_weight_grad(_weight_grad(*parts, geometry, groups), groups)
 
 
 def _weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
@@ -218,7 +178,7 @@ def _weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tens
     if not x.shape[0]:
         return torch.zeros(shape, dtype=x.dtype)
     gw = _empty(shape, (shape[1] * shape[2], shape[2], 1), x.dtype)
-    _WEIGHT_GRAD[x.dtype](
+    _KERNELS[x.dtype].weight_grad(
         x.shape[0],
         x.data_ptr(),
         *x.stride(),
@@ -232,7 +192,7 @@ def _weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tens
         geometry.stride,
         geometry.dilation,
         geometry.padding_left,
-        _EXTENSION[geometry.padding_mode],
+        _MODE_NUMBER[geometry.padding_mode],
     )
     return gw
 
@@ -243,17 +203,18 @@ def bias_grad(gy: Tensor) -> Tensor:
     (torch's own sum depends on the number of threads where there are few channels.)
     """
     dtype = gy.dtype
-    if dtype in _BIAS_GRAD:
+    if dtype not in _KERNELS:
+        return gy.sum((0, 2))
+    if not dtype.is_complex:
         return _bias_grad(gy)
-    if dtype in _COMPLEX:
-        return join_signal(_bias_grad(split_signal(gy, 1))[None, :, None], 1).reshape(-1)
-    return gy.sum((0, 2))
+    return join_signal(_bias_grad(split_signal(gy, 1))[None, :, None], 1).reshape(-1)
 
 
 def _bias_grad(gy: Tensor) -> Tensor:
     batch, channels, length = gy.shape
     gb = _empty((channels,), (1,), gy.dtype)
-    _BIAS_GRAD[gy.dtype](batch, channels, gy.data_ptr(), *gy.stride(), length, gb.data_ptr())
+    add_up = _KERNELS[gy.dtype].bias_grad
+    add_up(batch, channels, gy.data_ptr(), *gy.stride(), length, gb.data_ptr())
     return gb
 
 
@@ -276,7 +237,7 @@ def backward(
             f"grad_output must have the shape {shape} and the dtype {x.dtype}, got "
             f"{tuple(gy.shape)} and {gy.dtype}"
         )
-    known = x.dtype in _PACK and x.dtype not in _HALF
+    known = reads(x.dtype)
     of_input, of_weight = (_input_grad, _weight_grad) if known else (input_grad, weight_grad)
     return (
         of_input(gy, w, x.shape[2], geometry, groups) if needs[0] else None,

@@ -17,8 +17,17 @@ from torch import Tensor
 
 from fracstride.arrays import Array
 from fracstride.geometry import Geometry
-from fracstride.streaming.pieces import filled, kind, picked, repeated, stacked
-from fracstride.streaming.stream import blank, cut, detached, integers_like, join
+from fracstride.streaming.pieces import (
+    cut,
+    detached,
+    filled,
+    integers_like,
+    join,
+    kind,
+    picked,
+    repeated,
+    stacked,
+)
 from fracstride.streaming.upsample import interpolated, triangle
 from fracstride.torch.functional import conv_transpose1d
 
@@ -53,11 +62,6 @@ def _(like: Tensor, shape: tuple[int, ...], value: float) -> Tensor:
 @integers_like.register
 def _(piece: Tensor, integers: Array) -> Tensor:
     return torch.from_numpy(integers.copy())
-
-
-@blank.register
-def _(piece: Tensor, rows: int, length: int) -> Tensor:
-    return piece.new_zeros((rows, piece.shape[-2], length))
 
 
 @picked.register

@@ -47,10 +47,10 @@ class _OnTensors(WindowStream):
         self.independent_rows = batch_size is not None
         self.in_channels = self.out_channels = channels
         if channels is not None:
-            self._lead = (channels,) if batch_size is None else (batch_size, channels)
+            self.lead = (channels,) if batch_size is None else (batch_size, channels)
         return self
 
-    def _check_chunk(self, chunk: Any) -> None:
+    def check_chunk(self, chunk: Any) -> None:
         if not isinstance(chunk, Tensor):
             raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
         batch = () if self.batch_size is None else (self.batch_size,)
@@ -64,21 +64,21 @@ class _OnTensors(WindowStream):
                 f"({', '.join(map(str, sizes))}), got shape {shape}"
             )
         try:
-            super()._check_chunk(chunk)
+            super().check_chunk(chunk)
         except ValueError as error:
             raise RuntimeError(str(error)) from None
 
-    def _check_frames(self, frames: Any) -> None:
+    def check_frames(self, frames: Any) -> None:
         if not isinstance(frames, Tensor):
             raise ValueError(f"state frames must be a tensor, got {type(frames).__name__}")
 
-    def _no_samples(self) -> Tensor:
-        known: Tensor | None = super()._no_samples()
+    def output_kind(self) -> Tensor:
+        known: Tensor | None = super().output_kind()
         return no_numbers(self._whole) if known is None else known
 
-    def _nothing(self) -> Tensor:
+    def empty_output(self) -> Tensor:
         batch = () if self.batch_size is None else (self.batch_size,)
-        return self._no_samples().reshape(*batch, self.out_channels or 0, 0)
+        return self.output_kind().reshape(*batch, self.out_channels or 0, 0)
 
 
 class ModulePad(_OnTensors, Pad):
@@ -88,10 +88,10 @@ class ModulePad(_OnTensors, Pad):
         left, right = module.padding
         super().__init__(left, right, mode, getattr(module, "value", 0.0))
         if mode == "zeros":
-            self._shortest = max(1, -min(left, 0) - min(right, 0))
+            self.shortest = max(1, -min(left, 0) - min(right, 0))
         else:
             most = MODES[mode].mirrored(max(left, right, 0))
-            self._shortest = max(1, most + 1, 1 - left - right)
+            self.shortest = max(1, most + 1, 1 - left - right)
 
 
 class ModuleUpsample(_OnTensors, Upsample):

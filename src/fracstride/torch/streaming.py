@@ -99,12 +99,12 @@ class ModuleChain(Chain):
         super().__init__(*streams)
         self._whole, self._batched = whole, batch_size is not None
 
-    def _no_samples(self) -> Any:
-        kind = super()._no_samples()
+    def output_kind(self) -> Any:
+        kind = super().output_kind()
         return no_numbers(self._whole) if kind is None else kind
 
-    def _nothing(self) -> Any:
-        nothing = super()._nothing()
+    def empty_output(self) -> Any:
+        nothing = super().empty_output()
         return nothing if self._batched else nothing.reshape(self.out_channels or 0, 0)
 
 
@@ -156,9 +156,11 @@ class _Maker:
             stream = self.make(part, f"{name}.{child}" if name else child, channels, rest)
             if stream.out_channels is not None:
                 channels = stream.out_channels
-            elif not stream._keeps_channels:
+            elif not stream.keeps_channels:
                 channels = None
             streams.append(stream)
+        if not streams:  # which leaves the signal as it is
+            streams = [self.make(nn.Identity(), name, channels, after)]
         return ModuleChain(self.whole, self.batch_size, streams)
 
     def _stream_of_kind(

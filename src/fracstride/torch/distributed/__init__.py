@@ -17,7 +17,8 @@ Who calls whom, each file only those below it or beside it to the right::
     rules                           DTensor's rules for the operators, for cuts other than time
     guard                           an error in place of torch's wrong convolutions
 
-``dtensor`` is called by ``fracstride.torch.functional``; ``rules`` and ``guard`` are called by
+``dtensor`` is called by ``fracstride.torch.functional``, which knows it from
+``fracstride.torch.dtensor_calls`` and does not import it. ``rules`` and ``guard`` are called by
 torch, once they are imported.
 """
 

@@ -18,6 +18,12 @@ from torch import Tensor
 from fracstride.geometry import Geometry
 from fracstride.torch import fallback
 from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
+from fracstride.torch.complex_tensors import (
+    join_signal,
+    join_weight_grad,
+    split_signal,
+    split_weight,
+)
 from fracstride.torch.gpu import launch
 from fracstride.torch.gpu.capture import capturing, typical
 from fracstride.torch.gpu.choices import Choice, Problem, by_model, choose
@@ -29,7 +35,6 @@ from fracstride.torch.gpu.shapes import (
     of_weight_grad,
 )
 from fracstride.torch.gpu.tiles import Direct, Machine, Tile, parts_of
-from fracstride.torch.parts import join_signal, join_weight_grad, split_signal, split_weight
 
 __all__ = ["forward", "input_grad", "weight_grad"]
 

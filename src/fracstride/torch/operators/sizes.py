@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from fracstride.geometry import Geometry
-from fracstride.torch.checks import geometry_of_call, groups_among, with_symbol
+from fracstride.torch.checks import geometry_of_call, groups_among
 
 __all__ = ["SIZES", "layer_of_input", "layer_of_weight", "sizes_of"]
 
@@ -46,7 +46,7 @@ def _layer(channels: int, kernel_size: int, sizes: tuple[Any, ...]) -> tuple[Geo
     number = a if type(a) is int else 0
     geometry = geometry_of_call(kernel_size, stride, (left, right), number, dilation, mode)
     if a is not number:
-        geometry = with_symbol(geometry, a)
+        geometry = geometry.with_unchecked_output_padding(a)
     return geometry, groups_among(channels, group_channels)
 
 
