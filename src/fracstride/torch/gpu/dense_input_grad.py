@@ -6,8 +6,9 @@ the batch and a frame ``t``; a term is an output channel ``c`` and a tap ``m``:
 
 The sum of an extended frame belongs to the frame that this one copies. So a program whose frames
 are copied sums ``COPIES`` extended frames at a time by the same loop, and adds them before it
-rounds (:func:`fracstride.torch.gpu.extension.add_copies`). They are few columns: their sums fit
-into registers next to the tile's own.
+rounds (:func:`fracstride.torch.gpu.extension.add_copies`). They are few columns, whose sums fit
+into registers next to the tile's own, and their loop has two stages only, because with more of them
+it would take registers that the other tiles have to pay for.
 
 As in :mod:`fracstride.torch.gpu.dense_forward`, a term whose sample does not exist is read as zero,
 and a tile that has such terms and a NaN is added up once more without them, row by row.
@@ -36,7 +37,7 @@ def dense_input_grad(
     MODE: tl.constexpr, LEFT: tl.constexpr, EXTENDED: tl.constexpr, COPIES: tl.constexpr,
     FLAT: tl.constexpr, EVEN: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, TERMS: tl.constexpr,
-    PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    PRECISION: tl.constexpr, STAGES: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """``(part, B, C_in, length)``: sums of ``terms_of_part`` terms each, or of all of them.
 
@@ -56,7 +57,7 @@ def dense_input_grad(
     signal = gy, out_length, gy_channel, gy_sample
     acc = input_grad_tile(
         signal, w, (i, row_known), (from_gy, t, known), terms, out_channels,
-        K, STRIDE, DILATION, PADDING, EVEN, ROWS, COLUMNS, TERMS, PRECISION, WIDE,
+        K, STRIDE, DILATION, PADDING, EVEN, ROWS, COLUMNS, TERMS, PRECISION, STAGES, WIDE,
     )  # fmt: skip
     low = tl.min(tl.where(known, t, length), 0) * STRIDE - PADDING
     high = tl.max(tl.where(known, t, 0), 0) * STRIDE - PADDING + (K - 1) * DILATION
@@ -70,7 +71,7 @@ def dense_input_grad(
             from_entry = tl.zeros_like(copy) + tl.max(from_gy, 0)
             sums = input_grad_tile(
                 signal, w, (i, row_known), (from_entry, copy, is_copy), terms, out_channels,
-                K, STRIDE, DILATION, PADDING, EVEN, ROWS, COPIES, TERMS, PRECISION, WIDE,
+                K, STRIDE, DILATION, PADDING, EVEN, ROWS, COPIES, TERMS, PRECISION, 2, WIDE,
             )  # fmt: skip
             acc = add_copies(acc, sums, start, t, known, length, LEFT, EXTENDED, COPIES, MODE)
 
@@ -115,14 +116,14 @@ def input_grad_tile(
     signal, w, rows, columns, terms, out_channels,
     K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
     EVEN: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, TERMS: tl.constexpr,
-    PRECISION: tl.constexpr, WIDE: tl.constexpr,
+    PRECISION: tl.constexpr, STAGES: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """The sums of one tile: ``rows`` are ``(i, known)``, ``terms`` are ``(begin, end)``."""
     ACC: tl.constexpr = tl.float64 if w.dtype.element_ty == tl.float64 else tl.float32
     i, row_known = rows
     begin, end = terms
     acc = tl.zeros((ROWS, COLUMNS), ACC)
-    for start in range(begin, end, TERMS):
+    for start in tl.range(begin, end, TERMS, num_stages=STAGES):
         term = start + tl.arange(0, TERMS)
         exists = tl.full((TERMS,), 1, tl.int1)
         if not EVEN:

@@ -112,6 +112,7 @@ def input_grad_densely(
         *(row_tiles, column_tiles, _terms_of_part(tile, terms)),
         FLAT=flat,
         EVEN=terms % tile.terms == 0,
+        STAGES=tile.stages,
         WIDE=_needs_64_bits(gy, w, gx),
         **_layer(g),
         **extension,
