@@ -280,7 +280,7 @@ class Leaf(nn.Module):
 @pytest.mark.parametrize(
     ("error", "module", "messages"),
     [
-        (ValueError, nn.CircularPad1d(2), ["first samples are the last frames"]),
+        (ValueError, nn.CircularPad1d(2), ["first samples are made of the last frames"]),
         (ValueError, nn.GLU(), ["dim must be 1 or -2", "got -1, that of time"]),
         (ValueError, nn.GLU(2), ["got 2, that of time"]),
         (ValueError, nn.GLU(0), ["got 0, that of the batch"]),
