@@ -74,9 +74,7 @@ def test_invariant(g: Geometry, steps: list[tuple[str, int, list[bool]]]) -> Non
         none = np.empty((2, 0), np.float32)
         if what == "extend" and carried.counts is None:
             samples = carried.length_after(frames, last=False)
-            carried.extend(
-                source, carried.room(carried.kept_after(carried.received + frames)), samples
-            )
+            carried.extend(source, carried.kept_after(carried.received + frames), samples)
             signals = [np.concatenate(both, -1) for both in zip(signals, source, strict=True)]
         elif what in ("rows", "end"):
             ends = mask & (what == "end")
@@ -101,7 +99,7 @@ def test_invariant(g: Geometry, steps: list[tuple[str, int, list[bool]]]) -> Non
 def test_a_copy_has_zeros_where_a_row_needs_no_frame() -> None:
     g = Geometry(5, padding="causal")
     carried = CarriedFrames(g, 2, 1, np.dtype(np.float32))
-    carried.extend(np.full((2, 1, 3), np.nan, np.float32), carried.room(3), 3)
+    carried.extend(np.full((2, 1, 3), np.nan, np.float32), 3, 3)
     carried.clear_rows(np.array([False, True]))
     assert np.isnan(carried.copied_frames()[0]).all()
     assert not carried.copied_frames()[1].any()

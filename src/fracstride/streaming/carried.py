@@ -90,28 +90,26 @@ class CarriedFrames:
         """The frames carried by the row that carries most, after so many frames of each."""
         return max(self.kept_after(int(count)) for count in counts)
 
-    def room(self, frames: int) -> Array:
-        """Where so many frames can be put together, to be carried next."""
+    def _room(self, frames: int) -> Array:
+        """An array in which so many frames can be put together, to be carried next."""
         array = self._arrays[1]
         if frames > array.shape[-1]:
             line = _LINE // self.dtype.itemsize
             # An odd number of cache lines, so that the rows do not share a few cache sets.
             width = (-(-2 * frames // line) | 1) * line
             array = self._arrays[1] = np.empty((self.rows, self.channels, width), self.dtype)
-        return array[:, :, :frames]
+        return array
 
-    def extend(self, source: Array, room: Array, samples: int) -> None:
-        """All rows have received the frames ``source`` and given so many samples.
-
-        ``room``: of :meth:`room`, for the frames to be carried now.
-        """
-        keep, frames = room.shape[-1], source.shape[-1]
-        old = keep - frames
-        if old > 0:
-            room[:, :, :old] = self._arrays[0][:, :, self._end - old : self._end]
-            room[:, :, old:] = source
-        elif keep:
-            room[...] = source[:, :, -old:]
+    def extend(self, source: Array, keep: int, samples: int) -> None:
+        """All rows have received the frames of ``source`` and given samples; carry ``keep``."""
+        frames = source.shape[-1]
+        if keep:
+            array, old = self._room(keep), keep - frames
+            if old > 0:
+                array[:, :, :old] = self._arrays[0][:, :, self._end - old : self._end]
+                array[:, :, old:keep] = source
+            else:
+                array[:, :, :keep] = source[:, :, -old:]
         self._arrays.reverse()
         self._end = self.kept = keep
         self.received += frames
@@ -121,7 +119,7 @@ class CarriedFrames:
     def extend_rows(self, source: Array, plan: RowPlan) -> None:
         """Each row has received its part of ``source``, as a plan says."""
         width = max(part.keep for part in plan.parts)
-        room, carried = self.room(width), self.frames()
+        room, carried = self._room(width), self.frames()
         for part in plan.parts:
             rows, keep, frames = part.rows, part.keep, part.frames
             old = max(0, keep - frames)  # frames carried before that stay, in front of the new
@@ -130,7 +128,9 @@ class CarriedFrames:
                     rows, :, carried.shape[-1] - old :
                 ]
             if keep > old:
-                room[rows, :, width - keep + old :] = source[rows, :, frames - keep + old : frames]
+                room[rows, :, width - keep + old : width] = source[
+                    rows, :, frames - keep + old : frames
+                ]
         self._arrays.reverse()
         self._end = width
         self.set_counts(plan.received, width)
@@ -159,7 +159,7 @@ class CarriedFrames:
     def replace(self, frames: Array, counts: Array) -> None:
         """Go on from copied frames and row counts."""
         kept = frames.shape[-1]
-        self.room(kept)[...] = frames
+        self._room(kept)[:, :, :kept] = frames
         self._arrays.reverse()
         self._end = kept
         self.set_counts(counts, kept)

@@ -230,7 +230,7 @@ class LayerStream(Stream):
         x: Array
         if (
             type(chunk) is np.ndarray
-            and chunk.dtype == self._dtype
+            and (chunk.dtype is self._dtype or chunk.dtype == self._dtype)
             and chunk.shape[:-1] == self._lead
         ):
             x = chunk
@@ -317,7 +317,6 @@ class LayerStream(Stream):
         elif not carried.steady:
             keep = carried.kept_after(carried.received + frames)
         source = ready(x if self._dtype is self._real else self._real_parts(x))
-        room = carried.room(keep)
         before = carried.frames() if kept else None
         y = self._samples(
             source, before, carried.received - kept, carried.done, length, out, residual
@@ -325,7 +324,7 @@ class LayerStream(Stream):
         if last:
             carried.clear()
         else:
-            carried.extend(source, room, length)
+            carried.extend(source, keep, length)
         return y
 
     def _some_rows(self, x: Array, plan: RowPlan, out: Array) -> None:

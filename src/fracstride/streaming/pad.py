@@ -58,14 +58,16 @@ class Pad(WindowStream):
         if mode != "zeros" and value != 0:
             raise ValueError(f"value must be 0 with mode {mode!r}, got {value!r}")
         self._mode, self._value = mode, value
+        # Frames that the left edge mirrors, and those that the right edge needs.
+        self._mirrored_left = MODES[mode].mirrored(max(0, self._left))
+        self._edge = 1 + MODES[mode].mirrored(max(0, self._right)) if mode != "zeros" else 0
         self.latency = -min(self._left, self._left + self._right)
         self.overhang = self._left + self._right
         self.at_once = self._left == 0 <= self._right
         super().__init__()
 
     def final_length(self, frames: int) -> int:
-        mirrored = MODES[self._mode].mirrored(max(0, self._left))
-        if frames < self.shortest or frames <= mirrored:
+        if frames < self.shortest or frames <= self._mirrored_left:
             return 0
         return max(0, frames - self.latency)
 
@@ -74,8 +76,8 @@ class Pad(WindowStream):
 
     def first_kept(self, frames: int) -> int:
         first = self.final_length(frames) - self._left
-        if self._right > 0 and self._mode != "zeros":
-            first = min(first, frames - 1 - MODES[self._mode].mirrored(self._right))
+        if self._right > 0:
+            first = min(first, frames - self._edge)
         return max(0, min(first, frames))
 
     def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
