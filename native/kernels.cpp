@@ -23,6 +23,7 @@ namespace {
 #include "pack_weight.hpp"
 #include "store.hpp"
 #include "edges.hpp"
+#include "frames.hpp"
 #include "product.hpp"
 #include "depthwise.hpp"
 #include "grad_run.hpp"

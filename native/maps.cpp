@@ -9,7 +9,7 @@
 namespace fracstride {
 namespace {
 
-constexpr i64 few_uses = 1;     // of a panel, up to which each packs it for itself
+constexpr i64 few_uses = 1;     // of a panel: so many or fewer pack it each for themselves
 constexpr i64 fewest_rows = 4;  // which cost as much as one: reading their frames
 
 // Scratch memory for each thread in cache lines of its own.
@@ -28,7 +28,8 @@ double products_of(const std::vector<Call<S>>& calls) {
   return products;
 }
 
-// `prepare` writes to the output: it comes after everything that can fail.
+// All units of these calls, by all threads. `prepare` may write to the output: it comes after
+// everything that can fail.
 template <class S, class Prepare>
 void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepare& prepare) {
   const Kernels<S>& kernels = kernels_of<S>(weight.isa);
@@ -105,8 +106,8 @@ DepthwiseCall<S> depthwise_call(const PackedWeight<S>& weight, const Signal<cons
   return c;
 }
 
-// T of a depthwise layer by the kernel that is made for it; false where that does not know how, or
-// where too little lies between the ends of the signal to be worth it.
+// T of a depthwise layer by the kernel that is made for it. Returns false, having done nothing,
+// where that kernel cannot, or where the ends are so much of the signal that it does not pay.
 template <class S>
 bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input,
                        const S* bias, const Signal<S>& output, i64 padding_left,
