@@ -78,7 +78,7 @@ static constexpr DotTable<T> make_dots() {
 template <class T>
 static constexpr DotTable<T> dot_table = make_dots<T>();
 
-// The same, one by one, of a phase and a shift for which some frame or sample does not exist.
+// The sum of a phase and a shift over one run, from the products whose frame and sample exist.
 template <class S>
 static Sum<S> dot_present(const WeightGradCall<S>& call, const GradRun<S>& run, i64 phase,
                           i64 shift, const Sum<S>* samples, const Sum<S>* frames) {

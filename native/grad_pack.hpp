@@ -5,13 +5,13 @@
 // Where words are pairs, they are of frames 0 and 1, 2 and 3, ... of a run; the frames of an odd
 // shift are packed a second time, from the second one on.
 
-// Where the frames of the run's shifts are packed, in words of `channels` rows each: those of one
-// shift or of all, and of pairs those that begin with an even and those that begin with an odd
-// frame.
+// Where the frames of a run are packed: once for all shifts, or once for each shift (`separate`).
+// In pairs they may be packed twice: beginning with the first frame, and for odd shifts with the
+// second.
 template <class S, class W>
 struct PackedFrames {
-  i64 packs, alignments, words;  // how many of each; words of one row
-  i64 channels;
+  i64 packs, alignments;  // one or one a shift; one or two
+  i64 words, channels;    // of a row; rows
   bool separate;
   i64 shifts, shift;
 
@@ -31,8 +31,8 @@ struct PackedFrames {
   i64 at(i64 pack, i64 alignment) const {
     return (pack * alignments + alignment) * words * channels;
   }
-  // Word of row 0 of the unit, from which shift j of the run has its frames. `row_words` is what
-  // lies between one word of a row and the next.
+  // The word of row 0 with which the frames of shift j begin. The next word of a row is `row_words`
+  // further on.
   i64 of_shift(i64 j, i64 row_words) const {
     if (separate) return at(j, 0);
     const i64 frame = (shifts - 1 - j) * shift;
@@ -40,7 +40,8 @@ struct PackedFrames {
   }
 };
 
-// What the signals of a run are copied to first where they cannot be read in place.
+// The type that signals of a run are copied to where they cannot be read in place: single numbers
+// as they are computed with, pairs as they are stored.
 template <class S, class W>
 struct Signals {
   typedef Sum<S> type;
@@ -77,14 +78,13 @@ static void interleave_rows(const X* const* from, i64 padded, W* rows) {
 template <class S, class W>
 static void pack_rows(const WeightGradCall<S>& call, const PackedFrames<S, W>& packed, const S* x,
                       i64 count, i64 first, i64 frames, Sum<S>* scratch, W* rows) {
-  // Signals as they are read: pairs as they are stored, others as they are computed with.
   typedef typename Signals<S, W>::type X;
   const Signal<const S>& input = call.input;
   const i64 padded = call.window, reach = padded + packed.alignments - 1;
   const bool in_place = input.position_stride == 1 && first >= 0 && first + reach <= input.length;
   X* signals = reinterpret_cast<X*>(scratch);
   for (i64 i = 0; i < count; i += tile_rows, rows += packed.words * tile_rows) {
-    // The rows that fill up the last tile repeat its last channel; nobody reads their sums.
+    // The rows that fill up the last tile repeat its last channel; their sums are not stored.
     const auto channel = [&](i64 r) {
       return x + smaller(i + r, count - 1) * input.channel_stride;
     };

@@ -129,7 +129,7 @@ static void pack_panel(const Product& p, const S* weight, i64 panel, Sum<S>* out
     gather_panel(p, weight, first, rows, out);
 }
 
-// The panel of neighbouring u in pairs, of one where each u has a word of its own.
+// A panel of pairs of neighbouring u, from a panel in which each u has a word of its own.
 static void pair_up(const Product& p, const float* single, Pair* out) {
   constexpr i64 lanes = Vec<Pair>::lanes;
   for (const Segment& segment : p.segments) {
@@ -146,7 +146,7 @@ static void pair_up(const Product& p, const float* single, Pair* out) {
   }
 }
 
-// What is packed before it is put into pairs: a panel of single terms.
+// Elements of a panel of single terms, which is packed before it is put into pairs.
 static i64 pack_scratch(const Product& p) {
   if (!p.pairs) return 0;
   i64 terms = 0;
@@ -154,8 +154,8 @@ static i64 pack_scratch(const Product& p) {
   return terms * p.step_stride;
 }
 
-// A panel as it is multiplied with, by way of `scratch`; whether its weights are all finite, if
-// anybody asks.
+// One panel in words; `scratch` holds its single terms before they are put into pairs. Where
+// `asked`, returns whether all weights of the panel are finite, else true.
 template <class S>
 static bool pack_words(const Product& p, const S* weight, i64 panel, Sum<S>* out, Sum<S>* scratch,
                        bool asked = false) {

@@ -21,8 +21,8 @@ static inline void store(T* p, typename Vec<T>::type v) {
   *reinterpret_cast<typename Vec<T>::memory*>(p) = v;
 }
 
-// The value, but no longer known to be what memory holds: a compiler may rather load a value again
-// for each use than keep it, which costs where loads are dear.
+// Keeps a value in a register. A compiler that knows that memory holds the same value may load it
+// again for each use, which costs more where loads are the bottleneck.
 template <class V>
 static inline V in_register(V value) {
 #if defined(__x86_64__)

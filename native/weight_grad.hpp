@@ -72,8 +72,9 @@ struct GradWork {
     return {z + (j * call.column_block + panel.index) * panel_sums, width, false};
   }
 
-  // The frames of a run, packed; whether all are finite. Nobody asks where no frame and no sample
-  // is absent and no word holds a frame behind the run, which is multiplied by zero.
+  // Packs the frames of a run; returns whether all are finite. That is not looked at, and taken to
+  // be so, where all that is packed is multiplied: no frame or sample is absent, and no word holds
+  // a frame behind the run.
   bool pack_frames(const GradRun<S>& run, bool all_multiplied) const {
     const i64 shift_frames = call.product.shift_frames;
     const i64 reach = call.separate_shifts ? 0 : -(unit.shifts - 1) * shift_frames;
