@@ -66,7 +66,8 @@ def conv_transpose1d(
     """:func:`fracstride.torch.conv_transpose1d` for TorchScript, of any length from 1 on.
 
     ``(B, C_out, L_out)`` of an input ``(B, C_in, L)``, or both without ``B``. Sizes that do not
-    fit raise ``torch.jit.Error``.
+    fit raise ``torch.jit.Error``. Twin of :class:`fracstride.Geometry` and of
+    :func:`fracstride.torch.fallback.forward`, since TorchScript calls no Python.
 
     >>> @torch.jit.script
     ... def up(x: Tensor, w: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ def conv_transpose1d(
     if length * s - s + span + a - left - right < 1:
         raise RuntimeError("padding crops all of the samples")
     if padding_mode != "zeros":
-        # Twins of Geometry's extension_left and extension_right.
+        # Twin of Geometry's extension_left and extension_right.
         before, after = max(0, (span - 1 - left) // s), max(0, (span - 1 - right + a) // s)
         x = extend(x, before, after, padding_mode)
         left, right = left + before * s, right + after * s

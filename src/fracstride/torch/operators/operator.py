@@ -38,7 +38,8 @@ class Operator:
     name: str
     #: The arguments in the language of ``torch.library``; the result is one tensor.
     schema: str
-    #: How many arguments are tensors. These come first, and are the first operands too.
+    #: How many arguments are tensors, two or three. They come first, and so among the operands;
+    #: the third may be None.
     tensors: int
 
     #: ``operands(*arguments)`` and ``arguments(*operands)``. The last two operands are the geometry

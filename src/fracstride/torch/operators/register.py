@@ -17,7 +17,7 @@ from fracstride.torch.operators import forward, input_grad, weight_grad
 from fracstride.torch.operators.function import BelowAutograd, apply_here
 from fracstride.torch.operators.operator import Operator, add
 
-__all__ = ["OPERATORS"]
+__all__ = ["OPERATORS", "register"]
 
 OPERATORS = (forward.OPERATOR, input_grad.OPERATOR, weight_grad.OPERATOR)
 
@@ -25,7 +25,8 @@ _AUTOCAST = ("CPU", "CUDA", "XPU", "MPS", "HPU", "MTIA", "PrivateUse1")
 _library = torch.library.Library("fracstride", "DEF")
 
 
-def _register(operator: Operator) -> None:
+def register(operator: Operator) -> None:
+    """Define ``torch.ops.fracstride.<name>``, and say how it is computed in each situation."""
     name, full_name = operator.name, f"fracstride::{operator.name}"
     _library.define(f"{name}({operator.schema}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
     on_cuda = _cuda(operator)
@@ -134,4 +135,4 @@ def _autocast(operator: Operator, device: str) -> Callable[..., Tensor]:
 
 
 for _operator in OPERATORS:
-    _register(_operator)
+    register(_operator)
