@@ -58,12 +58,12 @@ def _calls(sizes: Sequence[int], frames: int) -> list[Callable[[], Any]]:
     crop = crop_of_part(g, received - kept, g.final_length(received))
     chunk, result, before = (native.signal_of(a) for a in (chunks[-1], out, carried))
     numbers = (1, *chunk, bias.address, *result, crop, 0, 0, 0, 0, 0, 1.0, *before)
-    kernel = partial(native.forward_at, weight.native, *numbers)
+    kernel = partial(native.forward, weight.native, *numbers)
     kernel.keep = bias, carried  # type: ignore[attr-defined]
     kernel()
     assert np.array_equal(out, y)
     values = np.ones(layer.weight.size, np.float32)
-    read = partial(native.read_floats_at, values.ctypes.data, values.size)
+    read = partial(native.read_floats, values.ctypes.data, values.size)
     read.keep = values  # type: ignore[attr-defined]
     return [partial(stream.push, chunks[-1]), kernel, read]
 

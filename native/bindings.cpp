@@ -72,7 +72,7 @@ void bind_maps(nb::module_& m, const char* name) {
   nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
       "instruction_set", [](const PackedWeight<S>& w) { return w.isa.name; });
 
-  m.def((std::string("pack_") + type_name<S> + "_at").c_str(),
+  m.def((std::string("pack_") + type_name<S>).c_str(),
         [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
            i64 stride, i64 dilation, bool for_input_grad, bool once) {
           const Layer layer =
@@ -85,7 +85,7 @@ void bind_maps(nb::module_& m, const char* name) {
         nb::rv_policy::take_ownership);
 
   m.def(
-      "forward_at",
+      "forward",
       [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl,
          i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc, i64 yl,
          i64 output_length, i64 padding_left, int extension, std::uintptr_t residual, i64 rb,
@@ -115,7 +115,7 @@ void bind_maps(nb::module_& m, const char* name) {
       nb::arg() = 0, nb::arg() = 0);
 
   m.def(
-      "input_grad_folded_at",
+      "input_grad",
       [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
          i64 output_length, std::uintptr_t gx, i64 gxb, i64 gxc, i64 gxl, i64 frames,
          i64 padding_left, int extension, const std::vector<i64>& edges, int source_extension) {
@@ -128,19 +128,11 @@ void bind_maps(nb::module_& m, const char* name) {
       nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
       nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
       nb::arg() = static_cast<int>(zeros));
-
-  m.def("input_grad_at", [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb,
-                            i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gx, i64 gxb,
-                            i64 gxc, i64 gxl, i64 frames, i64 padding_left, i64 first_frame) {
-    nb::gil_scoped_release release;
-    input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
-                  signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, first_frame);
-  });
 }
 
 template <class T>
 void bind_gradients(nb::module_& m) {
-  m.def((std::string("weight_grad_") + type_name<T> + "_at").c_str(),
+  m.def((std::string("weight_grad_") + type_name<T>).c_str(),
         [](i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl, i64 length, std::uintptr_t gy,
            i64 gyb, i64 gyc, i64 gyl, i64 output_length, std::uintptr_t gw, i64 in_channels,
            i64 out_per_group, i64 kernel, i64 groups, i64 stride, i64 dilation, i64 padding_left,
@@ -154,7 +146,7 @@ void bind_gradients(nb::module_& m) {
                          reinterpret_cast<T*>(gw), padding_left, mode);
         });
 
-  m.def((std::string("bias_grad_") + type_name<T> + "_at").c_str(),
+  m.def((std::string("bias_grad_") + type_name<T>).c_str(),
         [](i64 batch, i64 channels, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl, i64 output_length,
            std::uintptr_t gb) {
           nb::gil_scoped_release release;
@@ -203,20 +195,20 @@ NB_MODULE(_native, m) {
   bind_gradients<float16>(m);
   bind_gradients<bfloat16>(m);
   m.def("signal_of", &signal_of);
-  m.def("same_bytes_at", [](std::uintptr_t a, std::uintptr_t b, std::size_t count) {
+  m.def("same_bytes", [](std::uintptr_t a, std::uintptr_t b, std::size_t count) {
     nb::gil_scoped_release release;
     return std::memcmp(reinterpret_cast<const void*>(a), reinterpret_cast<const void*>(b), count) ==
            0;
   });
   m.def("multiply_adds", &multiply_adds, nb::call_guard<nb::gil_scoped_release>());
   m.def(
-      "read_floats_at",
+      "read_floats",
       [](std::uintptr_t values, i64 count) {
         return read_floats(reinterpret_cast<const float*>(values), count);
       },
       nb::call_guard<nb::gil_scoped_release>());
   m.def(
-      "copy_bytes_at",
+      "copy_bytes",
       [](std::uintptr_t from, std::uintptr_t to, i64 bytes, i64 times) {
         copy_bytes(reinterpret_cast<const void*>(from), reinterpret_cast<void*>(to), bytes, times);
       },

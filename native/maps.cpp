@@ -188,21 +188,21 @@ namespace {
 // C without what frames outside the signal add to others.
 template <class S>
 Call<S> input_grad_call(const PackedWeight<S>& weight, i64 batch,
-                        const Signal<const S>& grad_output, i64 padding_left, i64 first_frame,
-                        i64 frames, Extension source_extension) {
+                        const Signal<const S>& grad_output, i64 padding_left,
+                        const Interval& frames, Extension source_extension) {
   const Layer& layer = weight.layer;
   const Product& p = weight.plan.products[0];
   Call<S> c{};
   c.product = p;
   c.source = grad_output;
   c.source_at = {layer.stride, layer.dilation, -padding_left, p.shift_frames * layer.stride};
-  c.target_at = {1, 0, -first_frame, 0};
+  c.target_at = {1, 0, -frames.start, 0};
   c.batch = batch;
   c.groups = layer.groups;
   c.source_channels = layer.out_channels;
   c.target_channels = layer.in_channels;
-  c.first_frame = first_frame;
-  c.frames = frames;
+  c.first_frame = frames.start;
+  c.frames = frames.stop - frames.start;
   c.extension = source_extension;
   return c;
 }
@@ -227,8 +227,7 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
                 Extension source_extension) {
   if (batch == 0 || grad_input.length == 0) return;
   const auto call = [&](const Interval& frames) {
-    return input_grad_call(weight, batch, grad_output, padding_left, frames.start,
-                           frames.stop - frames.start, source_extension);
+    return input_grad_call(weight, batch, grad_output, padding_left, frames, source_extension);
   };
   std::vector<Call<S>> inside{call({0, grad_input.length})};
   inside[0].target = grad_input;
@@ -252,15 +251,6 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
     whole.emplace(weight.weight, weight.layer, weight.direction, Packing::kept, weight.isa);
   run(whole ? *whole : weight, calls, [] {});
   run(whole ? *whole : weight, inside, [] {});
-}
-
-template <class S>
-void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
-                const Signal<S>& grad_input, i64 padding_left, i64 first_frame) {
-  std::vector<Call<S>> calls{input_grad_call(weight, batch, grad_output, padding_left, first_frame,
-                                             grad_input.length, zeros)};
-  calls[0].target = grad_input;
-  if (batch > 0 && grad_input.length > 0) run(weight, calls, [] {});
 }
 
 namespace {
@@ -347,8 +337,6 @@ void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* g
                            const Signal<S>&, i64, Extension, const Around<S>&, const Carried<S>&); \
   template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                 \
                               const Signal<S>&, i64, const Outside&, Extension);                   \
-  template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                 \
-                              const Signal<S>&, i64, i64);                                         \
   template void weight_grad<S>(const Layer&, i64, const Signal<const S>&, const Signal<const S>&,  \
                                S*, i64, Extension);                                                \
   template void bias_grad<S>(i64, i64, const Signal<const S>&, S*);

@@ -35,11 +35,6 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
                 const Signal<S>& grad_input, i64 padding_left, const Outside& outside,
                 Extension source_extension = zeros);
 
-// Frames [first_frame, first_frame + grad_input.length) of C(gy, w); extended ones are not folded.
-template <class S>
-void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
-                const Signal<S>& grad_input, i64 padding_left, i64 first_frame);
-
 // R(x, gy), the sum over batch and time.
 template <class S>
 void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,

@@ -26,7 +26,7 @@ def place(array: Any) -> tuple[int, ...]:
 
 def pack(w: Any, geometry: Geometry, groups: int, for_input_grad: bool, once: bool = False) -> Any:
     sizes = (*w.shape, groups, geometry.stride, geometry.dilation)
-    call = getattr(native, f"pack_{w.dtype.name}_at")
+    call = getattr(native, f"pack_{w.dtype.name}")
     return call(w.ctypes.data, *sizes, for_input_grad, once)
 
 
@@ -54,7 +54,7 @@ def input_grad(
 ) -> Any:
     gx = np.full((gy.shape[0], w.shape[0], frames), 7, gy.dtype)
     source = () if source_mode is None else (PADDING_MODES.index(source_mode),)
-    native.input_grad_folded_at(
+    native.input_grad(
         pack(w, geometry, groups, True, once),
         gy.shape[0],
         *place(gy),
@@ -211,7 +211,7 @@ def test_forward_by_address_takes_what_streams_need() -> None:
         y = np.empty((2, 4, 40), "f4")
         early, late = x[..., :carried].copy(), x[..., carried:].copy()
         first, rest = residual[..., :residual_carried].copy(), residual[..., residual_carried:]
-        native.forward_at(
+        native.forward(
             packed,
             2,
             *place(late),
@@ -246,14 +246,12 @@ def test_a_number_of_no_padding_mode_is_refused(number: int) -> None:
     out = np.full((1, 1, 6), 7, "f4")
     back = pack(w, geometry, 1, True)
     calls = [
-        lambda: native.forward_at(
+        lambda: native.forward(
             pack(w, geometry, 1, False), 1, *place(x), 4, 0, *place(out), 6, 0, number
         ),
-        lambda: native.input_grad_folded_at(back, 1, *place(x), 4, *place(out), 6, 0, number, []),
-        lambda: native.input_grad_folded_at(
-            back, 1, *place(x), 4, *place(out), 6, 0, 0, [], number
-        ),
-        lambda: native.weight_grad_float32_at(
+        lambda: native.input_grad(back, 1, *place(x), 4, *place(out), 6, 0, number, []),
+        lambda: native.input_grad(back, 1, *place(x), 4, *place(out), 6, 0, 0, [], number),
+        lambda: native.weight_grad_float32(
             1, *place(x), 4, *place(out), 6, w.ctypes.data, 1, 1, 3, 1, 1, 1, 0, number
         ),
     ]
@@ -268,6 +266,6 @@ def test_edges_that_make_no_sense_are_refused(mode: str, edges: list[int]) -> No
     gy, w, gx = np.ones((1, 1, 6), "f4"), np.ones((1, 1, 3), "f4"), np.ones((1, 1, 4), "f4")
     number = PADDING_MODES.index(mode)
     with pytest.raises(ValueError, match="edges must be"):
-        native.input_grad_folded_at(
+        native.input_grad(
             pack(w, Geometry(3), 1, True), 1, *place(gy), 6, *place(gx), 4, 0, number, edges
         )

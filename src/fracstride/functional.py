@@ -169,7 +169,7 @@ def conv_transpose1d_input_grad(
     source = ready(split_channels(gy if gy.ndim == 3 else gy[None], groups, packed.real))
     channels = w.shape[0] * (2 if gy.dtype.kind == "c" else 1)
     gx = np.empty((source.shape[0], channels, length), packed.real)
-    native.input_grad_folded_at(
+    native.input_grad(
         packed.native,
         source.shape[0],
         *native.signal_of(source),

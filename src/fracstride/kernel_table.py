@@ -35,7 +35,7 @@ class Kernels:
 
 def _kernels(stored: str, sums: str) -> Kernels:
     pack, weight_grad, bias_grad = (
-        getattr(native, f"{kernel}_{stored}_at") for kernel in ("pack", "weight_grad", "bias_grad")
+        getattr(native, f"{kernel}_{stored}") for kernel in ("pack", "weight_grad", "bias_grad")
     )
     return Kernels(stored, sums, pack, weight_grad, bias_grad)
 

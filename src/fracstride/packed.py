@@ -325,7 +325,7 @@ def samples(
         if residual_carried is not None:
             numbers += _NOWHERE if carried is None else ()
             numbers += native.signal_of(residual_carried)
-    native.forward_at(
+    native.forward(
         packed.native,
         source.shape[0],
         *native.signal_of(source),

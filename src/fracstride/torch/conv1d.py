@@ -36,7 +36,7 @@ class TurnedWeights(PackedWeights):
         if kept is not None:
             source, turned = kept
             alike = source.shape == weight.shape and source.dtype == weight.dtype
-            if alike and native.same_bytes_at(weight.data_ptr(), source.data_ptr(), weight.nbytes):
+            if alike and native.same_bytes(weight.data_ptr(), source.data_ptr(), weight.nbytes):
                 return turned
         with torch.inference_mode(False):  # kept for calls with gradients too
             source = weight.detach().clone()

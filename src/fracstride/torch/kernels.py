@@ -106,7 +106,7 @@ def _forward(
         out = _empty((batch, out_channels, length), (by_batch, length, 1), x.dtype)
     if batch:
         bias = None if b is None else b.contiguous()
-        native.forward_at(
+        native.forward(
             packed,
             batch,
             x.data_ptr(),
@@ -143,7 +143,7 @@ def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: 
     by_batch = channels * length
     gx = _empty((batch, channels, length), (by_batch, length, 1), gy.dtype)
     if batch:
-        native.input_grad_folded_at(
+        native.input_grad(
             packed,
             batch,
             gy.data_ptr(),

@@ -49,7 +49,7 @@ class PackedWeights:
         kept = self._kept  # read once: another thread may replace it
         if kept is not None and kept[0] == key:
             _, copy, packed = kept
-            if native.same_bytes_at(weight.data_ptr(), copy.data_ptr(), weight.nbytes):
+            if native.same_bytes(weight.data_ptr(), copy.data_ptr(), weight.nbytes):
                 return packed
         copy = weight.detach().clone()
         packed = kernels.pack(copy, geometry, groups)  # of the copy: nobody else writes to it
