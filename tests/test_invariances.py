@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import fracstride as fs
-from fracstride.extension import PADDING_MODES
+from fracstride.extension import MODES, PADDING_MODES
 from fracstride.geometry import Geometry
 
 EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "150"))
@@ -99,14 +99,14 @@ def test_position_in_the_batch(name: str, mode: str, dtype: Any) -> None:
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("mode", [mode for mode in PADDING_MODES if mode != "circular"])
+@pytest.mark.parametrize("mode", [name for name in MODES if MODES[name].streams])
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("dtype", [F4, BFLOAT16], ids=str)
 def test_prefix(name: str, mode: str, dtype: Any) -> None:
     x, w, b, _, geometry, options = operands(name, mode, 1, dtype)
     whole = fs.conv_transpose1d(x, w, b, **options)
     for length in (1, 2, 5, 16, 17, 50, 64, 100, x.shape[-1] - 1):
-        if mode == "reflect" and length <= geometry.extension_left:
+        if length <= geometry.mirrored_left:
             continue
         final = length * geometry.stride - geometry.padding_left
         if final <= 0:
