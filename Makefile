@@ -6,6 +6,7 @@ GPU_PYTHON ?= $(PYTHON)
 VENV ?= .venv
 CASES ?= 5000
 SANITIZE_EXAMPLES ?= 100
+CHECK_EXAMPLES ?= 40
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -20,33 +21,44 @@ SANITIZE_CXX = $(or $(if $(filter default,$(origin CXX)),$(if $(CLANG_SANITIZES)
 library = $(wildcard $(shell $(SANITIZE_CXX) -print-file-name=$(1)))
 SANITIZE_LIBRARIES = $(firstword $(call library,$(CLANG_RUNTIME)) $(call library,libasan.so)) \
                      $(call library,libstdc++.so)
-# Freed memory stays with the process: otherwise page faults are what is measured.
+# glibc keeps freed memory; otherwise page faults would dominate the measurements.
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal test test-arm lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
+.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 26
 
-demo: $(VENV)/.demo ## a real vocoder speaks through the layer, at once and streaming: writes demo.wav
+demo: $(VENV)/.demo ## a real vocoder speaks through the layer, whole and streaming: writes demo.wav
 	$(BIN)/python examples/speak.py
 	$(KEEP_MEMORY) $(BIN)/python examples/stream.py
 
-test: $(VENV)/.test ## the whole test suite
+# Quick, and broad: the definition, sizes, bits, messages, streams, the torch layer, docs. Fewer random
+# layers than in `make test`.
+CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.py tests/test_arrays.py \
+  tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
+  tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
+  tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
+
+check: $(VENV)/.test ## the tests to run after each change: at most 90 seconds on two cores
+	FRACSTRIDE_TEST_EXAMPLES=$(CHECK_EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist worksteal \
+	  $(CHECKED)
+
+test: $(VENV)/.test ## the whole test suite: at most 8 minutes on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
-train: $(VENV)/.demo $(VENV)/.train ## learn a speech upsampler from demo.wav: two layers, one curve
+train: $(VENV)/.demo $(VENV)/.train ## train a speech upsampler on demo.wav with this layer and with torch's
 	test -f demo.wav || $(BIN)/python examples/speak.py
 	$(BIN)/python examples/train.py
 
-accelerate: $(VENV)/.accelerate ## one line makes two vocoders of transformers faster: by how much
+accelerate: $(VENV)/.accelerate ## accelerate two vocoders of transformers, and print by how much
 	$(KEEP_MEMORY) $(BIN)/python examples/accelerate_vocoders.py
 
-long-signal: $(VENV)/.train ## ten minutes of signal on two processes, of which one dies: the bits of one process
+long-signal: $(VENV)/.train ## ten minutes of signal on two processes, of which one is killed; compares the bits
 	$(BIN)/torchrun --standalone --nproc-per-node 2 --max-restarts 1 examples/long_signal.py --kill 1
 
 lint: $(VENV)/.lint ## ruff, mypy --strict, clang-format
@@ -55,7 +67,7 @@ lint: $(VENV)/.lint ## ruff, mypy --strict, clang-format
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror native/*.cpp native/*.hpp
 
-format: $(VENV)/.lint ## let ruff and clang-format do what they can
+format: $(VENV)/.lint ## format with ruff and clang-format, and fix what ruff can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/clang-format -i native/*.cpp native/*.hpp
@@ -70,7 +82,7 @@ bench-full: $(VENV)/.bench-full ## the same against all peers and the machine's 
 	mkdir -p build
 	$(BIN)/python benchmarks/bench.py --full --seconds 240 --json build/bench.json --plot build/bench.svg
 
-bench-scaling: $(VENV)/.bench ## threads, lengths never seen, long signals, memory
+bench-scaling: $(VENV)/.bench ## more threads, new lengths, long signals, memory of a call
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/memory.py
 
@@ -81,15 +93,15 @@ bench-half: $(VENV)/.bench ## bfloat16 against our float32 and torch's bfloat16,
 	$(BIN)/python benchmarks/half.py
 	$(BIN)/python benchmarks/half.py --train
 
-bench-distributed: $(VENV)/.bench ## a stack on 1, 2 and 4 processes, cut along time or channels, and a model of it
+bench-distributed: $(VENV)/.bench ## a stack of layers on 1, 2 and 4 processes, against a cost model
 	$(KEEP_MEMORY) $(BIN)/python benchmarks/distributed.py
 
 bench-gpu: ## GPU_PYTHON=python3 on an NVIDIA GPU: every map against float64, then timed against torch
 	$(GPU_PYTHON) benchmarks/gpu.py --json build/gpu.json
 
-# The interpreter is not built with the sanitizers, so their runtime is loaded before it. Leaks are
-# not looked for: CPython keeps what it has until it ends.
-sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer and UBSan, Clang's if it has them
+# Python is not built with the sanitizers, so their runtime is loaded before it. Leak detection is
+# off, since CPython frees much of its memory only by ending.
+sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer and UBSan, of Clang where installed
 	@echo "sanitizers of $(SANITIZE_CXX)"
 	LD_PRELOAD="$(strip $(SANITIZE_LIBRARIES))" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
@@ -104,14 +116,14 @@ test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in 
 wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
-clean: ## remove what the commands above made
+clean: ## remove what these commands have written
 	rm -rf $(VENV) $(SANITIZE_VENV) build dist demo.wav train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 %/.venv:
 	$(PYTHON) -m venv $*
 	touch $@
 
-# What the package in this environment is compiled with.
+# The compiler and flags that the package in this environment was built with.
 $(SANITIZE_VENV)/.compiler: COMPILER = $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
 %/.compiler: %/.venv FORCE
 	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' > $@

@@ -1,8 +1,8 @@
-"""How fast is a layer, beside other libraries? ``python benchmarks/bench.py --help``.
+"""Compare the speed of layers with other libraries: ``python benchmarks/bench.py --help``.
 
 Every candidate's output is checked against float64 before it is timed. The ratios are times of a
-peer over ours, above 1 where ours is faster; the limit is what this machine could do at best,
-measured in the same run.
+peer divided by ours, above 1 where ours is faster. The limit is the least time that this machine
+allows for the layer, measured in the same run.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from timing import Spread
 
 import fracstride as fs
 
-BUSY = 0.05  # share of the cores' time that goes elsewhere from which a warning is due
+BUSY = 0.05  # warn if other processes take more than this share of the cores' time
 
 
 def run(
     layer: Layer, threads: int, seconds: float | None, kinds: Sequence[type[Candidate]]
 ) -> Result:
-    """Check the candidates on a layer; time the right ones unless ``seconds`` is None."""
+    """Check the candidates on a layer; time the correct ones unless ``seconds`` is None."""
     problem, result = Problem(layer), Result(layer)
     candidates: dict[str, Candidate] = {}
     for kind in kinds:
         try:
             candidates[kind.name] = kind(problem, threads)
             result.errors[kind.name] = problem.error(candidates[kind.name].output())
-        except Exception as error:  # what a peer cannot do is a result too
+        except Exception as error:  # that a peer cannot do the layer is a result too
             if kind.name == OURS:
                 raise
             result.failed[kind.name] = f"{type(error).__name__}: {error}"
@@ -143,7 +143,7 @@ def main() -> int:
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    # Refreshed between layers and never from a thread, which would take time from what is timed.
+    # Refreshed between layers only: a refreshing thread would take time from the timed calls.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task("", total=len(todo))
         for i, layer in enumerate(todo):

@@ -1,8 +1,8 @@
 """Peers that compile a model ahead of its first run: Inductor, OpenVINO, XLA.
 
-Each is tried in the forms that a layer can be written in, and the one that is fastest on the layer
-at hand is what is measured: the same layer as a 2-D one with a height of 1, or as an ordinary
-convolution. Whatever a user could not do, such as leaving work out, is not among them.
+A layer can be written in several forms: as it is, as a 2-D layer with a height of 1, or as an
+ordinary convolution. Each peer tries its forms on the layer, and the fastest one is measured. Only
+forms that a user could write are tried; none leaves out work.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TRIALS = 5
 
 
 def fastest(forms: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-    """The form whose best time of a few is the best."""
+    """The form with the shortest time, of a few calls each."""
     if len(forms) == 1:
         return forms[0]
 
@@ -45,7 +45,7 @@ def fastest(forms: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
 
 
 class Inductor(Candidate):
-    """torch.compile, with weights frozen into the graph so that they can be laid out ahead.
+    """torch.compile, with weights frozen into the graph so that they are packed beforehand.
 
     oneDNN's packed weights are for images only, hence the second form.
     """
@@ -60,7 +60,7 @@ class Inductor(Candidate):
             self.call = fastest([partial(*self._form(problem, flat)) for flat in (True, False)])
 
     def running(self) -> AbstractContextManager[Any]:
-        """No gradients: freezing asks for that, and is not for inference tensors."""
+        """Without gradients: freezing needs that, and does not take inference tensors."""
         return torch.no_grad()
 
     def _form(self, problem: Problem, flat: bool) -> tuple[Any, Tensor]:
@@ -142,7 +142,7 @@ class OpenVino(Candidate):
 
 
 class Jax(Candidate):
-    """XLA: its own dilated convolution, and phases put together by hand."""
+    """XLA: its own dilated convolution, and the phases composed by hand."""
 
     name, package = "XLA", "jax"
 

@@ -1,9 +1,9 @@
 """What a stack of layers costs on N ranks: multiply-adds, bytes on the wire, messages.
 
-A rank that has 1/N of the time computes 1/N of each layer, and waits for a message from either side
-at most; the frames in it are those of :func:`fracstride.torch.distributed.messages`, counted, not
-estimated. A rank that has 1/N of the channels computes 1/N as well, and each pair of layers ends in
-one all-reduce of its whole output, a ring: 2(N - 1) steps that carry 2(N - 1)/N of the bytes.
+Cut along time, a rank computes 1/N of each layer and waits for at most one message from each side.
+The frames in a message are counted by :func:`fracstride.torch.distributed.messages`, not estimated.
+Cut along channels, a rank computes 1/N of each layer as well, and each pair of layers ends in one
+all-reduce of its whole output. That is a ring: 2(N - 1) steps, which carry 2(N - 1)/N of the bytes.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fracstride.torch.distributed import messages
 
 @dataclass(frozen=True)
 class Machine:
-    """A rank, and what joins it to the others; seconds, bytes, multiply-adds counted as two."""
+    """A rank and its connection to the others. A multiply-add counts as two operations."""
 
-    flops: float  # per second, as the layers reach them
+    flops: float  # per second, as measured on layers
     latency: float  # of a message
     bandwidth: float  # bytes per second, each way
-    layer: float = 0.0  # per layer, whatever its size: Python, launches
+    layer: float = 0.0  # seconds per layer of any size: Python, launches
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Stack:
 
     @property
     def signal_bytes(self) -> int:
-        """Of the largest input and output that are there together."""
+        """Of the layer whose input and output together are largest."""
         channels = [self.steps[0].in_channels, *(s.out_channels for s in self.steps)]
         sizes = [
             c * L * self.batch * self.itemsize for c, L in zip(channels, self.lengths, strict=True)
@@ -79,11 +79,11 @@ class Stack:
 
     @property
     def channels(self) -> int:
-        """The most ranks that channels can be cut over: of each pair, those in the middle."""
+        """The largest number of ranks for channels: those between the two layers of each pair."""
         return min(step.out_channels for step in self.steps[::2])
 
     def halo_bytes(self, ranks: int) -> list[int]:
-        """What the rank that lacks most receives, layer by layer."""
+        """Bytes that the rank with the largest halo receives, layer by layer."""
         received = []
         for s, L in zip(self.steps, self.lengths, strict=False):
             frames = [0] * ranks
@@ -99,17 +99,17 @@ class Stack:
 
 
 def along_time(stack: Stack, ranks: int, machine: Machine) -> float:
-    """Seconds of a forward call, its time cut over the ranks."""
+    """Seconds of a forward call, cut along time over the ranks."""
     m = machine
     seconds = stack.flops / ranks / m.flops + m.layer * len(stack.steps)
     if ranks > 1:
-        seconds += m.latency  # the ranks tell each other their shapes
+        seconds += m.latency  # the ranks exchange their shapes
         seconds += sum(m.latency + size / m.bandwidth for size in stack.halo_bytes(ranks))
     return seconds
 
 
 def along_channels(stack: Stack, ranks: int, machine: Machine) -> float:
-    """Seconds of a forward call, its channels cut over the ranks; pairs of layers."""
+    """Seconds of a forward call, cut along channels over the ranks, in pairs of layers."""
     m = machine
     seconds = stack.flops / ranks / m.flops + m.layer * len(stack.steps)
     if ranks > 1:
@@ -118,6 +118,6 @@ def along_channels(stack: Stack, ranks: int, machine: Machine) -> float:
 
 
 def all_reduce(size: int, ranks: int, machine: Machine) -> float:
-    """Seconds of a ring."""
+    """Seconds of an all-reduce in a ring."""
     steps = 2 * (ranks - 1)
     return steps * (machine.latency + size / ranks / machine.bandwidth)

@@ -1,10 +1,9 @@
 """A stack of layers on 1, 2 and 4 processes, cut along time or channels, against one process.
 
-The processes have one thread each. Everybody starts at the same tick of the machine's clock, and
-the last one to end counts. Whole calls of one process alternate with those of all of them, so that
-ratios are taken within a round. What a message and a sum take is measured too; the model of
-``cost_model.py`` is held against the clock with these numbers, and then carried on to machines that
-are not here.
+The processes have one thread each. All start at the same tick of the machine's clock, and the time
+of the last one counts. Calls of one process alternate with calls of all processes, so ratios are
+taken within a round. The times of a message and of a sum are measured too. With these numbers the
+model of ``cost_model.py`` is compared with the measured times, and then applied to other machines.
 """
 
 from __future__ import annotations
@@ -50,8 +49,8 @@ HIFIGAN = (
 )
 RANKS = (1, 2, 4)
 SIZES = (2**10, 2**14, 2**18, 2**22, 2**24)  # bytes of a message
-LEAD = 0.02  # seconds in which everybody hears when to start
-# What one would buy; stated, not measured. 1,024 GPUs in groups of eight.
+LEAD = 0.02  # seconds in which all processes learn when to start
+# Assumed, not measured: 1,024 GPUs in groups of eight.
 GPU = Machine(flops=400e12, latency=10e-6, bandwidth=50e9, layer=20e-6)
 
 
@@ -86,18 +85,18 @@ def together(call: Callable[[], Any] | None, ranks: int) -> float:
 
 
 def median(call: Callable[[], Any] | None, ranks: int, rounds: int) -> float:
-    """The middle of some rounds, after one that is not counted."""
+    """The median over some rounds, after one that is not counted."""
     return statistics.median([together(call, ranks) for _ in range(rounds + 1)][1:])
 
 
 def arrived(y: Any) -> Tensor:
-    """A tensor that a collective may still be at work on, when it is there."""
+    """The tensor, after the collective that fills it has ended."""
     result: Tensor = y.wait() if isinstance(y, AsyncCollectiveTensor) else y
     return result
 
 
 def wire(ranks: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds of a message to the next rank and one from the last, and of a sum, by size."""
+    """By size: seconds of a message to the next rank and one from the previous, and of a sum."""
     rank = dist.get_rank()
     seconds: dict[str, list[float]] = {"message": [], "sum": []}
     for size in SIZES:
@@ -128,7 +127,7 @@ def repeat(call: Callable[[], Any], times: int) -> None:
 
 
 def rank_of(rank: int, ranks: int, stack: Stack, rounds: int, folder: str) -> None:
-    """One process, on one core: so do the threads that bring its messages run there."""
+    """One process on one core, where the threads that bring its messages run too."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[rank % len(cores)]})
     torch.set_num_threads(1)
@@ -175,7 +174,7 @@ def rank_of(rank: int, ranks: int, stack: Stack, rounds: int, folder: str) -> No
 
 
 def measured(stack: Stack, rounds: int) -> dict[int, dict[str, Any]]:
-    """What each number of ranks took."""
+    """Measure each number of ranks."""
     seen = {}
     with tempfile.TemporaryDirectory() as folder:
         for ranks in RANKS:
@@ -185,7 +184,7 @@ def measured(stack: Stack, rounds: int) -> dict[int, dict[str, Any]]:
 
 
 def fitted(stack: Stack, seen: dict[int, dict[str, Any]]) -> Machine:
-    """This machine, from one process's time and from the messages of two."""
+    """The constants of this machine, from the time of one process and the messages of two."""
     flops = stack.flops / statistics.median(seen[1]["times"]["one"])
     small, large = (seen[2]["wire"]["message"][i] for i in (0, -1))
     bandwidth = (SIZES[-1] - SIZES[0]) / (large - small)
@@ -207,7 +206,7 @@ def report(console: Console, stack: Stack, seen: dict[int, dict[str, Any]]) -> f
         table.add_column(column, justify="left" if column == "cut" else "right")
     ratio = 0.0
     for ranks in RANKS:
-        # More ranks than cores share these.
+        # If there are more ranks than cores, they share the cores.
         share = replace(here, flops=here.flops * min(1.0, cores / ranks))
         for cut, model in (("time", along_time), ("channels", along_channels)):
             times = seen[ranks]["times"]
@@ -225,7 +224,7 @@ def report(console: Console, stack: Stack, seen: dict[int, dict[str, Any]]) -> f
                 f"{expected / clock:.2f}",
             )
     console.print(table)
-    table = Table(title="On the wire: milliseconds")
+    table = Table(title="Messages and sums: milliseconds")
     for column in (
         "bytes",
         "message, 2 ranks",
@@ -245,7 +244,7 @@ def report(console: Console, stack: Stack, seen: dict[int, dict[str, Any]]) -> f
 
 
 def carried_on(console: Console) -> None:
-    """The model for machines that are not here."""
+    """The model's times for other machines."""
     g = GPU
     console.print(
         f"\nNot measured: the model with {g.flops / 1e12:.0f} TFLOP/s reached, "
@@ -277,12 +276,12 @@ def carried_on(console: Console) -> None:
 
 
 def alone(ranks: int) -> Machine:
-    """One GPU as fast as so many, and nothing to tell."""
+    """One GPU as fast as so many GPUs together, which needs no messages."""
     return replace(GPU, flops=GPU.flops * ranks)
 
 
 def main() -> None:
-    """Measure, compare, carry on."""
+    """Measure, compare with the model, apply the model to other machines."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=6144, help="frames of the signal")
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts")

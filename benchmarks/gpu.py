@@ -1,6 +1,6 @@
-"""The maps on an NVIDIA GPU: right first, then against torch, the card's limit, and each other.
+"""Are the maps right on an NVIDIA GPU, and how fast beside torch and the card's limits?
 
-One command, made for ten minutes on one GPU (not yet run on one)::
+One command, meant to take ten minutes on one GPU; it has not yet run on one::
 
     python benchmarks/gpu.py --json build/gpu.json
 
@@ -23,327 +23,41 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import geometric_mean, median
+from statistics import geometric_mean
 from time import monotonic
 from typing import Any
 
 import layers
 import torch
+from gpu_cases import KINDS, OURS, PEERS, Problem, check, settings
+from gpu_timing import Roofline, Timing, anti_aliasing, measure, python_cost
 from layers import Layer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor
-from torch.nn import functional as tf
 
-import fracstride
-import fracstride.torch as ft
 from fracstride.geometry import Geometry
-from fracstride.torch import kernels
 from fracstride.torch.gpu import choices, maps
 from fracstride.torch.gpu.capture import recorded
 from fracstride.torch.gpu.tiles import Machine
 
-KINDS = {
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-    "tf32": torch.float32,
-    "fp32": torch.float32,
-}
-# Of the sum |x| |w|: what rounding operands and results to the kind may do, and a little more.
-TOLERANCES = {"bf16": 2**-7, "fp16": 2**-10, "tf32": 2**-9, "fp32": 2**-20}
-LARGE = 25e6  # multiply-adds from which a fraction of the limit is held against a target
 CHECKED_MODES = ("zeros", "reflect")
 WORKERS = 8
-ft.use_triton()  # also in the processes of the check, which import this file
-OURS, PEERS = "fracstride", ("torch", "torch benchmark", "torch compiled")
-
-
-@dataclass
-class Found:
-    """What was found for one layer in one kind: errors, seconds by candidate, the limit."""
-
-    layer: str
-    kind: str
-    what: str  # forward, or both: forward and backward
-    seconds: dict[str, float] = field(default_factory=dict)
-    limit: float = 0.0
-    computing: bool = True
-    large: bool = True
-    failed: dict[str, str] = field(default_factory=dict)
-    captured: dict[str, bool] = field(default_factory=dict)  # as a CUDA graph
-
-    def ratio(self, peers: Sequence[str]) -> float | None:
-        """The fastest of the peers over ours."""
-        times = [self.seconds[peer] for peer in peers if peer in self.seconds]
-        return min(times) / self.seconds[OURS] if times and OURS in self.seconds else None
-
-    @property
-    def of_limit(self) -> float | None:
-        """The limit over our time."""
-        return self.limit / self.seconds[OURS] if OURS in self.seconds else None
-
-
-class Problem:
-    """A layer's operands on the GPU, random and the same in every run."""
-
-    def __init__(self, layer: Layer, dtype: torch.dtype, mode: str = "zeros") -> None:
-        self.layer = layer
-        self.geometry = Geometry(
-            layer.k, layer.s, layer.p, layer.output_padding, layer.dilation, mode
-        )
-        torch.manual_seed(0)
-        length = self.geometry.output_length(layer.L)
-        shapes = (
-            (layer.B, layer.C_in, layer.L),
-            (layer.C_in, layer.C_out // layer.groups, layer.k),
-            (layer.C_out,),
-            (layer.B, layer.C_out, length),
-        )
-        self.x, self.w, self.b, self.gy = (torch.randn(s, device="cuda").to(dtype) for s in shapes)
-
-    def sizes(self) -> tuple[int, int, int, int, int]:
-        """The arguments of torch's function after the bias."""
-        return layers.torch_sizes(self.layer)
-
-
-def check(layer: Layer, kind: str, mode: str) -> dict[str, float | str]:
-    """Error of each map against float64 on the CPU, over the tolerance: 1 is what is allowed.
-
-    Or what went wrong, so that one layer's failure is not that of the run.
-    """
-    try:
-        return {**errors(layer, kind, mode)}
-    except Exception as error:
-        return {"call": f"{type(error).__name__}: {error}"[:300]}
-
-
-def errors(layer: Layer, kind: str, mode: str) -> dict[str, float]:
-    """As :func:`check`, with exceptions."""
-    fracstride.set_num_threads(2)  # of several processes
-    settings("torch", kind)
-    problem = Problem(layer, KINDS[kind], mode)
-    geometry, groups = problem.geometry, layer.groups
-    wide = [t.cpu().double() for t in (problem.x, problem.w, problem.b, problem.gy)]
-    x, w, b, gy = wide
-    ax, aw, ab, agy = (t.abs() for t in wide)
-    exact = {
-        "T": kernels.forward(x, w, b, geometry, groups),
-        "C": kernels.input_grad(gy, w, layer.L, geometry, groups),
-        "R": kernels.weight_grad(x, gy, geometry, groups),
-    }
-    scale = {
-        "T": kernels.forward(ax, aw, ab, geometry, groups),
-        "C": kernels.input_grad(agy, aw, layer.L, geometry, groups),
-        "R": kernels.weight_grad(ax, agy, geometry, groups),
-    }
-    calls: dict[str, Callable[[], Tensor]] = {
-        "T": lambda: maps.forward(problem.x, problem.w, problem.b, geometry, groups),
-        "C": lambda: maps.input_grad(problem.gy, problem.w, layer.L, geometry, groups),
-        "R": lambda: maps.weight_grad(problem.x, problem.gy, geometry, groups),
-    }
-    found = {}
-    for name, call in calls.items():
-        got = call()
-        if not torch.equal(got, call()):
-            found[name] = float("inf")  # other bits from run to run
-            continue
-        error = (got.cpu().double() - exact[name]).abs()
-        error = torch.where(error == 0, 0, error / (scale[name] * TOLERANCES[kind]))
-        found[name] = float(torch.nan_to_num(error, nan=float("inf")).max())
-    return found
-
-
-def candidates(problem: Problem, both: bool) -> dict[str, Callable[[], Any]]:
-    """Calls by name; ``both`` with gradients of all three operands."""
-    x, w, b, gy, sizes = problem.x, problem.w, problem.b, problem.gy, problem.sizes()
-    geometry, groups = problem.geometry, problem.layer.groups
-    if both:
-        x, w, b = (t.detach().requires_grad_() for t in (x, w, b))
-
-    def with_gradients(forward: Callable[..., Tensor]) -> Callable[[], Any]:
-        def call() -> Any:
-            y = forward(x, w, b)
-            return torch.autograd.grad(y, (x, w, b), gy) if both else y
-
-        return call
-
-    def ours(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        return ft.conv_transpose1d(
-            x, w, b, geometry.stride, geometry.padding, geometry.output_padding, groups,
-            geometry.dilation, padding_mode=geometry.padding_mode,
-        )  # fmt: skip
-
-    def torchs(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        return tf.conv_transpose1d(x, w, b, *sizes)
-
-    torch._dynamo.reset()  # it compiles a function for so many shapes only, then no more
-    compiled: Callable[..., Tensor] = torch.compile(torchs, dynamic=False)
-    return {
-        OURS: with_gradients(ours),
-        "torch": with_gradients(torchs),
-        "torch benchmark": with_gradients(torchs),
-        "torch compiled": with_gradients(compiled),
-    }
-
-
-def settings(name: str, kind: str) -> None:
-    """Torch's global switches as a candidate wants them."""
-    torch.backends.cudnn.benchmark = name in ("torch benchmark", "torch compiled")
-    torch.backends.cudnn.allow_tf32 = kind == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
-
-
-def captured(call: Callable[[], Any]) -> tuple[Callable[[], Any], bool]:
-    """The call as a CUDA graph, or itself where it cannot be one, and which."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(graph):
-            call()
-    except RuntimeError:
-        torch.cuda.synchronize()
-        return call, False
-    return graph.replay, True
-
-
-def seconds(calls: dict[str, Callable[[], Any]], kind: str, budget: float) -> dict[str, float]:
-    """Median time of each call; they take turns, with a cache full of other data."""
-    flush = torch.empty(128 << 20, dtype=torch.uint8, device="cuda")
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    start = monotonic()
-    while monotonic() - start < budget or min(map(len, times.values())) < 5:
-        for name, call in calls.items():
-            settings(name, kind)
-            flush.zero_()
-            before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            before.record()
-            call()
-            after.record()
-            after.synchronize()
-            times[name].append(before.elapsed_time(after) / 1e3)
-        if len(times[name]) >= 200:
-            break
-    return {name: median(values) for name, values in times.items()}
-
-
-@dataclass(frozen=True)
-class Roofline:
-    """What the card does at best, measured: bytes of a copy and multiply-adds a second, by kind."""
-
-    bandwidth: float
-    products: dict[str, float]
-
-    @classmethod
-    def measure(cls) -> Roofline:
-        """By the largest copy and matrix product that take a millisecond or so."""
-        from triton.testing import do_bench
-
-        source = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
-        target = torch.empty_like(source)
-        copied = 2 * source.numel() / (do_bench(lambda: target.copy_(source)) / 1e3)
-        rates = {}
-        for kind, dtype in KINDS.items():
-            settings("torch", kind)
-            n = 8192 if kind != "fp32" else 4096
-            a, b = (torch.randn(n, n, device="cuda").to(dtype) for _ in range(2))
-            rates[kind] = n**3 / (do_bench(lambda a=a, b=b: a @ b) / 1e3)
-        return cls(copied, rates)
-
-    def limit(self, layer: Layer, kind: str, both: bool) -> tuple[float, bool]:
-        """Seconds that a layer takes at least, and whether multiply-adds decide."""
-        size = KINDS[kind].itemsize
-        moved = layer.bytes / 4 * size
-        maps = 3 if both else 1  # each reads two of the three tensors and writes the third
-        computing = maps * layer.products / self.products[kind]
-        moving = maps * moved / self.bandwidth
-        return max(computing, moving), computing >= moving
-
-
-def measure(
-    layer: Layer, kind: str, both: bool, roofline: Roofline, budget: float, peers: Sequence[str]
-) -> Found:
-    """Time one layer."""
-    what = "both" if both else "forward"
-    found = Found(layer.name, kind, what, large=layer.products >= LARGE)
-    problem = Problem(layer, KINDS[kind])
-    found.limit, found.computing = roofline.limit(layer, kind, both)
-    calls = {}
-    for name, call in candidates(problem, both).items():
-        if name != OURS and name not in peers:
-            continue
-        settings(name, kind)
-        try:
-            calls[name], found.captured[name] = captured(call)
-        except Exception as error:  # a peer that cannot do a layer is left out, and said to be
-            found.failed[name] = f"{type(error).__name__}: {error}"[:200]
-    if calls:
-        found.seconds = seconds(calls, kind, budget)
-    return found
-
-
-def anti_aliasing(budget: float) -> tuple[float, float, int]:
-    """BigVGAN's upsampler: seconds of one launch, of its three operators, and launches of ours."""
-    settings("torch benchmark", "fp32")
-    channels, length = 256, 4000
-    x = torch.randn(1, channels, length, device="cuda")
-    w = torch.randn(1, 1, 12, device="cuda").repeat(channels, 1, 1)
-
-    def three() -> Tensor:
-        padded = tf.pad(x, (5, 5), "replicate")
-        return tf.conv_transpose1d(padded, w, stride=2, groups=channels)[..., 15:-15]
-
-    def one() -> Tensor:
-        return ft.conv_transpose1d(
-            x, w, stride=2, padding=5, groups=channels, padding_mode="replicate"
-        )
-
-    torch.testing.assert_close(one(), three(), rtol=1e-5, atol=1e-5)
-    geometry = Geometry(12, 2, 5, padding_mode="replicate")
-    with recorded() as launches:
-        maps.forward(x, w, None, geometry, channels)
-    times = seconds({"one": captured(one)[0], "three": captured(three)[0]}, "fp32", budget)
-    return times["one"], times["three"], len(launches)
-
-
-def python_cost() -> dict[str, float]:
-    """Microseconds that the host takes to start a tiny call, ours and torch's."""
-    x, w = torch.randn(1, 16, 64, device="cuda"), torch.randn(16, 16, 4, device="cuda")
-    cost = {}
-    with torch.inference_mode():
-        for name, call in (
-            (OURS, lambda: ft.conv_transpose1d(x, w, stride=2, padding=1)),
-            ("torch", lambda: tf.conv_transpose1d(x, w, stride=2, padding=1)),
-        ):
-            for _ in range(50):
-                call()
-            torch.cuda.synchronize()
-            start = monotonic()
-            for _ in range(500):
-                call()
-            cost[name] = (monotonic() - start) / 500 * 1e6
-            torch.cuda.synchronize()
-    return cost
 
 
 def tune(
     chosen: Sequence[Layer], kinds: Sequence[str], file: Path, console: Console, budget: float
 ) -> None:
-    """Measure the candidates on layer after layer, for so many seconds; write what was best.
+    """Measure the candidates layer by layer, for ``budget`` seconds; write the best.
 
-    What compiling takes is most of it: a run that ends early has written what it knows, and
-    ``--layers`` says where the next one goes on.
+    Compiling takes most of the time. A run that ends early has written what it knows; the next
+    one can go on with ``--layers``.
     """
     os.environ["FRACSTRIDE_TUNE"] = "again"
     device = torch.device("cuda", torch.cuda.current_device())
@@ -370,7 +84,7 @@ def tune(
 def compile_all(
     chosen: Sequence[Layer], kinds: Sequence[str], capability: int, console: Console
 ) -> None:
-    """Print what the compiler makes of the kernels that the model chooses."""
+    """Compile the kernels that the model chooses; print their registers and instructions."""
     from fracstride.torch.gpu.resources import compile_for
 
     table = Table(title=f"Kernels as they are compiled for sm_{capability}")
@@ -406,7 +120,7 @@ def compile_all(
     console.print(f"spilt bytes: {dict(sorted(spilt.items()))}")
 
 
-def show(results: Sequence[Found], console: Console) -> None:
+def show(results: Sequence[Timing], console: Console) -> None:
     """One table: a row per layer and kind, forward and with gradients side by side."""
     table = Table(title="Microseconds, times of peers over ours, and how near the limit")
     table.add_column("layer")
@@ -414,7 +128,7 @@ def show(results: Sequence[Found], console: Console) -> None:
     for what in ("forward", "with gradients"):
         for column in ("us", *PEERS, "of limit"):
             table.add_column(f"{column}\n{what}", justify="right")
-    rows: dict[tuple[str, str], dict[str, Found]] = {}
+    rows: dict[tuple[str, str], dict[str, Timing]] = {}
     for found in results:
         rows.setdefault((found.layer, found.kind), {})[found.what] = found
     for (layer, kind), by_what in rows.items():
@@ -463,7 +177,7 @@ def show(results: Sequence[Found], console: Console) -> None:
 
 
 def main() -> None:
-    """Run what the command line asks for."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", nargs="*", default=[], help="names in layers.json")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
@@ -491,7 +205,7 @@ def main() -> None:
 
 
 def run(chosen: Sequence[Layer], arguments: argparse.Namespace, console: Console) -> None:
-    """Check, time, show; what is known is written after each step."""
+    """Check, measure and show, and write the results after each step."""
     written: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__}
 
     def write(**more: Any) -> None:
@@ -520,7 +234,7 @@ def run(chosen: Sequence[Layer], arguments: argparse.Namespace, console: Console
     write(roofline=asdict(roofline))
     rates = {kind: f"{rate / 1e12:.0f}" for kind, rate in roofline.products.items()}
     console.print(f"copy {roofline.bandwidth / 1e12:.2f} TB/s, tera multiply-adds a second {rates}")
-    results: list[Found] = []
+    results: list[Timing] = []
     runs = [*product(chosen, arguments.kinds, (False, True))]
     for layer, kind, both in track(runs, "timing", console=console):
         # What compiling takes is most of the time: one kind of it says what it is worth.

@@ -1,7 +1,7 @@
-"""What half precision saves: ours beside our float32 and torch's own. ``--help`` for more.
+"""How much time half precision saves, against our float32 and torch's half precision.
 
-The same numbers in all three: operands are rounded to half precision first, and results are held
-against float64 before anything is timed.
+All three compute with the same numbers: operands are rounded to half precision first. Results are
+compared with float64 before anything is timed. ``--help`` lists the options.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from torch.nn.functional import conv_transpose1d
 import fracstride as fs
 import fracstride.torch
 
-TOLERANCE = 2.0  # largest error of a right result, in epsilons of its largest value
+TOLERANCE = 2.0  # largest error of a correct result, in epsilons of its largest value
 COLUMNS = ("ours, float32", "ours", "torch")
 
 
 class Half(Candidate):
-    """The forward pass of a module in inference mode, or with the gradients of everything."""
+    """The forward pass of a module in inference mode, or forward with all gradients."""
 
     package = "torch"
     kind: ClassVar[type[torch.nn.ConvTranspose1d]] = fracstride.torch.ConvTranspose1d
@@ -62,7 +62,7 @@ class Half(Candidate):
         return torch.autograd.grad(self.module(self.x), leaves, self.gy)
 
     def running(self) -> Any:
-        """Inference mode, entered once and not on every call, unless it is about gradients."""
+        """Inference mode, entered once rather than on every call, unless gradients are timed."""
         return torch.inference_mode(not self.train)
 
     def error(self) -> float:
@@ -87,7 +87,7 @@ class TorchHalf(Half):
 
 
 def run(layer: Layer, half: torch.dtype, train: bool, threads: int, seconds: float) -> Any:
-    """Milliseconds of the three, ratios of ours to the others, our error in epsilons."""
+    """Milliseconds of all three, ratios of the others to ours, our error in epsilons."""
     problem = Problem(layer)
     candidates = [
         Half(problem, threads, half, torch.float32, train),
@@ -125,7 +125,7 @@ def main() -> int:
     )
     what = "Forward and backward" if arguments.train else "Forward"
     table = Table(
-        title=f"{what} in {arguments.dtype}: milliseconds, and the others' time over ours"
+        title=f"{what} in {arguments.dtype}: milliseconds, and the others' times divided by ours"
     )
     for column in ("layer", *COLUMNS, "float32 / ours", "torch / ours", "error / eps"):
         table.add_column(column, justify="left" if column == "layer" else "right")

@@ -19,12 +19,14 @@ from fracstride import Geometry
 Array = NDArray[Any]
 
 FILE = Path(__file__).with_name("layers.json")
-TOLERANCE = 8.0  # largest error of a right result, in float32 epsilons of the sum |x| |w| + |bias|
+TOLERANCE = (
+    8.0  # largest error of a correct result, in float32 epsilons of the sum |x| |w| + |bias|
+)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One transposed convolution and the input that it gets, named as in layers.json."""
+    """One transposed convolution with the size of its input, named as in layers.json."""
 
     name: str
     C_in: int
@@ -79,9 +81,9 @@ def load(names: Sequence[str] = ()) -> list[Layer]:
 
 
 def draw(count: int, seed: int) -> list[Layer]:
-    """Layers that nobody listed: sizes as decoders have them, drawn at random.
+    """Layers that layers.json does not list: random sizes of the kind that decoders have.
 
-    Of 1 to 1000 million multiply-adds. The same for the same seed.
+    They have 1 to 1000 million multiply-adds, and depend on the seed only.
     """
     rng = np.random.default_rng(seed)
 
@@ -119,7 +121,7 @@ def draw(count: int, seed: int) -> list[Layer]:
 
 
 class Problem:
-    """A layer with numbers in it: float32 operands, the same in every run."""
+    """A layer with its operands in float32, the same in every run."""
 
     def __init__(self, layer: Layer) -> None:
         rng = np.random.default_rng(0)

@@ -1,8 +1,8 @@
-"""What a forward call takes beyond input, weight and output, ours and torch's. Linux only.
+"""The memory of a forward call beyond input, weight and output, ours and torch's. Linux only.
 
-The kernel's own account of the process: its peak is reset before the call and read after it. Blocks
-of 64 KB and more go back to the system when they are freed, so that no call finds memory that an
-earlier one has paid for. Counts are exact to some hundred kilobytes.
+Linux counts the memory of the process; its peak is reset before the call and read after it. Blocks
+of 64 KB and more are returned to the system when they are freed, so that no call reuses memory of
+an earlier one. Counts are exact to some hundred kilobytes.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import fracstride as fs
 
 PROCESS = Path("/proc/self")
 ROUNDS = 5
-SHARE, ALLOWED = 0.05, 1e6  # of the operands, or bytes: more is over the target
+SHARE, ALLOWED = 0.05, 1e6  # the target: at most this share of the operands, or so many bytes
 
 
 def held() -> dict[str, int]:
-    """Bytes that the process holds (VmRSS) and held at most (VmHWM)."""
+    """Bytes that the process holds now (VmRSS) and has held at most (VmHWM)."""
     lines = (PROCESS / "status").read_text().splitlines()
     return {line[:5]: 1024 * int(line.split()[1]) for line in lines if line.startswith("Vm")}
 
@@ -66,7 +66,7 @@ def main() -> int:
     fs.set_num_threads(arguments.threads)
     torch.set_num_threads(arguments.threads)
     console = Console(width=None if sys.stdout.isatty() else 110)
-    table = Table(title=f"Megabytes that a call takes, {arguments.threads} thread(s), output aside")
+    table = Table(title=f"Megabytes of a call without its output, {arguments.threads} thread(s)")
     for column in ("layer", "operands", "fracstride", "of operands", "torch"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     over: list[str] = []

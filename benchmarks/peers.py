@@ -1,4 +1,4 @@
-"""What is compared: each library in the form in which its users would run a layer fast.
+"""The libraries that are compared, each in the form in which its users would run a layer fast.
 
 A peer is one subclass of :class:`Candidate` and its place in :data:`CANDIDATES`.
 """
@@ -25,8 +25,8 @@ import fracstride.torch
 class Candidate:
     """One way to compute the forward pass of a problem with a number of threads.
 
-    A subclass sets ``call`` to one forward pass, with as little around it as can be: it is what is
-    timed. What a user would do once per layer belongs into ``__init__``.
+    A subclass sets ``call`` to one forward pass with as little around it as possible. Work that a
+    user would do once per layer belongs into ``__init__`` and is not timed.
     """
 
     name: ClassVar[str]
@@ -42,7 +42,7 @@ class Candidate:
         return version(cls.package)
 
     def running(self) -> AbstractContextManager[Any]:
-        """What to be in while calling."""
+        """The context in which calls are made."""
         return nullcontext()
 
     def output(self) -> Array:
@@ -84,9 +84,9 @@ class Torch(Candidate):
 class OnnxRuntime(Candidate):
     """A graph of one node: weights that it can pack ahead, input and output bound in place.
 
-    Its pool spins between calls, as it does unless told otherwise. ``force_spinning_stop`` would
-    spare whoever runs next, at ten microseconds and more per call for waking the pool again; here
-    nobody runs next before the spinning is over (:func:`timing.settle`).
+    Its threads spin between calls, as they do by default. ``force_spinning_stop`` would leave the
+    cores to the next candidate, but each call would take ten microseconds and more to wake the
+    threads. Here the next candidate starts only after the spinning is over (:func:`timing.settle`).
     """
 
     name, package = "ORT", "onnxruntime"
@@ -134,7 +134,7 @@ def _one_node(problem: Problem) -> onnx.ModelProto:
             numpy_helper.from_array(problem.bias, "bias"),
         ],
     )
-    opsets = [helper.make_opsetid("", 17)]  # old enough for every runtime in use
+    opsets = [helper.make_opsetid("", 17)]  # old enough for every version of ONNX Runtime in use
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 

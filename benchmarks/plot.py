@@ -1,4 +1,4 @@
-"""Who comes how near to what the machine can do: a picture of one run."""
+"""A picture of one run: what fraction of the machine's limit each library reaches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from results import OURS, Result
 
 
 def save(results: Sequence[Result], peers: Sequence[str], about: str, path: Path) -> None:
-    """Fraction of the limit by layer: ours, every peer's; SVG or whatever the name ends in."""
+    """Draw the fraction of the limit by layer. The ending of the name is the format."""
     plt.rcParams["svg.hashsalt"] = "fracstride"  # the same run gives the same file
     figure, axes = plt.subplots(figsize=(8, 0.26 * len(results) + 1.6), layout="constrained")
     rows = range(len(results))

@@ -1,4 +1,4 @@
-"""What was found on each layer, and the tables that show it."""
+"""The results on each layer, and the tables that show them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGE = 25e6  # multiply-adds of a layer whose fraction of the limit is held aga
 
 @dataclass
 class Result:
-    """What was found for one layer, by the names of the candidates."""
+    """The results on one layer, by the names of the candidates."""
 
     layer: Layer
     errors: dict[str, float] = field(default_factory=dict)  # see Problem.error
@@ -30,12 +30,12 @@ class Result:
     rounds: int = 0
     seconds: dict[str, Spread] = field(default_factory=dict)  # per call; not of wrong candidates
     ratios: dict[str, Spread] = field(default_factory=dict)  # peer / ours
-    limit: float = 0.0  # seconds that nobody can be faster than
+    limit: float = 0.0  # the least seconds that the machine allows
     computing: bool = True  # the multiply-adds set the limit, not the bytes
 
     @property
     def wrong(self) -> list[str]:
-        """Candidates whose output is not that of the layer."""
+        """Candidates whose output is wrong."""
         return [name for name, error in self.errors.items() if not error <= layers.TOLERANCE]
 
     @property
@@ -45,16 +45,16 @@ class Result:
         return min(peers, key=lambda name: peers[name]) if peers else None
 
     def of_limit(self, name: str) -> float | None:
-        """The limit over the time of a candidate: 1 is all that the machine can do."""
+        """The limit divided by the time of a candidate: 1 is the best possible."""
         return self.limit / self.seconds[name].median if name in self.seconds else None
 
     def set_limit(self, roofline: Roofline) -> None:
-        """Work out what the machine allows."""
+        """Compute the limit of the layer on this machine."""
         self.limit = roofline.limit(self.layer)
         self.computing = roofline.computing(self.layer) >= roofline.moving(self.layer)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, as JSON has it."""
+        """All fields, for JSON."""
         errors = {name: e if isfinite(e) else str(e) for name, e in self.errors.items()}
         of_limit = {name: self.of_limit(name) for name in self.seconds}
         return {
@@ -78,8 +78,10 @@ def mean_ratios(results: Sequence[Result], peers: Sequence[str]) -> dict[str, fl
 
 
 def speed_table(results: Sequence[Result], peers: Sequence[str]) -> Table:
-    """A row per layer: our time, each peer's over ours, the best one's, how near the limit."""
-    table = Table(title="One forward pass: our milliseconds, and times of peers over ours")
+    """A row per layer: our time, each peer's over ours, the best peer's, fraction of the limit."""
+    table = Table(
+        title="One forward pass: our milliseconds, and the times of peers divided by ours"
+    )
     table.add_column("layer")
     for name in ("ms", *peers, "best / ours", "of the limit", "best's"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -106,7 +108,7 @@ def speed_table(results: Sequence[Result], peers: Sequence[str]) -> Table:
 
 
 def tiny_table(result: Result) -> Table:
-    """What a call costs that has next to nothing to compute."""
+    """The time of calls that compute almost nothing."""
     table = Table(title="A tiny call (1 to 1 channel, 4 frames)")
     table.add_column("")
     table.add_column("microseconds", justify="right")
@@ -117,7 +119,7 @@ def tiny_table(result: Result) -> Table:
 
 
 def module_overhead(result: Result) -> str:
-    """Say what the torch module adds to the layer on arrays."""
+    """The time that the torch module adds to that of the layer on arrays, as text."""
     times = {name: spread.median * 1e6 for name, spread in result.seconds.items()}
     if not {OURS, OUR_MODULE, TORCHS_MODULE} <= times.keys():
         return ""
@@ -129,7 +131,7 @@ def module_overhead(result: Result) -> str:
 
 
 def check_table(results: Sequence[Result], peers: Sequence[str]) -> Table:
-    """How far each output is from float64."""
+    """The error of each output against float64."""
     table = Table(
         title="Largest error in float32 epsilons of the sum |x| |w| + |bias|"
         f" (right up to {layers.TOLERANCE:g})"
@@ -154,7 +156,7 @@ def slower(results: Sequence[Result], peer: str | None, least: float = 1.0) -> s
 
 
 def far_from_limit(results: Sequence[Result]) -> str:
-    """Layers short of 85 % of a limit of multiply-adds, or of 75 % of one of bytes."""
+    """Layers below 85 % of a limit set by multiply-adds, or below 75 % of one set by bytes."""
     short = []
     for r in results:
         share, wanted = r.of_limit(OURS), 0.85 if r.computing else 0.75

@@ -1,10 +1,10 @@
-"""What the machine can do at best: multiply-adds per second, and bytes per second by size.
+"""The machine's limits: multiply-adds per second, and bytes per second by size.
 
-A layer takes at least the time of its multiply-adds at the one rate, and at least that of reading
-its input and weight and writing its output once at the other: the larger of the two is its limit.
-Both are measured in the run that uses them, with the threads that it uses, by the module's own loop
-(registers only) and by copies. Copies of what fits a cache are faster; a layer's bytes are held
-against the copy that touches about as many.
+A layer takes at least the time of its multiply-adds at the first rate, and at least the time of
+reading its input and weight and writing its output once at the second. The larger of the two times
+is its limit. Both rates are measured in the run that uses them, with as many threads: the first by
+a loop in the compiled module that works in registers only, the second by copies. Copies that fit
+into a cache are faster, so a layer is compared with a copy of about as many bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REPEATS = 15
 
 @dataclass
 class Roofline:
-    """The best that was measured; :meth:`measure` again and again makes it better known."""
+    """The highest rates measured so far; each :meth:`measure` may find higher ones."""
 
     peak: float = 0.0  # multiply-adds per second
     copied: dict[int, float] | None = None  # bytes read and written per second, by their number
@@ -55,13 +55,13 @@ class Roofline:
         return float(np.interp(np.log(size), np.log(sizes), rates))
 
     def computing(self, layer: Layer) -> float:
-        """Seconds that the multiply-adds take at least."""
+        """The least seconds for the multiply-adds."""
         return layer.products / self.peak
 
     def moving(self, layer: Layer) -> float:
-        """Seconds that the bytes take at least."""
+        """The least seconds for the bytes."""
         return layer.bytes / self.bandwidth(layer.bytes)
 
     def limit(self, layer: Layer) -> float:
-        """Seconds that nobody can be faster than."""
+        """The least seconds that the machine allows."""
         return max(self.computing(layer), self.moving(layer))

@@ -1,6 +1,6 @@
-"""How our time goes with threads, with lengths never seen before, and with the length itself.
+"""How our time depends on threads, on new lengths, and on the length of the signal.
 
-Ratios within one run: each pair of measurements is taken in turns.
+Ratios are taken within one run: the two measurements of a pair alternate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.table import Table
 import fracstride as fs
 
 ROUNDS = 15
-LONG = 5e-3  # seconds from which two threads have to show
+LONG = 5e-3  # a second thread must help from so many seconds on
 LENGTHS = ("hifigan_up0", "hifigan_up2", "stream_last_L8", "bigvgan_aa")
 LONGEST = ("hifigan_up3", "bigvgan_aa", "conv_s1_k7")
 TIMES = (1, 8, 64)  # as long as the layer's own input
@@ -53,7 +53,7 @@ def in_turns(calls: list[Callable[[], Any]]) -> list[float]:
 
 def threads_table(todo: list[Layer], threads: int) -> Table:
     """One thread and many."""
-    table = Table(title=f"One thread, and {threads}: milliseconds")
+    table = Table(title=f"One thread and {threads}: milliseconds")
     for column in ("layer", "1", str(threads), "ratio"):
         table.add_column(column, justify="left" if column == "layer" else "right")
     for layer in todo:
@@ -73,8 +73,8 @@ def threads_table(todo: list[Layer], threads: int) -> Table:
 
 
 def lengths_table(todo: list[Layer]) -> Table:
-    """Every call with a length of its own, beside calls with one length."""
-    table = Table(title="A length never seen before, over one seen before")
+    """Calls of different lengths, against calls of one length."""
+    table = Table(title="Time of a new length, divided by that of a repeated one")
     table.add_column("layer")
     table.add_column("ratio", justify="right")
     for layer in todo:
@@ -101,7 +101,9 @@ def lengths_table(todo: list[Layer]) -> Table:
 
 def longer_table(todo: list[Layer]) -> Table:
     """Time per frame as the signal grows."""
-    table = Table(title="Time per frame of longer signals, over the layer's own length")
+    table = Table(
+        title="Time per frame of longer signals, divided by that of the layer's own length"
+    )
     table.add_column("layer")
     for times in TIMES[1:]:
         table.add_column(f"x {times}", justify="right")

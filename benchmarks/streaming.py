@@ -1,7 +1,7 @@
-"""What a push into a stream costs, beside its kernel alone and beside reading its weights.
+"""The time of a push into a stream, against its kernel alone and against reading its weights.
 
-A push of one frame multiplies every weight once: it cannot take less than reading them. Where a
-decoder's weights are more than its caches hold, they come from memory at each push: that is
+A push of one frame multiplies every weight once, so it takes at least the time of reading them.
+The weights of a decoder that do not fit into the caches come from memory at each push; this case is
 measured on several layers in turn. The kernel alone is the same call of the compiled module on the
 same frames, without the stream around it.
 """
@@ -21,7 +21,7 @@ import fracstride as fs
 from fracstride._load import native
 from fracstride.part_geometry import crop_of_part
 
-# (C_in, C_out, k, s, p), frames of a push, layers in turn, and what is wanted of a push.
+# (C_in, C_out, k, s, p), frames of a push, number of layers in turn, and the target of a push.
 LAYERS = (
     ((512, 256, 16, 8, 4), 1, 12, "1.3 of reading"),
     ((512, 256, 16, 8, 4), 1, 1, "10 us over the kernel"),
@@ -29,7 +29,7 @@ LAYERS = (
     ((64, 32, 4, 2, 1), 1, 1, ""),
     ((32, 32, 7, 1, 3), 256, 1, ""),
 )
-PUSHES_BEFORE = 4  # until what is carried is what it will be from then on
+PUSHES_BEFORE = 4  # after these the number of kept frames no longer changes
 
 
 class _Timed(Candidate):
@@ -69,7 +69,7 @@ def _calls(sizes: Sequence[int], frames: int) -> list[Callable[[], Any]]:
 
 
 def measure(seconds: float) -> tuple[Table, list[dict[str, Any]]]:
-    """Time the pushes, for so many seconds in all: a table, and its numbers."""
+    """Time the pushes, for so many seconds in total: a table, and its numbers."""
     table = Table(title="A push into a stream (microseconds)")
     table.add_column("layer")
     for name in ("frames", "in turn", "push", "kernel", "over it", "weights read", "push / read"):

@@ -1,19 +1,19 @@
-"""Fair clocks: pinned cores, rotating order, medians over rounds.
+"""Timing that is fair to all candidates: pinned cores, rotating order, medians over rounds.
 
-A round times every candidate once, as a block of calls back to back, so that a slow spell of the
-machine meets all of them: ratios are taken within a round, and only then their median.
+A round times every candidate once, as a block of calls back to back. A slow spell of the machine
+then affects all of them. Ratios are taken within a round, and then the median over the rounds.
 
-Pools of threads spin for a while after a call: OpenMP's for milliseconds, ONNX Runtime's for tens
-of them. On as many cores as threads that can double the time of whoever runs next. Making the
-pools sleep (``OMP_WAIT_POLICY=passive``, ``session.force_spinning_stop``) is no remedy, for then
-every call pays for waking them, up to half its time on small layers. So each library keeps its own
-way, and each block begins with a wait until the process is idle and with a call that is not
-counted, which finds caches and pool as the next call will.
+Thread pools spin for a while after a call: OpenMP's for milliseconds, ONNX Runtime's for tens of
+milliseconds. With as many threads as cores, that can double the time of the next candidate. Making
+the pools sleep (``OMP_WAIT_POLICY=passive``, ``session.force_spinning_stop``) is no remedy: every
+call would then wait for them to wake, up to half its time on small layers. So each library keeps
+its default, and each block begins with a wait until the process is idle and with one call that is
+not counted, after which caches and pool are as they are between calls.
 
-Freed memory stays with the process. Left alone, malloc gives large blocks back to the system and
-faults them in again on the next call, or does not, depending on what ran before: a factor of two
-for torch on layers of a few megabytes. Kept, it serves everybody as in a program that has been
-running for a while.
+Freed memory stays with the process. By default malloc returns large blocks to the system and faults
+them in again on the next call, or does not, depending on what ran before. That is a factor of two
+for torch on layers of a few megabytes. With memory kept, all candidates run as in a program that
+has been running for a while.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PATIENCE = 0.2  # seconds that a pool may go on spinning
 
 @dataclass(frozen=True)
 class Spread:
-    """The middle of some measurements, and the quartiles that show how far to trust it."""
+    """The median of some measurements, and the quartiles, which show how much they vary."""
 
     low: float
     median: float
@@ -52,7 +52,7 @@ class Spread:
 def pin(threads: int) -> list[int]:
     """Keep this process on its first ``threads`` cores.
 
-    Returns them, or [] where a system lets nobody choose. Raises ``ValueError`` if there are fewer.
+    Returns them, or [] where the system cannot pin. Raises ``ValueError`` if there are fewer.
     """
     if not hasattr(os, "sched_setaffinity"):
         return []
@@ -64,7 +64,7 @@ def pin(threads: int) -> list[int]:
 
 
 def keep_freed_memory() -> None:
-    """Have malloc reuse what is freed, however large; only glibc's can be told."""
+    """Have glibc's malloc keep freed blocks of any size; other systems are left as they are."""
     mallopt = None if os.name == "nt" else getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(-4, 0)  # M_MMAP_MAX: no block from the system of its own
@@ -72,9 +72,9 @@ def keep_freed_memory() -> None:
 
 
 def used_by_others(cores: Sequence[int]) -> float:
-    """Seconds that these cores have spent on anything but this process; 0 where nobody counts.
+    """Seconds that these cores have spent on other processes; 0 where the system does not count.
 
-    Only differences mean something.
+    Only differences between two calls have a meaning.
     """
     try:
         lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]

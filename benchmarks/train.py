@@ -1,7 +1,7 @@
-"""What a training step costs: forward and backward beside torch eager. ``--help`` for more.
+"""The time of a training step, forward and backward, against torch eager.
 
-Weights change on every step, so packing is part of ours. Gradients of input, weight and bias are
-checked against float64 before anything is timed.
+Weights change on every step, so our time includes packing them. Gradients of input, weight and bias
+are compared with float64 before anything is timed. ``--help`` lists the options.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def main() -> int:
         f"torch {torch.__version__}"
     )
     table = Table(
-        title="Forward and backward: milliseconds, and torch's time over ours (quartiles)"
+        title="Forward and backward: milliseconds, and torch's time divided by ours (quartiles)"
     )
     for column in ("layer", "fracstride", "torch", "torch / ours", "largest error"):
         table.add_column(column, justify="left" if column == "layer" else "right")

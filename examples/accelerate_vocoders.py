@@ -1,13 +1,12 @@
-"""One line makes the vocoders of transformers faster: run this to see by how much, on your machine.
+"""Accelerate two vocoders of transformers with one line, and print by how much on your machine.
 
-Two models in their full size, with random weights, which take as long as trained ones: the HiFi-GAN
-of SpeechT5, and VITS. The transposed convolutions of each are timed inside the model, in turns with
-those of a copy that ``fracstride.torch.accelerate`` has been called on, and the outputs compared.
+The models are the HiFi-GAN of SpeechT5, and VITS, in their full size. Their weights are random, and
+take as long as trained ones. The transposed convolutions are timed inside each model, in turns with
+those of a copy that ``fracstride.torch.accelerate`` was called on. The outputs are compared.
 
-`make accelerate` lets malloc keep what is freed (see the Makefile). With glibc's own setting the
-blocks of a few megabytes that such a model passes from layer to layer are given back to the system
-and faulted in again, more or less of them depending on what lies where: a third of torch's time,
-and a tenth of the whole model's time in either direction between two equal models.
+`make accelerate` has malloc keep freed memory (see the Makefile). By default, glibc returns blocks
+of a few megabytes to the system and faults them in again. How many depends on where they lie: this
+takes up to a third of torch's time, and makes one of two equal models up to a tenth slower.
 """
 
 import argparse
@@ -28,7 +27,7 @@ CLOSE = 1e-4  # of the output's peak: float32 sums in another order, through a w
 
 
 class Watch:
-    """A model, and the seconds that the whole and each of its transposed convolutions took."""
+    """Runs a model, and records the seconds of the whole and of each transposed convolution."""
 
     def __init__(self, model: nn.Module, run: Callable[[nn.Module], Tensor]) -> None:
         self.model, self.run = model, run
@@ -52,7 +51,7 @@ class Watch:
         layer.register_forward_hook(after)
 
     def __call__(self) -> Tensor:
-        """Run once; the same noise every time, for a model that draws some."""
+        """Run once. A model that draws noise draws the same each time."""
         torch.manual_seed(1)
         start = time.perf_counter()
         wave = self.run(self.model)
@@ -68,14 +67,14 @@ def hifigan(frames: int) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
 
 
 def vits(frames: int) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
-    """The whole of VITS, from a few symbols to the wave; its own dice choose their durations."""
+    """The whole of VITS, from a few symbols to the wave, with random durations."""
     model = VitsModel(VitsConfig()).eval()
     symbols = torch.randint(0, model.config.vocab_size, (1, max(1, frames // 2)))
     return model, lambda m: m(symbols).waveform
 
 
 def compare(name: str, model: nn.Module, run: Callable[[nn.Module], Tensor], rounds: int) -> Table:
-    """The two in turns; SystemExit if they differ."""
+    """Time the model and its accelerated copy in turns. Raises SystemExit if they differ."""
     mine = fracstride.torch.accelerate(copy.deepcopy(model))  # a copy without the hooks
     torchs, ours = Watch(model, run), Watch(mine, run)
     if not all(isinstance(layer, fracstride.torch.ConvTranspose1d) for layer in ours.layers):

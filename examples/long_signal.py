@@ -2,11 +2,11 @@
 
     torchrun --standalone --nproc-per-node 2 examples/long_signal.py
 
-Each process has its piece of every signal in the stack, and asks its neighbours for the frames at
-the seams. At the end one process alone does the same, and every bit is compared.
+Each process holds a piece of every signal in the stack, and gets the frames beyond its ends from
+its neighbours. At the end one process computes the same alone, and every bit is compared.
 
-After each layer the pieces go to a checkpoint. A process that dies takes the others with it; then
-torchrun starts all of them again, and they go on behind the last layer that was saved:
+After each layer the pieces are saved to a checkpoint. When a process dies, the others end too.
+torchrun then starts all of them again, and they continue after the last layer that was saved:
 
     torchrun --standalone --nproc-per-node 2 --max-restarts 1 examples/long_signal.py --kill 1
 
@@ -43,13 +43,13 @@ RESTART = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def layers() -> nn.ModuleList:
-    """The same in every process."""
+    """The layers of the stack, with the same weights in every process."""
     torch.manual_seed(0)
     return nn.ModuleList(nn.Sequential(ft.ConvTranspose1d(*s), nn.LeakyReLU(0.1)) for s in SIZES)
 
 
 def frames(first: int, stop: int) -> Tensor:
-    """Some frames ``(1, C, stop - first)`` of the input, whoever asks."""
+    """Frames ``(1, C, stop - first)`` of the input, the same in every process."""
     blocks = [
         torch.randn(1, SIZES[0][0], BLOCK, generator=torch.Generator().manual_seed(block))
         for block in range(first // BLOCK, -(-stop // BLOCK))
@@ -67,7 +67,7 @@ def lengths_of(minutes: float) -> list[int]:
 
 
 def resumed(folder: Path, lengths: list[int], mesh: DeviceMesh) -> tuple[int, Tensor]:
-    """How many layers are done, and this process's piece of what the last one put out."""
+    """How many layers are done, and this process's piece of the last one's output."""
     rank, ranks = mesh.get_local_rank(), mesh.size()
     for done in range(len(SIZES), 0, -1):
         saved = folder / str(done)
@@ -94,7 +94,8 @@ def main() -> None:
     parser.add_argument("--kill", type=int, metavar="RANK", help="die once, before layer --at")
     parser.add_argument("--at", type=int, default=3, metavar="LAYER")
     options = parser.parse_args()
-    # torchrun's store outlives a restart; without a prefix the addresses of the dead are in it.
+    # torchrun keeps its store over a restart. Without a prefix of its own, a restart would find
+    # the addresses of processes that have died.
     store, rank, ranks = next(dist.rendezvous("env://"))
     dist.init_process_group(
         "gloo",
@@ -147,7 +148,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def compare(x: Tensor, lengths: list[int]) -> None:
-    """Hold each process's samples against what one process makes of the whole signal."""
+    """Compare each process's samples with those that one process computes from the whole signal."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
     whole = torch.empty(1, 1, lengths[-1])
     if rank == 0:

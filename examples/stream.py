@@ -1,8 +1,9 @@
-"""The voice of speak.py, decoded as its frames arrive: bit for bit what decoding it at once gives.
+"""The voice of speak.py, decoded as its frames arrive, with the bits of decoding them all at once.
 
-A server has the first frames of a sentence long before the last ones. Here the decoder is composed
-of streams, fed a few frames at a time. The usual way is to decode each few frames together with
-enough of their neighbours, and to throw most of it away: that is what ONNX Runtime does here.
+A server has the first frames of a sentence long before the last ones. Here the decoder is a
+composition of streams, which receives a few frames at a time. For comparison, ONNX Runtime decodes
+overlapping windows, the usual way: each chunk of frames together with enough of its neighbours,
+whose samples are then discarded.
 """
 
 import argparse
@@ -24,21 +25,22 @@ CHUNKS = (1, 2, 4, 8, 16, 64)  # frames
 
 
 def stream_of(graph: onnx.GraphProto) -> Stream:
-    """The graph as a composition of streams."""
+    """Compose streams that compute what the graph computes."""
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     source = graph.input[0].name
-    made = {node.output[0]: node for node in graph.node}  # in topological order
-    read = {v: [n for n in node.input if n not in constants] for v, node in made.items()}
-    passed = {source: [source]}  # the values that everything has to pass on the way to a value
-    for value in made:
+    nodes = {node.output[0]: node for node in graph.node}  # by output, in topological order
+    read = {v: [n for n in node.input if n not in constants] for v, node in nodes.items()}
+    # For each value, the values that every path from the source to it goes through, in order.
+    passed = {source: [source]}
+    for value in nodes:
         first, *others = (passed[name] for name in read[value])
         passed[value] = [v for v in first if all(v in other for other in others)] + [value]
 
     def branch(start: str, end: str) -> list[Stream]:
-        """What makes ``end`` of ``start``, one after the other."""
+        """The streams that compute ``end`` from ``start``, one after the other."""
         if end == start:
             return []
-        node, given = made[end], attributes(made[end])
+        node, given = nodes[end], attributes(nodes[end])
         if node.op_type == "Add":
             a, b = read[end]
             fork = [v for v in passed[a] if v in passed[b]][-1]
@@ -48,8 +50,8 @@ def stream_of(graph: onnx.GraphProto) -> Stream:
         (before,) = read[end]
         slope = None
         if node.op_type in CONVOLUTIONS:
-            if before != start and made[before].op_type == "LeakyRelu":
-                slope = attributes(made[before]).get("alpha", 0.01)
+            if before != start and nodes[before].op_type == "LeakyRelu":
+                slope = attributes(nodes[before]).get("alpha", 0.01)
                 (before,) = read[before]
             layer = make_layer(node, given, [constants[n] for n in node.input[1:]])
             return [*branch(start, before), layer.stream(negative_slope=slope)]
@@ -69,7 +71,7 @@ def stream_of(graph: onnx.GraphProto) -> Stream:
 
 
 def in_chunks(stream: Stream, frames: np.ndarray, size: int) -> tuple[np.ndarray, list[float], int]:
-    """Push everything: the audio, the seconds of each push, and the pushes up to a first sample."""
+    """Push all frames: audio, seconds of each push, number of pushes up to the first sample."""
     pieces, times = [], []
     for t in range(0, frames.shape[-1], size):
         begin = perf_counter()
@@ -89,7 +91,7 @@ def in_windows(
     context: int,
     stride: int,
 ) -> tuple[np.ndarray, float]:
-    """Decode each few frames with their neighbours, and keep what is theirs: audio and seconds."""
+    """Decode each chunk with its neighbours, keep the samples of the chunk: audio and seconds."""
     pieces, begin = [], perf_counter()
     for t in range(0, frames.shape[-1], size):
         start = max(0, t - context)
@@ -100,14 +102,16 @@ def in_windows(
 
 
 def main() -> None:
-    """Stream the sentence at several sizes of chunk; compare bits and times."""
+    """Stream the sentence in chunks of several sizes; compare bits and times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=fs.get_num_threads())
     parser.add_argument("--runs", type=int, default=5, help="timed runs of each size")
+    parser.add_argument("--frames", type=int, help="decode only so many frames of the sentence")
     args = parser.parse_args()
     fs.set_num_threads(args.threads)
 
     model, rate, frames, _ = load(args.threads)
+    frames = frames[..., : args.frames]
     decoder, stream, peer = (
         Decoder(model.graph),
         stream_of(model.graph),
@@ -117,14 +121,14 @@ def main() -> None:
     decode = lambda x: peer.run(None, {FRAMES: x})[0]  # noqa: E731
     by_peer = decode(frames)
     frame_ms = 1000 * stream.stride / rate
-    # Its layers look as far back as ahead.
+    # The decoder looks back as many frames as it looks ahead.
     context = math.ceil(stream.latency / stream.stride)
 
     offline, offline_peer = [], []
     took: dict[int, list[list[float]]] = {size: [] for size in CHUNKS}
     took_peer: dict[int, list[float]] = {size: [] for size in CHUNKS}
     first: dict[int, int] = {}
-    for _ in range(1 + args.runs):  # the first one warms up
+    for _ in range(1 + args.runs):  # the first run is for warming up
         begin = perf_counter()
         decoder(frames)
         offline.append(perf_counter() - begin)
@@ -165,9 +169,9 @@ def main() -> None:
     print(
         f"Streamed with the bits of the offline decoder. It looks {stream.latency} samples ahead: "
         f"{1000 * stream.latency / rate:.0f} ms of latency.\n"
-        "First sample: ms until its frames are there + ms of computing. "
-        "Offline: all pushes in times of one run at once; "
-        f"ORT: the same of ONNX Runtime, which decodes {context} more frames on each side. "
+        "First sample: ms until its frames have arrived + ms of computing. "
+        "Offline: time of all pushes, divided by that of decoding all at once. "
+        f"ORT: the same for ONNX Runtime, which decodes {context} more frames on each side. "
         f"Threads: {args.threads}."
     )
 

@@ -1,8 +1,9 @@
-"""Train a small network to make the speech of demo.wav four times as dense; see train.png.
+"""Train a small network that raises the sampling rate of demo.wav by four; see train.png.
 
 Every layer is a transposed convolution: two of them double the sampling rate, two keep it. The
-network adds what straight lines between the samples miss. With ``--layer both`` it is trained on
-this library's layer and on torch's in turns: the same start, the same batches, the same curve.
+network learns the difference between the speech and straight lines between its samples. With
+``--layer both`` it is trained twice in parallel, with this library's layer and with torch's: from
+the same start, on the same batches, and with the same loss curve.
 """
 
 import argparse
@@ -23,13 +24,13 @@ from torch.nn.functional import interpolate, mse_loss
 import fracstride.torch
 
 FACTOR = 4
-CUTOFF = 0.9  # of the highest frequency that the lower rate can carry
-HELD_OUT = 0.2  # of the speech, at its end: never trained on
+CUTOFF = 0.9  # share of the highest frequency that the lower rate can carry
+HELD_OUT = 0.2  # share of the speech, at its end, that is never trained on
 LAYERS = {"fracstride": fracstride.torch.ConvTranspose1d, "torch": nn.ConvTranspose1d}
 
 
 def straight_lines(x: Tensor) -> Tensor:
-    """Interpolate, with nothing to learn."""
+    """Interpolate linearly."""
     return interpolate(x, scale_factor=FACTOR, mode="linear")
 
 
@@ -40,7 +41,7 @@ class Upsampler(nn.Module):
         super().__init__()
         self.correction = nn.Sequential(
             layer(1, channels, kernel_size=9, padding=4),
-            nn.SiLU(),  # smooth: at a kink, one rounding error is enough to part two curves
+            nn.SiLU(),  # smooth: at a kink, one rounding error would separate the two curves
             layer(channels, channels, kernel_size=8, stride=2, padding=3),
             nn.SiLU(),
             layer(channels, channels // 2, kernel_size=8, stride=2, padding=3),
@@ -49,12 +50,12 @@ class Upsampler(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the two."""
+        """Straight lines plus the correction."""
         return straight_lines(x) + self.correction(x)
 
 
 class Run:
-    """One network on its way through the training, its losses and the time that they took."""
+    """One network in training, with its losses and the seconds of its steps."""
 
     def __init__(self, layer: type[nn.ConvTranspose1d], args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
@@ -88,7 +89,7 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
 
 
 def low_pass(audio: np.ndarray, ahead: float, lobes: int = 16) -> np.ndarray:
-    """Keep what the lower rate can carry, read ``ahead`` samples later: a windowed sinc."""
+    """Filter with a windowed sinc below the lower rate's limit, shifted by ``ahead`` samples."""
     t = (np.arange(-lobes * FACTOR, lobes * FACTOR + 1) + ahead) / FACTOR
     taps = np.sinc(CUTOFF * t) * np.cos(np.pi / 2 * np.clip(t / lobes, -1, 1)) ** 2
     return np.convolve(audio, taps / taps.sum(), mode="same").astype(np.float32)
@@ -102,7 +103,7 @@ def snr(model: Callable[[Tensor], Tensor], x: Tensor, target: Tensor) -> float:
 
 
 def train(runs: dict[str, Run], x: Tensor, target: Tensor, args: argparse.Namespace) -> None:
-    """Give all runs the same random crops."""
+    """Train all runs on the same random crops."""
     n, r, generator = args.crop, FACTOR, torch.Generator().manual_seed(args.seed)
     bar = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
     with Progress(*bar) as progress:

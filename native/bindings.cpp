@@ -14,6 +14,7 @@
 
 #include "dispatch.hpp"
 #include "maps.hpp"
+#include "peak.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -40,7 +41,7 @@ Carried<T> carry(const Signal<const T>& before, Signal<const T>& of) {
 }
 
 Extension extension_of(int number) {
-  if (number < zeros || number > circular)
+  if (number < 0 || number >= static_cast<int>(std::size(padding_modes)))
     throw nb::value_error(("no padding mode has the number " + std::to_string(number)).c_str());
   return static_cast<Extension>(number);
 }

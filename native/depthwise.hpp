@@ -1,9 +1,9 @@
-// The map T with one channel in and one out per group, which memory bounds: time along the vector,
-// from the input straight into the output. Included inside the namespace of one instruction set.
+// The map T with one channel in and one out per group: time lies along the vector, and numbers go
+// from the input straight into the output, because memory is what takes time here. Included inside
+// the namespace of one instruction set.
 //
-// Each sample is the same sum in the same order as in product.hpp, where everything else is
-// computed that this file does not know: strides that no interleaving is made for, and short
-// signals.
+// Each sample is the same sum in the same order as in product.hpp, which computes the layers that
+// this file cannot: strides other than 1, 2, 4 and 8, and short signals.
 
 // Of bfloat16, frames in even and in odd places are vectors of their own: a pair in memory is then
 // two numbers after one operation each, with nothing to shuffle.
@@ -18,7 +18,7 @@ static inline void depthwise_frames(const DepthwiseCall<S>& call, const S* x, co
   constexpr i64 lanes = Vec<S>::lanes;
   V sums[P][U] = {};
   const S* from = x + t;
-  // Loads mostly straddle two cache lines: each is made once for all phases.
+  // A load mostly straddles two cache lines: each vector is loaded once, for all phases.
   V frames[U];
   const auto read = [&] {
     if constexpr (alternating<S>)
@@ -93,7 +93,7 @@ static void depthwise_row(const DepthwiseCall<S>& call, const Row<S>& x, const S
   for (; t + unroll * lanes <= high; t += unroll * lanes)
     depthwise_frames<S, P, unroll>(call, x.data, w, b, t, y);
   for (; t + step <= high; t += step) depthwise_frames<S, P, least>(call, x.data, w, b, t, y);
-  // The last ones once more with some of those before them: the same numbers in the same places.
+  // The last frames, and some before them for the second time: the same numbers in the same places.
   if (t < high) depthwise_frames<S, P, least>(call, x.data, w, b, high - step, y);
   one_by_one(high, last);
 }

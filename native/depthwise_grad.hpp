@@ -78,7 +78,7 @@ static constexpr DotTable<T> make_dots() {
 template <class T>
 static constexpr DotTable<T> dot_table = make_dots<T>();
 
-// The same, one by one, of a phase and a shift for which some frame or sample does not exist.
+// The sum of a phase and a shift over one run, from the products whose frame and sample exist.
 template <class S>
 static Sum<S> dot_present(const WeightGradCall<S>& call, const GradRun<S>& run, i64 phase,
                           i64 shift, const Sum<S>* samples, const Sum<S>* frames) {
@@ -86,7 +86,7 @@ static Sum<S> dot_present(const WeightGradCall<S>& call, const GradRun<S>& run, 
   Sum<S> sums[2 * lanes] = {};
   for (i64 f = 0; f < run.frames; ++f) {
     const i64 t = run.first_frame + f;
-    if (sample_of(call, phase, t) >= 0 && frame_exists(call, t + shift * call.product.shift_frames))
+    if (sample_exists(call, phase, t) && frame_exists(call, t + shift * call.product.shift_frames))
       sums[f % (2 * lanes)] = multiply_add(frames[f], samples[f], sums[f % (2 * lanes)]);
   }
   return sum_of_lanes<Sum<S>>(load(sums), load(sums + lanes));
@@ -98,87 +98,127 @@ static i64 depthwise_grad_scratch(const WeightGradCall<S>& call) {
   return signals * call.window + call.product.rows.phases * call.shift_block;
 }
 
+// The work of one unit, and where its scratch memory lies. A unit has one channel in and one out.
 template <class S>
-static void depthwise_grad_unit(const WeightGradCall<S>& call, const GradUnit<S>& u,
-                                Sum<S>* scratch) {
+struct DepthwiseGradWork {
   typedef Sum<S> T;
-  constexpr i64 lanes = Vec<S>::lanes;
-  const Axis& axis = call.product.rows;
-  const Positions& at = call.output_at;
-  const Signal<const S>&x = call.input, &gy = call.grad_output;
-  T* z = scratch;
-  T* samples = z + axis.phases * call.shift_block;
-  T* copied = samples + dot_phases * call.window;
-  for (T* p = z; p < samples; ++p) *p = T(0);
-  const i64 back = -call.product.shift_frames;
-  const i64 packs = call.separate_shifts ? u.shifts : 1;
-  const i64 reach = call.separate_shifts ? 0 : (u.shifts - 1) * back;
-  // From the frames of one shift to those of the next, which are earlier ones.
-  const i64 shift = call.separate_shifts ? call.window : -back;
-  const Shifts onto = runs_onto(call, u.first_shift, u.shifts);
-  for (i64 b = 0; b < call.batch; ++b)
-    for (i64 index = onto.first; index < onto.last; ++index) {
-      const i64 begin = index * call.run_frames;
-      const GradRun<S> run{x.data + b * x.batch_stride + u.group * x.channel_stride,
-                           gy.data + b * gy.batch_stride + u.group * gy.channel_stride,
-                           call.first_frame + begin,
-                           smaller(call.run_frames, call.frames - begin),
-                           u.first_shift,
-                           u.shifts};
-      const i64 whole = round_up(run.frames, lanes);
-      const i64 first = run.first_frame - u.first_shift * back - reach;
-      const T* frames = copied;
-      bool in_place = false;
-      if constexpr (!is_half<S>)
-        if (packs == 1 && x.position_stride == 1 && first >= 0 &&
-            first + reach + whole <= x.length) {
-          frames = run.x + first;
-          in_place = true;
-        }
-      if (!in_place)
-        for (i64 j = 0; j < packs; ++j)
-          copy_row<Widened<S>>(Row<S>{run.x, x.position_stride, nullptr, 0, 0}, x.length,
-                               first - j * back, 1, run.frames + reach, call.window, call.extension,
-                               copied + j * call.window);
-      // A last vector that is not full multiplies frames by zeros, which is harmless where all are
-      // finite.
-      const bool is_inside = inside(call, run) && whole == run.frames;
-      const bool finite_frames =
-          is_inside || all_finite(frames, in_place ? reach + whole : packs * call.window);
-      const Shifts reaching = shifts_of_run(call, run);
-      for (i64 phase = 0; phase < axis.phases; phase += dot_phases) {
-        const i64 phases = smaller(dot_phases, axis.phases - phase);
-        for (i64 p = 0; p < phases; ++p)
-          copy_row<Widened<S>>(
-              Row<S>{run.gy, gy.position_stride, nullptr, 0, 0}, gy.length,
-              run.first_frame * at.frame + (axis.first_phase + phase + p) * at.phase_step + at.base,
-              at.frame, run.frames, whole, zeros, samples + p * call.window);
-        bool finite = finite_frames;
-        for (i64 p = 0; p < phases && finite && !is_inside; ++p)
-          finite = all_finite(samples + p * call.window, whole);
-        T* sums = z + phase * call.shift_block;
-        const T* of_shift_0 = frames + reach;
-        const i64 at_once = finite ? dot_shifts(static_cast<int>(phases)) : 1;
-        for (i64 j = reaching.first, shifts; j < reaching.last; j += shifts) {
-          shifts = smaller(at_once, reaching.last - j);
-          if (finite) {
-            dot_table<T>.by_size[phases - 1][shifts - 1](samples, call.window,
-                                                         of_shift_0 + j * shift, shift, whole,
-                                                         sums + j, call.shift_block);
-            continue;
-          }
-          for (i64 p = 0; p < phases; ++p)
-            sums[p * call.shift_block + j] +=
-                dot_present(call, run, phase + p, u.first_shift + j, samples + p * call.window,
-                            of_shift_0 + j * shift);
-        }
-      }
+  static constexpr i64 lanes = Vec<S>::lanes;
+
+  const WeightGradCall<S>& call;
+  const GradUnit<S>& unit;
+  const i64 phases;
+  const i64 back;          // frames from those of one shift to those of the next, which are earlier
+  const i64 packs, reach;  // packed rows of frames; what the shifts of one reach beyond the run
+  T* const z;              // the sums: [phase][shift]
+  T* const samples;        // of one run and up to dot_phases phases
+  T* const copied;         // frames of one run
+
+  DepthwiseGradWork(const WeightGradCall<S>& c, const GradUnit<S>& u, T* scratch)
+      : call(c),
+        unit(u),
+        phases(c.product.rows.phases),
+        back(-c.product.shift_frames),
+        packs(c.separate_shifts ? u.shifts : 1),
+        reach(c.separate_shifts ? 0 : (u.shifts - 1) * back),
+        z(scratch),
+        samples(z + phases * c.shift_block),
+        copied(samples + dot_phases * c.window) {
+    for (T* p = z; p < samples; ++p) *p = T(0);
+  }
+
+  // The frames of a run in whole vectors, earliest first: where they lie, or copied.
+  const T* frames_of(const GradRun<S>& run) const {
+    const Signal<const S>& x = call.input;
+    const i64 first = run.first_frame - unit.first_shift * back - reach;
+    if constexpr (!is_half<S>)
+      if (packs == 1 && x.position_stride == 1 && first >= 0 &&
+          first + reach + round_up(run.frames, lanes) <= x.length)
+        return run.x + first;
+    for (i64 j = 0; j < packs; ++j)
+      copy_row<Widened<S>>(Row<S>{run.x, x.position_stride, nullptr, 0, 0}, x.length,
+                           first - j * back, 1, run.frames + reach, call.window, call.extension,
+                           copied + j * call.window);
+    return copied;
+  }
+
+  void pack_samples(const GradRun<S>& run, i64 first_phase, i64 count) const {
+    const Signal<const S>& gy = call.grad_output;
+    const Positions& at = call.output_at;
+    for (i64 p = 0; p < count; ++p)
+      copy_row<Widened<S>>(
+          Row<S>{run.gy, gy.position_stride, nullptr, 0, 0}, gy.length,
+          run.first_frame * at.frame +
+              (call.product.rows.first_phase + first_phase + p) * at.phase_step + at.base,
+          at.frame, run.frames, round_up(run.frames, lanes), zeros, samples + p * call.window);
+  }
+
+  bool finite_samples(i64 count, i64 whole) const {
+    for (i64 p = 0; p < count; ++p)
+      if (!all_finite(samples + p * call.window, whole)) return false;
+    return true;
+  }
+
+  void add_run(const GradRun<S>& run) const {
+    const i64 whole = round_up(run.frames, lanes);
+    const T* frames = frames_of(run);
+    // A last vector that is not full multiplies frames by zeros, which is harmless where all are
+    // finite.
+    const bool all_multiplied = inside(call, run) && whole == run.frames;
+    const bool finite_frames =
+        all_multiplied ||
+        all_finite(frames, frames == copied ? packs * call.window : reach + whole);
+    const Shifts reaching = shifts_of_run(call, run);
+    for (i64 phase = 0; phase < phases; phase += dot_phases) {
+      const i64 count = smaller(dot_phases, phases - phase);
+      pack_samples(run, phase, count);
+      if (finite_frames && (all_multiplied || finite_samples(count, whole)))
+        add_products(phase, count, reaching, frames + reach, whole);
+      else
+        add_present(run, phase, count, reaching, frames + reach);
     }
-  S* taps = call.grad_weight + u.group * call.kernel + axis.first_phase;
-  for (i64 phase = 0; phase < axis.phases; ++phase)
-    for (i64 j = 0; j < u.shifts; ++j)
-      taps[phase + (u.first_shift + j) * call.product.weight_shift] =
-          narrow<S>(z[phase * call.shift_block + j]);
+  }
+
+  // Products of `count` phases from `phase` on with those shifts, as many at once as registers
+  // hold.
+  void add_products(i64 phase, i64 count, const Shifts& shifts, const T* of_shift_0,
+                    i64 whole) const {
+    const i64 shift = shift_step(), at_once = dot_shifts(static_cast<int>(count));
+    T* sums = z + phase * call.shift_block;
+    for (i64 j = shifts.first; j < shifts.last; j += at_once)
+      dot_table<T>.by_size[count - 1][smaller(at_once, shifts.last - j) - 1](
+          samples, call.window, of_shift_0 + j * shift, shift, whole, sums + j, call.shift_block);
+  }
+
+  void add_present(const GradRun<S>& run, i64 phase, i64 count, const Shifts& shifts,
+                   const T* of_shift_0) const {
+    for (i64 j = shifts.first; j < shifts.last; ++j)
+      for (i64 p = 0; p < count; ++p)
+        z[(phase + p) * call.shift_block + j] +=
+            dot_present(call, run, phase + p, unit.first_shift + j, samples + p * call.window,
+                        of_shift_0 + j * shift_step());
+  }
+
+  // Elements from the frames of one shift to those of the next.
+  i64 shift_step() const { return call.separate_shifts ? call.window : -back; }
+
+  void store_taps() const {
+    S* taps = call.grad_weight + unit.group * call.kernel + call.product.rows.first_phase;
+    for (i64 phase = 0; phase < phases; ++phase)
+      for (i64 j = 0; j < unit.shifts; ++j)
+        taps[phase + (unit.first_shift + j) * call.product.weight_shift] =
+            narrow<S>(z[phase * call.shift_block + j]);
+  }
+};
+
+template <class S>
+static void depthwise_grad_unit(const WeightGradCall<S>& call, const GradUnit<S>& unit,
+                                Sum<S>* scratch) {
+  const DepthwiseGradWork<S> work(call, unit, scratch);
+  const Shifts onto = runs_onto(call, unit.first_shift, unit.shifts);
+  for (i64 entry = 0; entry < call.batch; ++entry)
+    for (i64 index = onto.first; index < onto.last; ++index)
+      work.add_run(grad_run(call, unit, entry, index));
+  work.store_taps();
 }
 
 template <class S>

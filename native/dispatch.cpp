@@ -8,28 +8,23 @@
 
 namespace fracstride {
 
-#if defined(__x86_64__)
-extern const InstructionSet kernels_baseline, kernels_avx2, kernels_avx512, kernels_avx512bf16;
-#elif defined(__aarch64__)
-extern const InstructionSet kernels_neon;
-#else
-extern const InstructionSet kernels_baseline;
-#endif
+// instruction_sets.inc has a line FS_INSTRUCTION_SET(name, whether the CPU has it) for each set
+// that was built, lowest first: CMakeLists.txt writes it from instruction_sets.txt.
+#define FS_INSTRUCTION_SET(name, cpu_has_it) extern const InstructionSet kernels_##name;
+#include "instruction_sets.inc"
+#undef FS_INSTRUCTION_SET
 
 std::vector<const InstructionSet*> built_instruction_sets() {
-#if defined(__x86_64__)
-  return {&kernels_baseline, &kernels_avx2, &kernels_avx512, &kernels_avx512bf16};
-#elif defined(__aarch64__)
-  return {&kernels_neon};
-#else
-  return {&kernels_baseline};
-#endif
+  return {
+#define FS_INSTRUCTION_SET(name, cpu_has_it) &kernels_##name,
+#include "instruction_sets.inc"
+#undef FS_INSTRUCTION_SET
+  };
 }
 
 #if defined(__x86_64__)
 namespace {
-// Not every compiler's __builtin_cpu_supports knows it.
-bool has_f16c() {
+[[maybe_unused]] bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
@@ -38,19 +33,14 @@ bool has_f16c() {
 
 std::vector<const InstructionSet*> available_instruction_sets() {
 #if defined(__x86_64__)
-  std::vector<const InstructionSet*> sets{&kernels_baseline};
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c()) return sets;
-  sets.push_back(&kernels_avx2);
-  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512vl") ||
-      !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq"))
-    return sets;
-  sets.push_back(&kernels_avx512);
-  if (__builtin_cpu_supports("avx512bf16")) sets.push_back(&kernels_avx512bf16);
-  return sets;
-#else
-  return built_instruction_sets();
 #endif
+  std::vector<const InstructionSet*> sets;
+#define FS_INSTRUCTION_SET(name, cpu_has_it) \
+  if (cpu_has_it) sets.push_back(&kernels_##name);
+#include "instruction_sets.inc"
+#undef FS_INSTRUCTION_SET
+  return sets;
 }
 
 namespace {

@@ -1,14 +1,6 @@
 // Frames outside the signal in the map C: their sums, and what they add to the frames that they
 // copy. Included inside the namespace of one instruction set.
 
-// Sums of the rows of a panel for a part of a block: z[row * row_stride + frame * frame_stride].
-template <class T>
-struct Sums {
-  T* z;
-  i64 row_stride, frame_stride;
-  i64 first_frame, frames;
-};
-
 // The sums as they are, to edges[row * count + frame].
 template <class T>
 static void write_edges(const Sums<T>& sums, i64 rows, T* edges, i64 count) {

@@ -2,11 +2,9 @@
 // their names and numbers too (tests hold the two together). Units that are compiled for different
 // instruction sets include this file: its functions are static, so that each has its own.
 #pragma once
-#include <cstdint>
+#include "integers.hpp"
 
 namespace fracstride {
-
-using i64 = std::int64_t;
 
 enum Extension : int { zeros = 0, reflect = 1, replicate = 2, circular = 3 };
 

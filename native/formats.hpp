@@ -1,6 +1,6 @@
-// Numbers as they are stored, and the vectors in which they are computed with. Half precision is
-// widened to float where it is read and rounded, to nearest even, where it is written; what the
-// other types need is load and store. Included inside the namespace of one instruction set.
+// Numbers as they are stored, and the vectors in which they are computed. Half precision is widened
+// to float where it is read and rounded, to nearest even, where it is written; the other types need
+// load and store only. Included inside the namespace of one instruction set.
 
 typedef std::uint32_t Bits __attribute__((vector_size(FS_VECTOR_BYTES)));
 typedef std::uint16_t HalfBits __attribute__((vector_size(FS_VECTOR_BYTES / 2)));
@@ -119,8 +119,8 @@ static inline HalfBits nearest_halves(float16, Vec<float>::type v) {
 #endif
 }
 
-// What a layer stores. Where the machine converts to bfloat16 itself, numbers below 2**-126 become
-// zero, as its products take them.
+// Vectors of halves as a layer stores them: the nearest ones, except that where the machine
+// converts to bfloat16 itself, numbers below 2**-126 become zero, as they are to its products.
 template <class S>
 static inline HalfBits halves(S, Vec<float>::type v) {
 #if defined(FS_MULTIPLIES_PAIRS)
@@ -186,7 +186,7 @@ static inline Bits pairs_of(Vec<float>::type first, Vec<float>::type second) {
 #endif
 }
 
-// One number. Those that are stored as they are computed with pass as they are.
+// The same of one number; floats and doubles stay as they are.
 template <class S>
 static inline Sum<S> widen(S x) {
   if constexpr (is_half<S>)
@@ -205,8 +205,8 @@ static inline S narrow(Sum<S> x) {
     return x;
 }
 
-// Operations on arrays that are done on the way, of numbers stored as S: their results are the
-// nearest ones, whatever the machine does with those of a layer.
+// Results of operations that are fused into a map (leaky ReLU, residual), stored as S: always the
+// nearest ones, as if the operation had been done on an array.
 template <class S>
 static inline S nearest_of(Sum<S> x) {
   if constexpr (is_half<S>)
@@ -223,7 +223,7 @@ static inline void store_nearest(S* p, typename Vec<S>::type v) {
     store(p, v);
 }
 
-// What is left of a value once it has been stored as S.
+// A value after it has been stored as S and read again.
 template <class S>
 static inline Sum<S> rounded(Sum<S> x) {
   return widen<S>(narrow<S>(x));
@@ -265,3 +265,23 @@ static inline float multiply_add(Pair a, Pair b, float sum) {
   return _mm_cvtss_f32(_mm_dpbf16_ps(_mm_set_ss(sum), (__m128bh)x, (__m128bh)y));
 }
 #endif
+
+// x - x is 0 for every finite x and NaN for the others.
+template <class S>
+static bool all_finite(const S* values, i64 count) {
+  typedef typename Vec<S>::type V;
+  constexpr i64 lanes = Vec<S>::lanes;
+  V sums[4] = {};
+  i64 i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes)
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      const V x = load(values + i + v * lanes);
+      sums[v] += x - x;
+    }
+  const V all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  Sum<S> sum = 0;
+  for (i64 lane = 0; lane < lanes; ++lane) sum += all[lane];
+  for (; i < count; ++i) sum += widen(values[i]) - widen(values[i]);
+  return sum == 0;
+}

@@ -10,10 +10,6 @@ namespace {
 // many frames (large dilations), each gets a product of its own.
 constexpr i64 widest_spread = 16;
 
-i64 floor_div(i64 a, i64 b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
-
-i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
-
 void lay_out(Plan& plan, Product& product, const Format& format) {
   const i64 rows = row_count(product);
   const Axis& most = product.segments[0].axis;

@@ -35,7 +35,7 @@ struct Plan {
   bool packed;       // false: the weights are used as they lie (one channel in, one out)
 };
 
-// Of the kernels that a plan is for.
+// What a plan has to know of the kernels that it is for.
 struct Format {
   i64 panel_rows, lanes;
   bool pairs;  // whether they multiply pairs

@@ -1,65 +1,5 @@
 // The maps T and C: weight panels times packed frames, unit by unit. Included inside the namespace
 // of one instruction set.
-//
-// A unit is one panel of one block of frames of one group of one batch entry; the panels of a block
-// are consecutive units, so that a thread packs each of its blocks once.
-
-struct Block {
-  i64 entry, group, first_frame, frames;
-};
-
-template <class S>
-static Block block_of(const Call<S>& call, i64 index) {
-  const i64 block = index % call.blocks, rest = index / call.blocks;
-  const i64 begin = block * call.block_frames;
-  return {rest / call.groups, rest % call.groups, call.first_frame + begin,
-          smaller(call.block_frames, call.frames - begin)};
-}
-
-// The shifts of a block reach this many frames beyond it, in one direction.
-static inline i64 window_reach(const Product& p) {
-  return (p.segments[0].shifts - 1) * (p.shift_frames < 0 ? -p.shift_frames : p.shift_frames);
-}
-
-static inline i64 window_back(const Product& p) { return p.shift_frames < 0 ? window_reach(p) : 0; }
-
-// Row u of a segment, in words or in a half of them.
-template <class Into, class S, class W>
-static void pack_row(const Call<S>& call, const Block& block, const Axis& axis, i64 u, i64 j,
-                     W* packed) {
-  const Product& p = call.product;
-  const Positions& at = call.source_at;
-  const i64 back = call.separate_shifts ? 0 : window_back(p);
-  const i64 reach = call.separate_shifts ? 0 : window_reach(p);
-  const Row<S> channel = row_of(call.source, call.carried, block.entry,
-                                block.group * call.source_channels + u / axis.phases);
-  const i64 base = (axis.first_phase + u % axis.phases) * at.phase_step + at.base;
-  copy_row<Into>(channel, call.source.length,
-                 (block.first_frame - back) * at.frame + base + j * at.shift, at.frame,
-                 block.frames + reach, call.window, call.extension, packed);
-}
-
-template <class S, class W>
-static void pack_block(const Call<S>& call, const Block& block, W* packed) {
-  const i64 reach = call.separate_shifts ? 0 : window_reach(call.product);
-  for (const Segment& segment : call.product.segments) {
-    const Axis& axis = segment.axis;
-    const i64 channels = axis.channels * axis.phases;
-    const i64 rows = call.separate_shifts ? segment.shifts : 1;
-    for (i64 word = 0; word < segment.words; ++word)
-      for (i64 j = 0; j < rows; ++j, packed += call.window) {
-        if constexpr (is_pair<W>) {
-          pack_row<FirstHalves>(call, block, axis, 2 * word, j, packed);
-          if (2 * word + 1 < channels)
-            pack_row<SecondHalves>(call, block, axis, 2 * word + 1, j, packed);
-        } else {
-          pack_row<Widened<S>>(call, block, axis, word, j, packed);
-        }
-        if (call.around.negative_slope != 1)
-          bend<S>(packed, block.frames + reach, call.around.negative_slope);
-      }
-  }
-}
 
 // How the words of a segment are cut into runs: by channels (or pairs of them), and where one has
 // more shifts than a run has words, by shifts too.
@@ -72,95 +12,64 @@ struct Runs {
         shifts(smaller(segment.shifts, run_steps)) {}
 };
 
-// The least and greatest positions that shift 0 takes frames [first, first + count) to.
-struct Bounds {
-  i64 low, high;
+// Where the scratch memory of a thread has what, in elements.
+struct Workspace {
+  i64 single;     // terms of a panel one by one, before they are put into pairs; a panel is at 0
+  i64 sums;       // Z[row][frame]
+  i64 rest_sums;  // Z[frame][row] of the last few frames
+  i64 frames;     // packed rows
+  i64 end;
+  i64 sums_row;  // from one row of Z to the next
 };
 
 template <class S>
-static Bounds bounds(const Call<S>& call, i64 first, i64 count) {
-  const Positions& at = call.source_at;
-  i64 low_phase = 0, high_phase = 0;
-  for (const Segment& segment : call.product.segments) {
-    if (segment.axis.channels == 0) continue;
-    high_phase = segment.axis.first_phase + segment.axis.phases - 1;  // phases rise
-  }
-  low_phase = call.product.segments[0].axis.first_phase;
-  return {first * at.frame + at.base + low_phase * at.phase_step,
-          (first + count - 1) * at.frame + at.base + high_phase * at.phase_step};
+static Workspace workspace_of(const Call<S>& call) {
+  constexpr i64 lanes = Vec<S>::lanes, width = panel_vectors * lanes;
+  const Product& p = call.product;
+  i64 rows = 0;
+  for (const Segment& segment : p.segments)
+    rows += segment.words * (call.separate_shifts ? segment.shifts : 1);
+  Workspace w;
+  w.single = call.packed ? 0 : p.panel_stride;
+  w.sums = w.single + (call.packed ? 0 : pack_scratch(p));
+  w.sums_row = round_up(call.block_frames, lanes);
+  w.rest_sums = w.sums + width * w.sums_row;
+  w.frames = w.rest_sums + width * lanes;
+  w.end = w.frames + rows * call.window;
+  return w;
 }
 
-// Whether every term of every row exists for these frames.
 template <class S>
-static bool all_present(const Call<S>& call, i64 first, i64 count) {
-  const Bounds b = bounds(call, first, count);
-  const i64 reach = (call.product.segments[0].shifts - 1) * call.source_at.shift;
-  return b.low + smaller(reach, 0) >= 0 && b.high + larger(reach, 0) < call.source.length;
+static i64 scratch_elements(const Call<S>& call) {
+  return workspace_of(call).end;
 }
 
-// Shifts [first, last) are all that bring some of these frames onto the signal. The others would
-// add zeros, which changes no bit.
-struct Shifts {
-  i64 first, last;
+// What one unit multiplies: rows of a panel, and frames of a block.
+template <class W>
+struct Unit {
+  Block block;
+  bool complete;     // whether every term of every row and frame exists
+  bool in_place;     // whether frames are read where they lie
+  bool skip_absent;  // whether terms that do not exist are left out of the sums one by one
+  const W* panel;
+  i64 first_row, rows;
+  const W* frames;          // at shift 0, packed or where they lie
+  i64 window, frame_shift;  // from one row of them to the next, from one shift to the next
+  i64 along;                // frames that lie along the vector, in whole vectors
+  i64 rest;                 // the frames after these, which are broadcast
 };
-
-template <class S>
-static Shifts shifts_onto(const Call<S>& call, i64 first, i64 count) {
-  const i64 shifts = call.product.segments[0].shifts, step = call.source_at.shift;
-  if (call.extension != zeros) return {0, shifts};
-  const Bounds b = bounds(call, first, count);
-  const i64 end = call.source.length - 1;
-  if (step == 0) return b.high >= 0 && b.low <= end ? Shifts{0, shifts} : Shifts{0, 0};
-  const i64 low = step > 0 ? ceil_div(-b.high, step) : ceil_div(b.low - end, -step);
-  const i64 high = step > 0 ? floor_div(end - b.low, step) : floor_div(b.high, -step);
-  const i64 from = larger(low, 0);
-  return {from, larger(from, smaller(high + 1, shifts))};
-}
-
-// Of the word of row `word` and shift j of a frame: itself where all that it holds exists, else
-// zeros in its place, and in that of the weight it meets; whether anything exists.
-template <class S, class W>
-static inline bool present(const Call<S>& call, const Block& block, const Axis& axis, i64 word,
-                           i64 frame, i64 j, W& weight, W& value) {
-  const Positions& at = call.source_at;
-  const auto read = [&](i64 u, S& x) {
-    const i64 n = frame * at.frame + at.base +
-                  (axis.first_phase + u % axis.phases) * at.phase_step + j * at.shift;
-    if (n < 0 || n >= call.source.length) return false;
-    const Row<S> channel = row_of(call.source, call.carried, block.entry,
-                                  block.group * call.source_channels + u / axis.phases);
-    x = channel.at(n);
-    if (call.around.negative_slope != 1)
-      x = nearest_of<S>(bent<S>(widen(x), call.around.negative_slope));
-    return true;
-  };
-  S x{};
-  if constexpr (is_pair<W>) {
-    S second{};
-    const bool one = read(2 * word, x);
-    const bool two = 2 * word + 1 < axis.channels * axis.phases && read(2 * word + 1, second);
-    weight.bits &= (one ? 0xffffu : 0) | (two ? 0xffff0000u : 0);
-    value = {std::uint32_t{x.bits} | std::uint32_t{second.bits} << 16};
-    return one || two;
-  } else {
-    const bool exists = read(word, x);
-    value = widen(x);
-    return exists;
-  }
-}
 
 // The sums again, one by one, for frames where some term is absent: a weight that is not finite
 // must not be multiplied by the zero that stands for a frame that does not exist.
 template <class S, class W>
-static void sum_present(const Call<S>& call, const Block& block, const W* panel, i64 rows,
-                        Sum<S>* z, i64 z_row, i64 z_frame) {
+static void sum_present(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums) {
   const Product& p = call.product;
-  for (i64 f = 0; f < block.frames; ++f) {
-    const i64 frame = block.first_frame + f;
+  for (i64 f = 0; f < sums.frames; ++f) {
+    const i64 frame = sums.first_frame + f;
     if (all_present(call, frame, 1)) continue;
-    for (i64 r = 0; r < rows; ++r) {
+    for (i64 r = 0; r < unit.rows; ++r) {
       Sum<S> total = 0;
-      const W* w = panel + r;
+      const W* w = unit.panel + r;
       for (const Segment& segment : p.segments) {
         const Runs runs(segment);
         for (i64 first = 0; first < runs.all_channels; first += runs.channels)
@@ -169,183 +78,242 @@ static void sum_present(const Call<S>& call, const Block& block, const W* panel,
             for (i64 u = first; u < smaller(first + runs.channels, runs.all_channels); ++u)
               for (i64 j = j0; j < smaller(j0 + runs.shifts, segment.shifts); ++j) {
                 W weight = w[(u * segment.shifts + j) * p.step_stride], value;
-                if (present(call, block, segment.axis, u, frame, j, weight, value))
+                if (present(call, unit.block, segment.axis, u, frame, j, weight, value))
                   acc = multiply_add(value, weight, acc);
               }
             total = total + acc;
           }
         w += runs.all_channels * segment.shifts * p.step_stride;
       }
-      z[r * z_row + f * z_frame] = total;
+      sums.z[r * sums.row_stride + f * sums.frame_stride] = total;
     }
   }
 }
 
-template <class S>
-static i64 scratch_elements(const Call<S>& call) {
-  i64 rows = 0;
-  for (const Segment& segment : call.product.segments)
-    rows += segment.words * (call.separate_shifts ? segment.shifts : 1);
-  constexpr i64 lanes = Vec<S>::lanes, width = panel_vectors * lanes;
-  const i64 panel = call.packed ? 0 : call.product.panel_stride + pack_scratch(call.product);
-  return panel + rows * call.window + width * round_up(call.block_frames, lanes) + width * lanes;
+// One run of the sum: `channels` times shifts [first_shift, last_shift), from the first of all
+// shifts at `w` and `x`.
+template <class W>
+struct Run {
+  const W *w, *x;
+  i64 channels, first_shift, last_shift;
+  const Strides &along, &rest;
+  bool first;  // of its sum
+};
+
+template <class S, class W>
+static inline void run_along(const Call<S>& call, const Unit<W>& unit, const Run<W>& run,
+                             const Sums<Sum<S>>& sums) {
+  constexpr int lanes = Vec<S>::lanes;
+  const i64 along = unit.along, rows = unit.rows, z_row = sums.row_stride;
+  const i64 x_shift = unit.frame_shift, w_shift = call.product.step_stride;
+  for (i64 f = 0, vectors; f < along; f += vectors * lanes) {
+    vectors = vectors_of_tile((along - f) / lanes, rows);
+    i64 from = run.first_shift, to = run.last_shift;
+    if (!unit.complete) {
+      const Shifts onto = shifts_onto(call, unit.block.first_frame + f,
+                                      smaller(vectors * lanes, unit.block.frames - f));
+      from = larger(from, onto.first);
+      to = smaller(to, onto.last);
+    }
+    if (from >= to && !run.first) continue;
+    for (i64 r = 0; r < rows; r += tile_rows)
+      tiles<W, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
+          run.x + from * x_shift + f, run.w + from * w_shift + r, run.along, run.channels,
+          larger(to - from, 0), sums.z + r * z_row + f, z_row, run.first);
+  }
+}
+
+// `onto`: the shifts that bring some of these frames onto the signal.
+template <class S, class W>
+static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<W>& run,
+                            const Shifts& onto, const Sums<Sum<S>>& sums) {
+  constexpr int lanes = Vec<S>::lanes;
+  const i64 row_vectors = (unit.rows + lanes - 1) / lanes, z_frame = sums.frame_stride;
+  const i64 from = larger(run.first_shift, onto.first), to = smaller(run.last_shift, onto.last);
+  const W* x = run.x + from * unit.frame_shift + unit.along;
+  const W* w = run.w + from * call.product.step_stride;
+  for (i64 f = 0; f < unit.rest; f += lane_frames)
+    tiles<W, false>.by_size[smaller(lane_frames, unit.rest - f) - 1][row_vectors - 1](
+        w, x + f, run.rest, run.channels, larger(to - from, 0), sums.z + f * z_frame, z_frame,
+        run.first);
+}
+
+// Of a single frame, several runs like this first one at a time, of `all_channels` in all; returns
+// how many of these are done.
+template <class W>
+static inline i64 runs_of_one_frame(const Unit<W>& unit, const Run<W>& run, i64 all_channels,
+                                    typename SumOf<W>::type* z) {
+  const auto runs = unit.rows <= Vec<W>::lanes ? tile_runs<W, 1> : tile_runs<W, panel_vectors>;
+  const i64 channels = runs_at_once * run.channels;
+  i64 u = 0;
+  for (; u + channels <= all_channels; u += channels)
+    runs(run.w + u * run.rest.vector_channel, run.x + u * run.rest.bcast_channel, run.rest,
+         run.channels, run.last_shift, z, run.first && u == 0);
+  return u;
+}
+
+// The sums of a unit, run by run.
+template <class S, class W>
+static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums,
+                            const Sums<Sum<S>>& rest_sums) {
+  const Product& p = call.product;
+  const Shifts onto_rest = unit.complete
+                               ? Shifts{0, p.segments[0].shifts}
+                               : shifts_onto(call, rest_sums.first_frame, larger(unit.rest, 1));
+  const W *w = unit.panel, *x = unit.frames;
+  bool first = true;
+  for (const Segment& segment : p.segments) {
+    const Runs runs(segment);
+    const i64 x_channel = call.separate_shifts ? segment.shifts * unit.window : unit.window;
+    const i64 w_channel = segment.shifts * p.step_stride;
+    const Strides along{x_channel, unit.frame_shift, w_channel, p.step_stride};
+    const Strides rest{w_channel, p.step_stride, x_channel, unit.frame_shift};
+    i64 u = 0;
+    if (unit.block.frames == 1 && unit.rest == 1 && onto_rest.first == 0 &&
+        onto_rest.last == segment.shifts && runs.shifts == segment.shifts) {
+      const Run<W> run{w, x, runs.channels, 0, segment.shifts, along, rest, first};
+      u = runs_of_one_frame(unit, run, runs.all_channels, rest_sums.z);
+      first = first && u == 0;
+    }
+    for (; u < runs.all_channels; u += runs.channels)
+      for (i64 j = 0; j < segment.shifts; j += runs.shifts) {
+        const Run<W> run{w + u * w_channel,
+                         x + u * x_channel,
+                         smaller(runs.channels, runs.all_channels - u),
+                         j,
+                         smaller(j + runs.shifts, segment.shifts),
+                         along,
+                         rest,
+                         first};
+        run_along(call, unit, run, sums);
+        run_rest(call, unit, run, onto_rest, rest_sums);
+        first = false;
+      }
+    w += runs.all_channels * w_channel;
+    x += runs.all_channels * x_channel;
+  }
+}
+
+// Sums of a unit to the output.
+template <class S, class W>
+static inline void store_sums(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums) {
+  const Block& block = unit.block;
+  const i64 first_channel = block.group * call.target_channels;
+  const auto at_group = [&](auto signal) {
+    if (signal.data)
+      signal.data += block.entry * signal.batch_stride + first_channel * signal.channel_stride;
+    return signal;
+  };
+  Outlet<S> out{call.product.rows, call.target_at, at_group(call.target),
+                call.bias ? call.bias + first_channel : nullptr, at_group(call.around.residual)};
+  const Carried<S> carried = at_group(call.around.residual_carried);
+  i64 done = 0;
+  if (carried.data)
+    done =
+        smaller(larger(carried.length - (sums.first_frame + call.target_at.base), 0), sums.frames);
+  if (done < sums.frames) store_rows(sums.part(done, sums.frames), unit.first_row, unit.rows, out);
+  if (done == 0) return;
+  out.residual = {carried.data, carried.batch_stride, carried.channel_stride,
+                  carried.position_stride, carried.length};
+  store_rows(sums.part(0, done), unit.first_row, unit.rows, out);
+}
+
+// Sums of a unit of the map C: those of frames outside the signal are kept, others take up what
+// these add to them. Returns whether they are to be stored.
+template <class S, class W>
+static inline bool fold(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums) {
+  if (!call.edges.sums) return true;
+  const i64 channel =
+      (unit.block.entry * call.groups + unit.block.group) * call.target_channels + unit.first_row;
+  Sum<S>* edges = call.edges.sums + channel * call.edges.count;
+  if (call.edges.copies)
+    add_edges(sums, unit.rows, edges, call.edges);
+  else
+    write_edges(sums, unit.rows, edges + sums.first_frame - call.first_frame, call.edges.count);
+  return call.edges.copies;
+}
+
+// The frames of a unit: where they lie, or packed, once for all units of a block.
+template <class S, class W>
+static inline void set_frames(const Call<S>& call, bool is_packed, W* packed, Unit<W>& unit) {
+  const Block& block = unit.block;
+  const i64 back = window_back(call.product);
+  unit.frame_shift = call.separate_shifts ? call.window : call.product.shift_frames;
+  if constexpr (__is_same(S, W))
+    if (unit.in_place) {
+      const Signal<const S>& source = call.source;
+      unit.frames = source.data + block.entry * source.batch_stride +
+                    block.group * call.source_channels * source.channel_stride + block.first_frame;
+      unit.window = source.channel_stride;
+      return;
+    }
+  if (!is_packed) pack_block(call, block, packed);
+  unit.frames = packed + (call.separate_shifts ? 0 : back);
+  unit.window = call.window;
+}
+
+// The panel of a unit, which is packed here where the weight is not.
+template <class S, class W>
+static inline void set_panel(const Call<S>& call, i64 index, Sum<S>* scratch,
+                             const Workspace& space, Unit<W>& unit) {
+  const Product& p = call.product;
+  // Absent terms are told from zeros where a weight is not finite, of the panel at least.
+  unit.skip_absent = call.skip_absent && !unit.complete;
+  const Sum<S>* words = scratch;
+  if (call.packed)
+    words = call.packed + unit.block.group * call.packed_group + p.packed_offset +
+            index * p.panel_stride;
+  else if (pack_words(p, call.weight + unit.block.group * call.weight_group, index, scratch,
+                      scratch + space.single, unit.skip_absent))
+    unit.skip_absent = false;
+  unit.panel = reinterpret_cast<const W*>(words);
+}
+
+// Frames along the vector for whole vectors of frames; for the rest whichever costs less. (Frames
+// that are read where they lie end with the last one.)
+template <class W>
+static inline void set_orientation(Unit<W>& unit) {
+  constexpr int lanes = Vec<W>::lanes;
+  const i64 frames = unit.block.frames, row_vectors = (unit.rows + lanes - 1) / lanes;
+  unit.along = frames / lanes * lanes;
+  if ((frames - unit.along) * row_vectors > unit.rows && !unit.in_place)
+    unit.along = round_up(frames, lanes);
+  unit.rest = larger(frames - unit.along, 0);
 }
 
 template <class S, class W>
 static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>* scratch) {
-  typedef Sum<S> T;
-  constexpr int lanes = Vec<S>::lanes;
-  constexpr i64 width = panel_vectors * lanes;
-  const Product& p = call.product;
-  const i64 all_rows = p.rows.channels * p.rows.phases;
+  constexpr i64 width = panel_vectors * Vec<S>::lanes;
+  const i64 all_rows = call.product.rows.channels * call.product.rows.phases;
   const i64 panels = (all_rows + width - 1) / width;
-  const i64 z_row = round_up(call.block_frames, lanes);
-  T* own_panel = scratch;  // where nothing is packed
-  T* single = own_panel + (call.packed ? 0 : p.panel_stride);
-  T* z = single + (call.packed ? 0 : pack_scratch(p));  // Z[row][frame]
-  T* z_rest = z + width * z_row;                        // Z[frame][row] of the last few frames
-  W* frames = reinterpret_cast<W*>(z_rest + width * lanes);
-  const i64 frame_shift = call.separate_shifts ? call.window : p.shift_frames;
-  const W* frames_at_shift_0 = frames + (call.separate_shifts ? 0 : window_back(p));
-
+  const Workspace space = workspace_of(call);
+  W* packed = reinterpret_cast<W*>(scratch + space.frames);
   i64 packed_block = -1;
-  for (i64 unit = first_unit; unit < last_unit; ++unit) {
-    const i64 panel_index = unit % panels;
-    const Block block = block_of(call, unit / panels);
-    const bool complete = all_present(call, block.first_frame, block.frames);
-    const bool in_place =
-        call.in_place && complete && block.first_frame - window_back(p) >= call.carried.length;
-    if (!in_place && unit / panels != packed_block) {
-      packed_block = unit / panels;
-      pack_block(call, block, frames);
-    }
-    const Signal<const S>& source = call.source;
-    const W* at_shift_0 = frames_at_shift_0;
-    if constexpr (__is_same(S, W))
-      if (in_place)
-        at_shift_0 = source.data + block.entry * source.batch_stride +
-                     block.group * call.source_channels * source.channel_stride + block.first_frame;
-    const i64 window = in_place ? source.channel_stride : call.window;
-    // Absent terms are told from zeros where a weight is not finite, of the panel at least.
-    bool skip_absent = call.skip_absent && !complete;
-    const T* words = own_panel;
-    if (call.packed)
-      words = call.packed + block.group * call.packed_group + p.packed_offset +
-              panel_index * p.panel_stride;
-    else if (pack_words(p, call.weight + block.group * call.weight_group, panel_index, own_panel,
-                        single, skip_absent))
-      skip_absent = false;
-    const W* panel = reinterpret_cast<const W*>(words);
-    const i64 rows = smaller(width, all_rows - panel_index * width);
-    const i64 row_vectors = (rows + lanes - 1) / lanes;
+  for (i64 index = first_unit; index < last_unit; ++index) {
+    const i64 panel = index % panels;
+    Unit<W> unit;
+    unit.block = block_of(call, index / panels);
+    const Block& block = unit.block;
+    unit.complete = all_present(call, block.first_frame, block.frames);
+    unit.in_place = call.in_place && unit.complete &&
+                    block.first_frame - window_back(call.product) >= call.carried.length;
+    unit.first_row = panel * width;
+    unit.rows = smaller(width, all_rows - unit.first_row);
+    set_frames(call, index / panels == packed_block, packed, unit);
+    if (!unit.in_place) packed_block = index / panels;
+    set_panel(call, panel, scratch, space, unit);
+    set_orientation(unit);
 
-    // Frames along the vector for whole vectors of frames; for the rest whichever costs less.
-    i64 along = block.frames / lanes * lanes;
-    if ((block.frames - along) * row_vectors > rows && !in_place)
-      along = round_up(block.frames, lanes);
-    const i64 along_end = smaller(along, block.frames);
-    const i64 rest = block.frames - along_end;
-
-    const Shifts all{0, p.segments[0].shifts};
-    const Shifts of_rest =
-        complete ? all : shifts_onto(call, block.first_frame + along_end, larger(rest, 1));
-    const W* w = panel;
-    bool first = true;
-    i64 frame_base = 0;
-    for (const Segment& segment : p.segments) {
-      const Runs runs(segment);
-      const i64 frame_channel = call.separate_shifts ? segment.shifts * window : window;
-      const i64 w_channel = segment.shifts * p.step_stride;
-      const Strides along_strides{frame_channel, frame_shift, w_channel, p.step_stride};
-      const Strides rest_strides{w_channel, p.step_stride, frame_channel, frame_shift};
-      const bool several_runs = block.frames == 1 && rest == 1 && of_rest.first == 0 &&
-                                of_rest.last == segment.shifts && runs.shifts == segment.shifts;
-      for (i64 u = 0; u < runs.all_channels; u += runs.channels) {
-        if (several_runs && u + runs_at_once * runs.channels <= runs.all_channels) {
-          const W* x = at_shift_0 + frame_base + u * frame_channel;
-          (row_vectors == 1 ? tile_runs<W, 1>
-                            : tile_runs<W, panel_vectors>)(w + u * w_channel, x, rest_strides,
-                                                           runs.channels, segment.shifts, z_rest,
-                                                           first);
-          first = false;
-          u += (runs_at_once - 1) * runs.channels;
-          continue;
-        }
-        for (i64 j0 = 0; j0 < segment.shifts; j0 += runs.shifts) {
-          const i64 channels = smaller(runs.channels, runs.all_channels - u);
-          const i64 j1 = smaller(j0 + runs.shifts, segment.shifts);
-          const W* x = at_shift_0 + frame_base + u * frame_channel;
-          const W* wu = w + u * w_channel;
-          for (i64 f = 0, vectors; f < along; f += vectors * lanes) {
-            vectors = vectors_of_tile((along - f) / lanes, rows);
-            const Shifts onto = complete ? all
-                                         : shifts_onto(call, block.first_frame + f,
-                                                       smaller(vectors * lanes, block.frames - f));
-            const i64 from = larger(j0, onto.first), to = smaller(j1, onto.last);
-            if (from >= to && !first) continue;
-            for (i64 r = 0; r < rows; r += tile_rows)
-              tiles<W, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
-                  x + from * frame_shift + f, wu + from * p.step_stride + r, along_strides,
-                  channels, larger(to - from, 0), z + r * z_row + f, z_row, first);
-          }
-          const i64 from = larger(j0, of_rest.first), to = smaller(j1, of_rest.last);
-          for (i64 f = 0; f < rest; f += lane_frames)
-            tiles<W, false>.by_size[smaller(lane_frames, rest - f) - 1][row_vectors - 1](
-                wu + from * p.step_stride, x + from * frame_shift + along + f, rest_strides,
-                channels, larger(to - from, 0), z_rest + f * width, width, first);
-          first = false;
-        }
-      }
-      w += runs.all_channels * w_channel;
-      frame_base += runs.all_channels * frame_channel;
+    const i64 along = block.frames - unit.rest;
+    const Sums<Sum<S>> parts[]{
+        {scratch + space.sums, space.sums_row, 1, block.first_frame, along},
+        {scratch + space.rest_sums, 1, width, block.first_frame + along, unit.rest}};
+    multiply(call, unit, parts[0], parts[1]);
+    for (const Sums<Sum<S>>& sums : parts) {
+      if (sums.frames == 0) continue;
+      if (unit.skip_absent) sum_present(call, unit, sums);
+      if (fold(call, unit, sums)) store_sums(call, unit, sums);
     }
-
-    S* target = call.target.data + block.entry * call.target.batch_stride +
-                block.group * call.target_channels * call.target.channel_stride;
-    const S* bias = call.bias ? call.bias + block.group * call.target_channels : nullptr;
-    const i64 first_channel = block.group * call.target_channels;
-    Signal<const S> residual = call.around.residual;
-    if (residual.data)
-      residual.data +=
-          block.entry * residual.batch_stride + first_channel * residual.channel_stride;
-    const Carried<S>& early = call.around.residual_carried;
-    Signal<const S> carried{early.data, early.batch_stride, early.channel_stride,
-                            early.position_stride, early.length};
-    if (carried.data)
-      carried.data += block.entry * early.batch_stride + first_channel * early.channel_stride;
-    const auto store_frames = [&](const T* from, i64 z_row_, i64 z_frame, i64 first_frame,
-                                  i64 count) {
-      i64 done = 0;
-      if (carried.data)
-        done = smaller(larger(carried.length - (first_frame + call.target_at.base), 0), count);
-      if (done)
-        store_rows(from, z_row_, z_frame, p.rows, panel_index * width, rows, call.target_at,
-                   call.target, target, bias, carried, first_frame, done);
-      if (done < count)
-        store_rows(from + done * z_frame, z_row_, z_frame, p.rows, panel_index * width, rows,
-                   call.target_at, call.target, target, bias, residual, first_frame + done,
-                   count - done);
-    };
-    if (skip_absent) {
-      const Block last{block.entry, block.group, block.first_frame + along_end, rest};
-      sum_present(call, Block{block.entry, block.group, block.first_frame, along_end}, panel, rows,
-                  z, z_row, 1);
-      sum_present(call, last, panel, rows, z_rest, 1, width);
-    }
-    if (call.edges.sums) {
-      const i64 channel = block.entry * call.groups * call.target_channels + first_channel;
-      T* edges = call.edges.sums + (channel + panel_index * width) * call.edges.count;
-      const Sums<T> parts[]{{z, z_row, 1, block.first_frame, along_end},
-                            {z_rest, 1, width, block.first_frame + along_end, rest}};
-      for (const Sums<T>& part : parts)
-        if (call.edges.copies)
-          add_edges(part, rows, edges, call.edges);
-        else
-          write_edges(part, rows, edges + part.first_frame - call.first_frame, call.edges.count);
-      if (!call.edges.copies) continue;
-    }
-    store_frames(z, z_row, 1, block.first_frame, along_end);
-    if (rest) store_frames(z_rest, 1, width, block.first_frame + along, rest);
   }
 }
 

@@ -1,9 +1,31 @@
-// From the scratch of one panel, Z[row][frame], to the output: row (channel, phase) of frame t is
-// sample t*stride + phase*dilation - padding of its channel. Bias is added here. Included inside
-// the namespace of one instruction set.
+// From the sums of one panel to the output: row (channel, phase) of frame t is sample
+// t*stride + phase*dilation - padding of its channel. Bias is added here. Included inside the
+// namespace of one instruction set.
 //
 // `residual`, where it is not null, is added: it stands where the output does, with strides of its
 // own. As if it were an operation of its own, it is added to what would be stored without it.
+
+// Sums of the rows of a panel for some frames: z[row * row_stride + frame * frame_stride].
+template <class T>
+struct Sums {
+  T* z;
+  i64 row_stride, frame_stride;
+  i64 first_frame, frames;
+
+  Sums part(i64 first, i64 last) const {
+    return {z + first * frame_stride, row_stride, frame_stride, first_frame + first, last - first};
+  }
+};
+
+// Where the rows of one group of one batch entry go; all stand at the group's first channel.
+template <class S>
+struct Outlet {
+  const Axis& rows;
+  const Positions& at;
+  Signal<S> target;
+  const S* bias;             // or null
+  Signal<const S> residual;  // data is null where there is none
+};
 
 // A residual and a sample, which is rounded first.
 template <class S>
@@ -70,11 +92,6 @@ static void store_interleaved(const Sum<S>* z, i64 z_row, Sum<S> bias, const S* 
   }
 }
 
-// Frames [first, last) of a part of a block.
-struct FrameRange {
-  i64 first, last;
-};
-
 // One row, any strides.
 template <class S>
 static void store_row(const Sum<S>* z, i64 z_frame, Sum<S> bias, bool has_bias, const S* residual,
@@ -114,101 +131,158 @@ static void store_row(const Sum<S>* z, i64 z_frame, Sum<S> bias, bool has_bias, 
   }
 }
 
-// Rows [first_row, first_row + count) of a group, `frames` frames from `first_frame` on.
-// z[row * z_row + frame * z_frame]; `target` and `bias` stand at the group's first channel.
-template <class S>
-static void store_rows(const Sum<S>* z, i64 z_row, i64 z_frame, const Axis& rows, i64 first_row,
-                       i64 count, const Positions& at, const Signal<S>& target, S* group,
-                       const S* bias, const Signal<const S>& residual, i64 first_frame,
-                       i64 frames) {
-  constexpr int lanes = Vec<S>::lanes;
-  i64 together = 1;
-  if (z_frame == 1 && target.position_stride == 1 && at.phase_step == 1 &&
-      (!residual.data || residual.position_stride == 1))
-    while (together < lanes && rows.phases % (2 * together) == 0) together *= 2;
-  while (together > 1 && (first_row % together || count % together)) together /= 2;
+// Frames [first, last) of some sums.
+struct FrameRange {
+  i64 first, last;
+};
 
-  // Where every row of every frame is a sample, which it mostly is, no row asks.
-  const i64 origin = first_frame * at.frame + rows.first_phase * at.phase_step + at.base;
-  const bool inside =
-      origin >= 0 &&
-      origin + (frames - 1) * at.frame + (rows.phases - 1) * at.phase_step < target.length;
-  const auto range = [&](i64 offset, i64 last_offset) {
-    if (inside) return FrameRange{0, frames};
-    const i64 low = smaller(larger(ceil_div(-offset, at.frame), 0), frames);
-    const i64 high = floor_div(target.length - 1 - last_offset, at.frame) + 1;
-    return FrameRange{low, smaller(larger(high, low), frames)};
-  };
-  i64 channel = first_row / rows.phases, row_phase = first_row % rows.phases;
-  if (inside && frames == 1 && z_row == 1 && at.phase_step == 1) {
-    // The phases of one frame are neighbours here and there: a channel is a stretch.
-    for (i64 r = 0; r < count; ++channel, row_phase = 0) {
-      const i64 stretch = smaller(rows.phases - row_phase, count - r);
-      const i64 sample = origin + row_phase;
-      const S* more = nullptr;
-      if (residual.data)
-        more =
-            residual.data + channel * residual.channel_stride + sample * residual.position_stride;
-      store_row(z + r, 1, bias ? widen(bias[channel]) : Sum<S>(0), bias != nullptr, more,
-                residual.position_stride,
-                group + channel * target.channel_stride + sample * target.position_stride,
-                target.position_stride, stretch);
-      r += stretch;
-    }
-    return;
+// Which of `frames` frames, `step` samples apart, lie inside an output of so many samples.
+struct Inside {
+  i64 step, length, frames;
+  bool all;  // whether all rows of all frames do, as mostly: then no row asks
+
+  // Those of which samples `first` to `last`, counted in frame 0, lie inside.
+  FrameRange of(i64 first, i64 last) const {
+    if (all) return {0, frames};
+    const i64 low = smaller(larger(ceil_div(-first, step), 0), frames);
+    const i64 high = floor_div(length - 1 - last, step) + 1;
+    return {low, smaller(larger(high, low), frames)};
   }
+};
+
+// Rows of `together` neighbouring phases of one channel.
+template <class S>
+struct Rows {
+  i64 together;
+  const Sum<S>* z;  // of the first one
+  i64 offset;       // its sample in the first frame
+  S* target;        // of the channel
+  const S* residual;
+  Sum<S> bias;
+  bool has_bias;
+};
+
+// How many of `count` rows are interleaved at a time: a power of two.
+template <class S>
+static inline i64 rows_together(const Sums<Sum<S>>& sums, i64 first_row, i64 count,
+                                const Outlet<S>& out) {
+  i64 together = 1;
+  if (sums.frame_stride == 1 && out.target.position_stride == 1 && out.at.phase_step == 1 &&
+      (!out.residual.data || out.residual.position_stride == 1))
+    while (together < Vec<S>::lanes && out.rows.phases % (2 * together) == 0) together *= 2;
+  while (together > 1 && (first_row % together || count % together)) together /= 2;
+  return together;
+}
+
+// A single frame, all of whose rows are samples: its phases are neighbours here and there, and a
+// channel is a stretch of them.
+template <class S>
+static void store_one_frame(const Sums<Sum<S>>& sums, i64 first_row, i64 count,
+                            const Outlet<S>& out, i64 origin) {
+  const Signal<S>& target = out.target;
+  const Signal<const S>& residual = out.residual;
+  const i64 phases = out.rows.phases;
+  i64 channel = first_row / phases, row_phase = first_row % phases;
+  for (i64 r = 0; r < count; ++channel, row_phase = 0) {
+    const i64 stretch = smaller(phases - row_phase, count - r);
+    const i64 sample = origin + row_phase;
+    const S* more = nullptr;
+    if (residual.data)
+      more = residual.data + channel * residual.channel_stride + sample * residual.position_stride;
+    store_row(sums.z + r, 1, out.bias ? widen(out.bias[channel]) : Sum<S>(0), out.bias != nullptr,
+              more, residual.position_stride,
+              target.data + channel * target.channel_stride + sample * target.position_stride,
+              target.position_stride, stretch);
+    r += stretch;
+  }
+}
+
+// Whole vectors of the frames [whole.first, whole.last), in which every row is a sample; returns
+// how many frames these are.
+template <class S>
+static inline i64 store_vectors(const Rows<S>& rows, i64 z_row, i64 frame_step,
+                                const FrameRange& whole) {
+  constexpr int lanes = Vec<S>::lanes;
+  const i64 count = (whole.last - whole.first) / lanes * lanes;
+  const i64 start = rows.offset + whole.first * frame_step;
+  const Sum<S>* z = rows.z + whole.first;
+  S* to = rows.target + start;
+  const S* plus = rows.residual ? rows.residual + start : nullptr;
+  switch (rows.together) {
+    case 2: store_interleaved<S, 2>(z, z_row, rows.bias, plus, to, frame_step, count); break;
+    case 4:
+      if constexpr (lanes >= 4)
+        store_interleaved<S, 4>(z, z_row, rows.bias, plus, to, frame_step, count);
+      break;
+    case 8:
+      if constexpr (lanes >= 8)
+        store_interleaved<S, 8>(z, z_row, rows.bias, plus, to, frame_step, count);
+      break;
+    case 16:
+      if constexpr (lanes >= 16)
+        store_interleaved<S, 16>(z, z_row, rows.bias, plus, to, frame_step, count);
+      break;
+  }
+  return count;
+}
+
+// What the vectors left, frames outside [first_done, last_done): each row with a range of its own.
+template <class S>
+static inline void store_ends(const Sums<Sum<S>>& sums, const Rows<S>& rows, const Inside& inside,
+                              const Outlet<S>& out, i64 first_done, i64 last_done) {
+  const i64 z_frame = sums.frame_stride, frame_step = out.at.frame;
+  const i64 to_step = out.target.position_stride, from_step = out.residual.position_stride;
+  for (i64 p = 0; p < rows.together; ++p) {
+    const i64 start = rows.offset + p * out.at.phase_step;
+    const FrameRange own = inside.of(start, start);
+    const Sum<S>* row = rows.z + p * sums.row_stride;
+    const auto part = [&](i64 first, i64 last) {
+      if (first >= last) return;  // its position may be beyond all integers
+      const i64 sample = start + first * frame_step;
+      store_row(row + first * z_frame, z_frame, rows.bias, rows.has_bias,
+                rows.residual ? rows.residual + sample * from_step : nullptr,
+                frame_step * from_step, rows.target + sample * to_step, frame_step * to_step,
+                last - first);
+    };
+    part(own.first, smaller(first_done, own.last));
+    part(larger(last_done, own.first), own.last);
+  }
+}
+
+// Rows [first_row, first_row + count) of a group.
+template <class S>
+static void store_rows(const Sums<Sum<S>>& sums, i64 first_row, i64 count, const Outlet<S>& out) {
+  const Axis& axis = out.rows;
+  const Positions& at = out.at;
+  const i64 origin = sums.first_frame * at.frame + axis.first_phase * at.phase_step + at.base;
+  const i64 last = origin + (sums.frames - 1) * at.frame + (axis.phases - 1) * at.phase_step;
+  const Inside inside{at.frame, out.target.length, sums.frames,
+                      origin >= 0 && last < out.target.length};
+  if (inside.all && sums.frames == 1 && sums.row_stride == 1 && at.phase_step == 1)
+    return store_one_frame(sums, first_row, count, out, origin);
+  const i64 together = rows_together(sums, first_row, count, out);
+  i64 channel = first_row / axis.phases, row_phase = first_row % axis.phases;
   for (i64 r = 0; r < count; r += together, row_phase += together) {
-    if (row_phase >= rows.phases) {
+    if (row_phase >= axis.phases) {
       row_phase = 0;
       ++channel;
     }
-    const Sum<S> b = bias ? widen(bias[channel]) : Sum<S>(0);
-    S* out = group + channel * target.channel_stride;
-    const Sum<S>* from = z + r * z_row;
-    const S* more = residual.data ? residual.data + channel * residual.channel_stride : nullptr;
-    // Frames of which every phase in this set of rows is a sample of the output.
     const i64 offset = origin + row_phase * at.phase_step;
-    const FrameRange whole = range(offset, offset + (together - 1) * at.phase_step);
+    const Rows<S> rows{
+        together,
+        sums.z + r * sums.row_stride,
+        offset,
+        out.target.data + channel * out.target.channel_stride,
+        out.residual.data ? out.residual.data + channel * out.residual.channel_stride : nullptr,
+        out.bias ? widen(out.bias[channel]) : Sum<S>(0),
+        out.bias != nullptr};
+    // Frames of which every one of these rows is a sample of the output.
+    const FrameRange whole = inside.of(offset, offset + (together - 1) * at.phase_step);
     i64 done = whole.first;
-    if (together > 1 && whole.last - whole.first >= lanes) {
-      const i64 count_whole = (whole.last - whole.first) / lanes * lanes;
-      S* to = out + offset + whole.first * at.frame;
-      const Sum<S>* z_low = from + whole.first;
-      const S* plus = more ? more + offset + whole.first * at.frame : nullptr;
-      switch (together) {
-        case 2: store_interleaved<S, 2>(z_low, z_row, b, plus, to, at.frame, count_whole); break;
-        case 4:
-          if constexpr (lanes >= 4)
-            store_interleaved<S, 4>(z_low, z_row, b, plus, to, at.frame, count_whole);
-          break;
-        case 8:
-          if constexpr (lanes >= 8)
-            store_interleaved<S, 8>(z_low, z_row, b, plus, to, at.frame, count_whole);
-          break;
-        case 16:
-          if constexpr (lanes >= 16)
-            store_interleaved<S, 16>(z_low, z_row, b, plus, to, at.frame, count_whole);
-          break;
-      }
-      done += count_whole;
-    }
-    if (done == frames && whole.first == 0) continue;
-    // What the interleaving left: frames at the ends, each row with the range of its own.
-    for (i64 p = 0; p < together; ++p) {
-      const i64 start = offset + p * at.phase_step;
-      const FrameRange own = range(start, start);
-      const i64 step = at.frame * target.position_stride;
-      const Sum<S>* row = from + p * z_row;
-      const auto part = [&](i64 first, i64 last) {
-        if (first < last)  // else its position may be beyond all integers
-          store_row(row + first * z_frame, z_frame, b, bias != nullptr,
-                    more ? more + (start + first * at.frame) * residual.position_stride : nullptr,
-                    at.frame * residual.position_stride,
-                    out + (start + first * at.frame) * target.position_stride, step, last - first);
-      };
-      part(own.first, smaller(whole.first, own.last));
-      part(larger(done, own.first), own.last);
-    }
+    if (together > 1 && whole.last - whole.first >= Vec<S>::lanes)
+      done += store_vectors(rows, sums.row_stride, at.frame, whole);
+    if (done < sums.frames || whole.first > 0)
+      store_ends(sums, rows, inside, out, whole.first, done);
   }
 }
 

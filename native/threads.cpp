@@ -12,6 +12,8 @@
 
 namespace fracstride {
 namespace {
+constexpr double products_per_thread = 256 * 1024;  // below which a thread costs more
+
 std::atomic<int> threads{0};  // 0: what OpenMP offers
 std::atomic<bool> in_forked_child{false};
 }  // namespace
@@ -29,6 +31,10 @@ int get_threads() {
 }
 
 void set_threads(int count) { threads.store(count, std::memory_order_relaxed); }
+
+int threads_for(double products) {
+  return static_cast<int>(std::clamp<double>(products / products_per_thread, 1, get_threads()));
+}
 
 bool has_openmp() {
 #ifdef _OPENMP

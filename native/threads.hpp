@@ -11,13 +11,14 @@ namespace fracstride {
 
 int get_threads();  // 1 without OpenMP, and in a forked child
 void set_threads(int count);
+int threads_for(double products);  // as many as so many multiply-adds keep busy
 bool has_openmp();
-// After a fork the child has the parent's pool on paper and none of its threads: it works alone.
+// A forked child has the parent's record of a pool but none of its threads: it works alone.
 void watch_forks();
 bool forked();
 
 // How the calling thread rounds, and what it does with denormal numbers. Threads of the pool take
-// it over for a call: the bits may depend on it, but not on who computes them.
+// it over for a call: results may depend on it, but not on the thread that computes them.
 #if defined(__SSE__)
 inline unsigned get_float_mode() { return _mm_getcsr(); }
 inline void set_float_mode(unsigned mode) { _mm_setcsr(mode); }

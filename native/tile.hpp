@@ -28,7 +28,7 @@ struct Strides {
   i64 vector_channel, vector_shift, bcast_channel, bcast_shift;
 };
 
-// What a word is multiplied in and added up in: they differ for pairs.
+// Words W may be pairs; the sums are then floats.
 template <class W, int NB, int NV, bool weights_are_bcast>
 static void tile(const W* vector, const W* bcast, const Strides& by, i64 channels, i64 shifts,
                  typename SumOf<W>::type* z, i64 z_stride, bool first) {
@@ -101,7 +101,7 @@ static void tile_runs(const W* vector, const W* bcast, const Strides& by, i64 ch
   }
 }
 
-// How many of so many vectors of frames the next tile takes, so that no single one is left.
+// How many of the `left` vectors of frames the next tile takes, so that no single one is left over.
 static inline i64 vectors_of_tile(i64 left, i64 rows) {
   const i64 most = vectors_for(static_cast<int>(smaller(rows, tile_rows)));
   return left == most + 1 ? most - 1 : smaller(left, most);
@@ -145,6 +145,6 @@ static constexpr TileTable<W> make_tiles() {
   return table;
 }
 
-// Weights are what is broadcast, or they are not: then they lie along the vector, or are none.
+// With `weights_are_bcast` the tile fetches the broadcast operand ahead.
 template <class W, bool weights_are_bcast>
 static constexpr TileTable<W> tiles = make_tiles<W, weights_are_bcast>();

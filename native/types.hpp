@@ -1,10 +1,11 @@
-// What the parts of the native module hand each other: plain data, no code. Translation units that
-// are compiled for different instruction sets include this file, so nothing here may become a
-// function that the linker could pick from the wrong one.
+// The data that the parts of the native module hand each other, and no code. Translation units that
+// are compiled for different instruction sets include this file: the linker could take a function
+// from the wrong one.
 #pragma once
 #include <cstdint>
 
 #include "extension.hpp"
+#include "integers.hpp"
 
 namespace fracstride {
 
@@ -33,7 +34,7 @@ struct SumType : Alias<S> {};
 template <class S>
 struct SumType<S, true> : Alias<float> {};
 
-// What numbers that are stored as S are multiplied and added up in.
+// The type in which numbers that are stored as S are multiplied and added up.
 template <class S>
 using Sum = typename SumType<S>::type;
 
@@ -91,16 +92,16 @@ struct Signal {
   i64 batch_stride, channel_stride, position_stride, length;
 };
 
-// What a stream carries of a signal: its first `length` positions, where positions of the signal
-// itself begin with 0 all the same. Signal::data then points that far before what it has.
+// The first `length` positions of a signal, which a stream keeps in an array of their own. The
+// others count on from there: Signal::data points `length` positions before the first that it has.
 template <class T>
 struct Carried {
   const T* data;  // null where nothing is carried
   i64 batch_stride, channel_stride, position_stride, length;
 };
 
-// What surrounds the map T in a decoder, done on the way: a leaky ReLU of the input, where it is
-// packed, and a sum with another signal of the output's shape, where the output is stored.
+// Operations fused into the map T: leaky ReLU of the input, where it is packed, and addition of a
+// residual, a signal of the output's shape, where the output is stored.
 template <class S>
 struct Around {
   Signal<const S> residual{};     // data is null where there is none
@@ -108,8 +109,7 @@ struct Around {
   Sum<S> negative_slope = 1;      // 1: none
 };
 
-// One of the frames outside the signal that the map C has sums for, by its number, and the frame
-// of the signal that it copies.
+// A frame outside the signal, by its number among these (an edge), and the frame that it copies.
 struct Copy {
   i64 frame, edge;
 };
@@ -123,7 +123,7 @@ struct Edges {
   const Copy* copies;  // `count`, by rising frame and edge; null in the call that writes the sums
 };
 
-// A product, and everything that it runs on.
+// A product of the maps T and C with its operands, and how it is cut into blocks of frames.
 template <class S>
 struct Call {
   Product product;
@@ -145,7 +145,7 @@ struct Call {
   i64 window;            // elements of one packed row
   bool separate_shifts;  // one packed row per (u, j) instead of one per u
   bool in_place;     // a block whose terms all exist is read where it lies: too few rows to pack
-  bool skip_absent;  // the weights may not all be finite: 0 * w is not harmless
+  bool skip_absent;  // a weight may be infinite or NaN: it must not meet the 0 of an absent frame
   Extension extension;
 };
 
@@ -186,8 +186,8 @@ struct DepthwiseCall {
   Extension extension;
 };
 
-// What one instruction set offers for numbers that are stored as S. Units of work are numbered; any
-// split of the numbers over threads gives the same bits.
+// The functions of one instruction set for numbers that are stored as S. Units of work are
+// numbered, and any split of the numbers over threads gives the same bits.
 template <class S>
 struct Kernels {
   i64 lanes;              // of one vector

@@ -21,8 +21,8 @@ static inline void store(T* p, typename Vec<T>::type v) {
   *reinterpret_cast<typename Vec<T>::memory*>(p) = v;
 }
 
-// The value, but no longer known to be what memory holds: a compiler may rather load a value again
-// for each use than keep it, which costs where loads are dear.
+// Keeps a value in a register. A compiler that knows that memory holds the same value may load it
+// again for each use, which costs more where loads are the bottleneck.
 template <class V>
 static inline V in_register(V value) {
 #if defined(__x86_64__)
@@ -32,15 +32,6 @@ static inline V in_register(V value) {
 #endif
   return value;
 }
-
-static inline i64 smaller(i64 a, i64 b) { return a < b ? a : b; }
-static inline i64 larger(i64 a, i64 b) { return a > b ? a : b; }
-static inline i64 floor_div(i64 a, i64 b) {
-  const i64 q = a / b;
-  return q - ((a % b != 0) && ((a % b < 0) != (b < 0)));
-}
-static inline i64 ceil_div(i64 a, i64 b) { return -floor_div(-a, b); }
-static inline i64 round_up(i64 a, i64 b) { return (a + b - 1) / b * b; }
 
 // Shuffles of two vectors by constant positions. GCC has Clang's builtin from version 12 on.
 #if defined(__has_builtin)

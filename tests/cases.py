@@ -1,4 +1,4 @@
-"""Random layers and operands, for Hypothesis and for the fuzzer alike, and the error bound."""
+"""Random layers with their operands, for Hypothesis and for the fuzzer, and the error bound."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fracstride import reference
+from fracstride._load import native
 from fracstride.extension import PADDING_MODES
 from fracstride.geometry import Geometry
 
@@ -22,7 +23,7 @@ LAYOUTS = ("contiguous", "transposed", "reversed", "strided", "swapped")
 
 @dataclass(frozen=True)
 class Case:
-    """Everything that a call of the three maps needs, drawn from a few integers."""
+    """A layer and the operands of its three maps: T (forward), C and R (its two gradients)."""
 
     geometry: Geometry
     batch: int | None  # None: no batch axis
@@ -78,7 +79,7 @@ class Case:
 
 
 def laid_out(array: Any, layout: str) -> Any:
-    """The same numbers, differently placed in memory."""
+    """The same numbers in another memory layout."""
     if layout == "transposed":
         return np.array(array.T, order="C").T
     if layout == "reversed":
@@ -95,7 +96,7 @@ def laid_out(array: Any, layout: str) -> Any:
 def make_case(
     pick: Callable[[int, int], int], mode: str | None = None, dtype: np.dtype[Any] | None = None
 ) -> Case:
-    """A case from ``pick(low, high)``, which draws an int of the closed interval."""
+    """A case. ``pick(low, high)`` draws an int between the two, both included."""
 
     def one_of(values: Any) -> Any:
         return values[pick(0, len(values) - 1)]
@@ -113,7 +114,7 @@ def make_case(
     a = 0
     if padding == "pair":
         a = pick(0, max(s, d) - 1)
-        room = (length - 1) * s + d * (k - 1) + a  # samples, less the one that must stay
+        room = (length - 1) * s + d * (k - 1) + a  # samples that may be cropped: one must stay
         left = pick(0, min(room, 2 * d * k))
         padding = (left, pick(0, min(room - left, 2 * d * k)))
     return Case(
@@ -153,7 +154,7 @@ def wide(array: Any) -> Any:
 def assert_close(got: Any, exact: Any, magnitude: Any, dtype: np.dtype[Any]) -> None:
     """|got - exact| <= 8 * eps * sum |x||w|, the bound that the library promises.
 
-    (And one step of the smallest numbers, where rounding to float16 cannot be relative.)
+    (Plus one step of the smallest numbers, which rounding to float16 may be off by.)
     """
     info = ml_dtypes.finfo(dtype) if dtype.kind == "V" else np.finfo(dtype)
     bound = 8 * float(info.eps) * magnitude + float(info.smallest_subnormal)
@@ -167,34 +168,62 @@ def assert_close(got: Any, exact: Any, magnitude: Any, dtype: np.dtype[Any]) -> 
     )
 
 
+@dataclass(frozen=True)
+class Definition:
+    """What a case's three maps give in float64, each with the sum |x||w| of every value."""
+
+    case: Case
+    forward: tuple[Any, Any]
+    input_grad: tuple[Any, Any]
+    weight_grad: tuple[Any, Any]
+
+    @classmethod
+    def of(cls, case: Case) -> Definition:
+        x, w, gy = (batched(wide(a)) for a in (case.x, case.w, case.gy))
+        w = w.reshape(case.w.shape)
+        bias = None if case.b is None else wide(case.b)
+        geometry, groups = case.geometry, case.groups
+        length, samples = case.length, gy.shape[-1]
+
+        def like(array: Any) -> Any:
+            return array if case.batch is not None else array[0]
+
+        def maps(x: Any, w: Any, gy: Any, bias: Any) -> tuple[Any, Any, Any]:
+            return (
+                like(reference.conv_transpose1d(x, w, bias, geometry, groups, samples)),
+                like(reference.conv_transpose1d_input_grad(gy, w, length, geometry, groups)),
+                reference.conv_transpose1d_weight_grad(x, gy, geometry, groups),
+            )
+
+        exact = maps(x, w, gy, bias)
+        magnitude = maps(abs(x), abs(w), abs(gy), None if bias is None else abs(bias))
+        return cls(case, *zip(exact, magnitude, strict=True))
+
+    def check(self, maps: Any) -> None:
+        """Compare the three maps of ``maps`` (the package) with it."""
+        case, k = self.case, self.case.geometry.kernel_size
+        y = maps.conv_transpose1d(case.x, case.w, case.b, **case.options)
+        gx = maps.conv_transpose1d_input_grad(case.gy, case.w, case.length, **case.options)
+        gw = maps.conv_transpose1d_weight_grad(case.x, case.gy, k, **case.options)
+        assert_close(y, *self.forward, case.dtype)
+        assert_close(gx, *self.input_grad, case.dtype)
+        assert_close(gw, *self.weight_grad, case.dtype)
+
+
 def check_maps(case: Case, maps: Any) -> None:
-    """Hold the three maps of ``maps`` (the package) against the reference."""
-    x, w, gy = (batched(wide(a)) for a in (case.x, case.w, case.gy))
-    w = w.reshape(case.w.shape)
-    b = None if case.b is None else wide(case.b)
-    abs_b = None if b is None else abs(b)
-    geometry, groups, dtype = case.geometry, case.groups, case.dtype
+    """Compare the three maps of ``maps`` (the package) with the definition."""
+    Definition.of(case).check(maps)
 
-    def like(array: Any) -> Any:
-        return array if case.batch is not None else array[0]
 
-    assert_close(
-        maps.conv_transpose1d(case.x, case.w, case.b, **case.options),
-        like(reference.conv_transpose1d(x, w, b, geometry, groups)),
-        like(reference.conv_transpose1d(abs(x), abs(w), abs_b, geometry, groups)),
-        dtype,
-    )
-    length = case.length
-    assert_close(
-        maps.conv_transpose1d_input_grad(case.gy, case.w, length, **case.options),
-        like(reference.conv_transpose1d_input_grad(gy, w, length, geometry, groups)),
-        like(reference.conv_transpose1d_input_grad(abs(gy), abs(w), length, geometry, groups)),
-        dtype,
-    )
-    k = geometry.kernel_size
-    assert_close(
-        maps.conv_transpose1d_weight_grad(case.x, case.gy, k, **case.options),
-        reference.conv_transpose1d_weight_grad(x, gy, geometry, groups),
-        reference.conv_transpose1d_weight_grad(abs(x), abs(gy), geometry, groups),
-        dtype,
-    )
+def check_on_every_instruction_set(case: Case, maps: Any) -> None:
+    """As :func:`check_maps`, on each set that this machine has; the definition is computed once."""
+    definition, before = Definition.of(case), native.instruction_set()
+    try:
+        for name in native.available_instruction_sets():
+            native.use_instruction_set(name)
+            try:
+                definition.check(maps)
+            except AssertionError as error:
+                raise AssertionError(f"on {name}: {error}") from error
+    finally:
+        native.use_instruction_set(before)

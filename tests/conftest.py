@@ -8,14 +8,19 @@ from importlib.util import find_spec
 
 import pytest
 
+# Two test processes with two threads each share two cores in `make test`. A thread that waits must
+# not spin then: short calls would take thirty times longer. OpenMP asks once, when it is loaded;
+# programs that the tests start inherit it.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import fracstride
 from fracstride._load import native
 
-# Without torch, the name is found all the same: it is the folder of its tests, which has no origin.
+# Without torch, find_spec finds the folder tests/torch under that name, which has no origin.
 _torch = find_spec("torch")
 collect_ignore = [] if _torch and _torch.origin else ["torch"]
 
-# Triton asks once, when it is imported: without a GPU its kernels run in its interpreter.
+# Triton reads the variable once, at import. Without a GPU its kernels run in its interpreter.
 if find_spec("triton"):
     import torch
 
@@ -25,7 +30,7 @@ if find_spec("triton"):
 
 @pytest.fixture(params=native.available_instruction_sets())
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Runs the test on each instruction set that this machine has."""
+    """Run the test on each instruction set that this machine has."""
     before = native.instruction_set()
     native.use_instruction_set(request.param)
     yield request.param

@@ -10,7 +10,7 @@ import numpy as np
 import fracstride as fs
 from fracstride.streaming import Chain, Identity, Pointwise, Stream, Sum
 
-# A function that makes a stream of so many rows, and its offline function.
+# A function from a number of rows to a stream, and the offline function of that stream.
 Both = tuple[Callable[[int], Stream], Callable[[Any], Any]]
 MODES = ("zeros", "reflect", "replicate")
 
@@ -52,7 +52,7 @@ def sum_both(parts: list[Both]) -> Both:
 
 
 def decoder(pick: Callable[[int, int], int], dtype: Any, depth: int = 2) -> Both:
-    """Three channels in, three out: layers, activations and blocks of both, nested."""
+    """A random decoder of 3 channels: layers, activations and blocks of both, nested."""
     rng = np.random.default_rng(pick(0, 1000))
 
     def one_of(values: Any) -> Any:
@@ -88,7 +88,7 @@ def decoder(pick: Callable[[int, int], int], dtype: Any, depth: int = 2) -> Both
         return chain_both(gates)
 
     def detour() -> Both:
-        """As long as its input, but for inputs that are too short on the way."""
+        """An offline function whose output is as long as its input, unless that is too short."""
         left, right = pick(0, 3), pick(0, 3)
         w = (rng.standard_normal((3, 3, 1 + left + right)) / 3).astype(dtype)
         crop = fs.ConvTranspose1d.from_weights(w[..., :1], padding=(left, right))

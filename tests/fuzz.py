@@ -1,7 +1,7 @@
-"""Hold the three maps against the definition on random cases: ``python tests/fuzz.py --cases N``.
+"""Compare the three maps with the definition on random cases: ``python tests/fuzz.py --cases N``.
 
-Padding modes, dtypes and the machine's instruction sets take turns. The first case that fails is
-printed with what reproduces it, and the exit status is 1.
+Cases go through all combinations of padding mode, dtype and instruction set. The first case that
+fails is printed with the command that reproduces it, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> int:
             except Exception as error:
                 progress.stop()
                 console.print(f"{isa}: {case}\n{type(error).__name__}: {error}", markup=False)
-                console.print(f"again: python tests/fuzz.py --seed {seed} --start {number}")
+                console.print(f"to reproduce: python tests/fuzz.py --seed {seed} --start {number}")
                 return 1
             progress.advance(bar)
     rate = arguments.cases / (time.perf_counter() - began)

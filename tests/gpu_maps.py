@@ -17,7 +17,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def tensor(array: Any) -> torch.Tensor:
-    """With the strides of the array where a tensor can have them, on the device."""
+    """The array as a tensor on the device, with its strides where a tensor can have them."""
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == ml_dtypes.bfloat16:
@@ -34,7 +34,7 @@ def array(tensor: torch.Tensor) -> Any:
 
 @dataclass(frozen=True)
 class Maps:
-    """What :func:`cases.check_maps` takes: the names of the package, with a choice of kernel."""
+    """Functions named as in the package, for :func:`cases.check_maps`, with a chosen kernel."""
 
     choice: Choice | None = None
 

@@ -1,7 +1,7 @@
 """Tests that need several processes.
 
-Such a test file is a program too: each process (a *rank*) runs all of its scenarios, one after the
-other, and leaves what they returned, or how they failed, in a file. The tests look at that.
+Such a test file is a program too. Each process (a *rank*) runs all scenarios of the file one after
+the other, and writes their results, or their tracebacks, to a file. The tests read these files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Failed(str):
 
 
 def launch(file: str, ranks: int, folder: Path) -> list[dict[str, Any]]:
-    """What each rank saw, by scenario."""
+    """The results of each rank, by scenario."""
     path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     logs = [(folder / f"log-{rank}").open("w+") for rank in range(ranks)]
     processes = [
@@ -55,7 +55,7 @@ def launch(file: str, ranks: int, folder: Path) -> list[dict[str, Any]]:
 
 
 def take_part(scenarios: Mapping[str, Callable[[], Any]]) -> None:
-    """What the program does: ``python file rank ranks folder``."""
+    """The program: ``python file rank ranks folder``."""
     rank, ranks, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
     faulthandler.dump_traceback_later(ENOUGH_SECONDS, exit=True)
     torch.set_num_threads(1)
@@ -82,7 +82,7 @@ def take_part(scenarios: Mapping[str, Callable[[], Any]]) -> None:
 
 
 def check(seen: list[dict[str, Any]], name: str) -> list[Any]:
-    """What the ranks returned from a scenario; fails with the traceback if one of them raised."""
+    """The results of all ranks for a scenario; fails with the traceback if one of them raised."""
     for rank, of_rank in enumerate(seen):
         assert not isinstance(of_rank[name], Failed), f"rank {rank}: {of_rank[name]}"
     return [of_rank[name] for of_rank in seen]

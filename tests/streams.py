@@ -1,4 +1,4 @@
-"""Any stream, held against the layer or composition that it streams."""
+"""Helpers that hold a stream, and its rows, against the offline layer or composition."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from test_invariances import same_bits
 
 from fracstride.geometry import Geometry
 from fracstride.streaming import Stream
+from fracstride.streaming.testing import assert_streams_exactly
 
 
 def scheduled(g: Geometry, frames: int) -> int:
-    """The samples that have to be out after so many frames, by the contract's own words."""
+    """How many samples must have come out after so many frames, by the contract."""
     if frames == 0 or (g.padding_mode == "reflect" and frames <= g.extension_left):
         return 0
     length = (frames - 1) * g.stride - g.padding_left - g.padding_right
@@ -27,13 +28,13 @@ def scheduled(g: Geometry, frames: int) -> int:
 
 
 def pieces_of(x: Any, cuts: Sequence[int]) -> list[Any]:
-    """``x`` cut at some frames, in any order; equal ones make chunks of no frames."""
+    """``x`` cut at the frames ``cuts``, in any order; equal cuts give chunks of no frames."""
     edges = [0, *sorted(min(c, x.shape[-1]) for c in cuts), x.shape[-1]]
     return [x[..., a:b] for a, b in pairwise(edges)]
 
 
 def through_a_file(state: dict[str, Any]) -> Any:
-    """A state as numpy.savez keeps it."""
+    """A state, saved by numpy.savez and loaded again."""
     file = io.BytesIO()
     np.savez(file, **state)
     file.seek(0)
@@ -46,55 +47,19 @@ def check_stream(
     x: Any,
     cuts: Sequence[int],
     schedule: Callable[[int], int] | None = None,
-    move_at: int | None = None,
-    finish: bool = False,
 ) -> None:
-    """Push ``x``, cut into chunks, and compare every bit with ``offline(x)``.
+    """Hold a stream against ``offline(x)``, with ``x`` cut at some frames.
 
-    After each push, as many samples must be out as the schedule says. Before chunk ``move_at`` the
-    state goes on to a new stream, through a file. ``finish``: the last chunk comes with the flush.
+    The state goes on to a new stream. After all that, the stream is as new.
     """
-    stream, outputs, frames = make(), [], 0
-    try:
-        expected = offline(x)
-    except ValueError:  # too short
-        expected = None
-    if schedule is None:
-
-        def schedule(frames: int) -> int:
-            return max(0, frames * stream.stride - stream.latency)
-
-    chunks = pieces_of(x, cuts)
-    for i, chunk in enumerate(chunks):
-        if i == move_at:
-            state = through_a_file(stream.state())
-            stream.push(x)  # whatever the old one does now
-            stream = make()
-            stream.restore(state)
-        frames += chunk.shape[-1]
-        given = np.array(chunk)
-        if finish and i == len(chunks) - 1:
-            outputs.append(stream.finish(given))
-        else:
-            outputs.append(stream.push(given))
-            assert sum(y.shape[-1] for y in outputs) == schedule(frames)
-        given[...] = 77  # the caller's memory is the caller's
-    if not finish:
-        outputs.append(stream.flush())
-    assert all(isinstance(y, np.ndarray) for y in outputs)
-    outputs = [y for y in outputs if y.shape[-1]]
-    if expected is None:
-        assert not outputs
-    else:
-        same_bits(np.concatenate(outputs, -1), expected)
-    # As new: the same once more, in one piece.
-    again = stream.finish(x)
-    if expected is None:
-        assert again.shape[-1] == 0
-    else:
-        same_bits(again, expected)
-        assert stream.push(x[..., :0]).shape[-1] == 0
-        assert stream.flush().shape == (*expected.shape[:-1], 0)
+    stream = make()
+    sizes = [chunk.shape[-1] for chunk in pieces_of(x, cuts)]
+    assert_streams_exactly(stream, offline, x, chunks=[sizes], due=schedule, another=make())
+    lead = stream.finish(x).shape[:-1]
+    assert stream.push(x[..., :0]).shape[-1] == 0
+    nothing = stream.flush()
+    assert isinstance(nothing, np.ndarray)
+    assert nothing.shape == (*lead, 0)
 
 
 #: What rows do together: an operation, the mask of its rows, and the frames of its chunk.
@@ -116,13 +81,13 @@ STEPS = st.lists(
 
 @dataclass
 class Row:
-    """One row of a stream of several: the frames that it was given, the samples that it gave."""
+    """One row of a stream: the frames that went in, the samples that came out."""
 
     frames: list[Any] = field(default_factory=list)
     samples: list[Any] = field(default_factory=list)
 
     def compare(self, offline: Callable[[Any], Any], ended: bool) -> None:
-        """The samples are the first of the offline output; all, once the row has ended."""
+        """The samples are the first ones of the offline output, or all once the row has ended."""
         heard = sum(y.shape[-1] for y in self.samples)
         expected = None
         if sum(x.shape[-1] for x in self.frames):
@@ -145,10 +110,10 @@ def check_rows(
     steps: Sequence[tuple[str, Sequence[bool], int]],
     schedule: Callable[[int], int],
 ) -> None:
-    """Three rows that begin and end on their own, each held against ``offline`` of itself.
+    """Three rows that begin and end on their own, each compared with ``offline`` of its frames.
 
-    ``make`` makes a stream of so many rows. After each push, a row has as many samples as the
-    schedule says for its frames. What belongs to no row is NaN.
+    ``make(rows)`` makes a stream. After each push, every row has as many samples as the schedule
+    gives for its frames. Input that belongs to no row is NaN.
     """
     rng = np.random.default_rng(0)
     stream, rows = make(3), [Row() for _ in range(3)]

@@ -1,4 +1,4 @@
-"""The kernels against the definition: values, and where NaN and Inf go."""
+"""The kernels against the definition: values, and which samples NaN and Inf reach."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import os
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import Case, batched, cases, check_maps, laid_out, wide
+from cases import (
+    Case,
+    batched,
+    cases,
+    check_maps,
+    check_on_every_instruction_set,
+    laid_out,
+    wide,
+)
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -53,8 +61,7 @@ def test_random_layers(case: Case) -> None:
     check_maps(case, fs)
 
 
-# What each special path of the kernels is there for, by name.
-@pytest.mark.usefixtures("isa")
+# The layers that each special path of the kernels is there for.
 @pytest.mark.parametrize("batch", [1, 2])  # a weight that serves one block is packed panel by panel
 @pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("mode", PADDING_MODES)
@@ -156,10 +163,10 @@ def test_special_paths(
     mode: str, geometry: dict, length: int, more: dict, batch: int, dtype: type
 ) -> None:
     more = {"dtype": np.dtype(dtype), **more, "batch": batch}
-    check_maps(case(Geometry(**geometry, padding_mode=mode), length, **more), fs)
+    layer = case(Geometry(**geometry, padding_mode=mode), length, **more)
+    check_on_every_instruction_set(layer, fs)
 
 
-@pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 11, 12, 13, 15, 16, 17, 31, 47, 48, 49, 97])
 @pytest.mark.parametrize("stride", [1, 2, 3, 4, 8, 16])
 @pytest.mark.parametrize("channels", [(5, 7), (17, 32)])
@@ -168,11 +175,12 @@ def test_lengths_around_the_tile(
     length: int, stride: int, channels: tuple[int, int], dtype: type
 ) -> None:
     g = Geometry(2 * stride, stride, stride // 2)
-    check_maps(case(g, length, channels, batch=1 + channels[0] % 2, dtype=np.dtype(dtype)), fs)
+    layer = case(g, length, channels, batch=1 + channels[0] % 2, dtype=np.dtype(dtype))
+    check_on_every_instruction_set(layer, fs)
 
 
 def test_sizes_that_only_integers_can_hold() -> None:
-    # Strides and dilations far beyond any signal: nothing may be as long as they are.
+    # Strides and dilations far longer than any signal: no array may be as long as they are.
     huge = 2**40
     for mode in PADDING_MODES:
         for geometry, length in (
@@ -187,7 +195,7 @@ def test_sizes_that_only_integers_can_hold() -> None:
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("channels", [1, 2])
 def test_long_sums_are_cut_into_runs(channels: int) -> None:
-    # The same product over and over is the worst case: each rounding errs the same way.
+    # A sum of equal products is the worst case: every rounding has the same sign.
     k = 16384
     w = np.full((channels, channels, k), 0.1, np.float32)
     x = np.full((channels, k), 0.1, np.float32)

@@ -1,4 +1,4 @@
-"""Operands: what becomes of what comes in, and the real arrays of complex and half ones."""
+"""Operands: how arguments become arrays, and how complex and half numbers become real ones."""
 
 from __future__ import annotations
 

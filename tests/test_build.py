@@ -1,4 +1,4 @@
-"""The compiled code, with compilers and flags that other people use."""
+"""The compiled code builds with other compilers and flags."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from fracstride._load import native
+
 NATIVE = Path(__file__).parents[1] / "native"
 COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
-SETS = {"baseline": 16, "avx2": 32, "avx512": 64}
+LINES = [
+    line.split()
+    for line in (NATIVE / "instruction_sets.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
+ARCHITECTURE = ARCHITECTURES.get(platform.machine(), "other")
+SETS = {name: sizes[:2] for name, architecture, *sizes in LINES if architecture == "x86_64"}
 
 pytestmark = pytest.mark.skipif(not COMPILERS, reason="neither g++ nor clang++ is installed")
 on_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
@@ -27,7 +36,7 @@ def run(*arguments: object) -> str:
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 def test_two_units_link(compiler: str, tmp_path: Path) -> None:
-    """types.hpp in two units: Clang made the same strong symbols of its templates in both."""
+    """types.hpp in two units: Clang once emitted the same strong symbols in both."""
     for name in ("one", "two"):
         (tmp_path / f"{name}.cpp").write_text('#include "types.hpp"\n')
     main = tmp_path / "main.cpp"
@@ -36,14 +45,40 @@ def test_two_units_link(compiler: str, tmp_path: Path) -> None:
     run(compiler, "-std=c++20", "-I", NATIVE, *units, "-o", tmp_path / "linked")
 
 
+def test_the_list_is_what_was_built() -> None:
+    assert native.built_instruction_sets() == [
+        name for name, architecture, *_ in LINES if architecture == ARCHITECTURE
+    ]
+
+
+def cpu_features() -> set[str]:
+    """What Linux says that the CPU has, by the names that the compilers use too."""
+    text = Path("/proc/cpuinfo").read_text()
+    flags = next(line for line in text.splitlines() if line.startswith("flags")).split()
+    return {flag.replace("_", "") for flag in flags}
+
+
+@on_x86_64
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc/cpuinfo")
+def test_a_set_is_available_if_the_cpu_has_every_feature_of_its_line() -> None:
+    """Another witness than the compiler's test of the CPU, for all that each line names."""
+    has = cpu_features()
+    assert native.available_instruction_sets() == [
+        name
+        for name, architecture, _, _, *words in LINES
+        if architecture == "x86_64" and {w for w in words if w[0] != "-"} <= has
+    ]
+
+
 @on_x86_64
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("isa", SETS)
 def test_flags_beyond_the_instruction_set(compiler: str, isa: str) -> None:
-    """A distribution's -march is no reason to use vectors wider than the unit's."""
+    """-march in the compiler's flags must not widen the vectors of a unit."""
+    vector, registers = SETS[isa]
     run(
         compiler,
         *("-std=c++20", "-fsyntax-only", "-march=x86-64-v4", "-mavx512bf16"),
-        *(f"-DFS_ISA={isa}", f"-DFS_VECTOR_BYTES={SETS[isa]}", "-DFS_VECTOR_REGISTERS=16"),
+        *(f"-DFS_ISA={isa}", f"-DFS_VECTOR_BYTES={vector}", f"-DFS_VECTOR_REGISTERS={registers}"),
         NATIVE / "kernels.cpp",
     )

@@ -1,4 +1,4 @@
-"""Threads, versions and what ``python -m fracstride`` prints."""
+"""Threads, versions and the output of ``python -m fracstride``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _threads_as_before() -> Iterator[None]:
 
 
 def python(*arguments: str, **environment: str) -> str:
-    """What a Python of its own prints."""
+    """The output of a new Python process."""
     kept = {key: value for key, value in os.environ.items() if key != "FRACSTRIDE_ISA"}
     done = subprocess.run(
         [sys.executable, *arguments],

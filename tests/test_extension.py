@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import doctest
+from typing import Any
 
 import pytest
 
+import fracstride as fs
 from fracstride import extension
 from fracstride.extension import MODES, PADDING_MODES, check_numbers, source_frame, streamed
 
@@ -34,6 +36,12 @@ def test_pictures(name: str) -> None:
     assert MODES[name].picture == picture
     assert f"``{name}``" in str(extension.__doc__)
     assert f"``{picture}``" in str(extension.__doc__)
+
+
+@ALL
+@pytest.mark.parametrize("public", [fs.conv_transpose1d, fs.ConvTranspose1d])
+def test_docstrings_name_them(public: Any, name: str) -> None:
+    assert f'``"{name}"``' in public.__doc__
 
 
 @ALL

@@ -1,4 +1,4 @@
-"""The four functions on arrays: what they refuse, what they take, where they write, their bits."""
+"""The four functions on arrays: errors, operands, ``out``, and bits."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def refuses(
     dtype: Any = np.float64,
     **changes: Any,
 ) -> None:
-    """The call raises; the message begins with its subject, a pattern, and says what it got.
+    """The call raises. The message begins with ``subject``, a pattern, and contains the value.
 
-    A forward call leaves an ``out`` alone.
+    A forward call does not write to ``out``.
     """
     pattern = rf"^{subject} (must|of|has) .*{re.escape(got)}"
     if name == "forward" and "out" not in changes:
@@ -388,7 +388,7 @@ def test_more_memory_than_there_is_for_gradients(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
 def test_large_steps_with_small_results(mode: str) -> None:
-    # Only frame 0 is heard and only by its first two samples: what a step is long matters not.
+    # Only frame 0 reaches samples, and only the first two, so the length of a step does not matter.
     given = {"input": X[..., :1], "padding_mode": mode}
     y = call("forward", **given, stride=HUGE)
     same_bits(y, call("forward", **given, stride=8))
@@ -567,7 +567,7 @@ def field(a: Any) -> Any:
 
 
 def field_in_the_middle(a: Any) -> Any:
-    """The same, with a last axis that is contiguous."""
+    """The same with a contiguous last axis."""
     records = np.zeros(a.shape[:-1], [("before", "i1"), ("value", a.dtype, a.shape[-1:])])
     records["value"] = a
     return records["value"]
@@ -778,7 +778,7 @@ def test_empty_batch_is_checked_all_the_same() -> None:
 
 
 def of_batch_one(a: Any) -> Any:
-    """Sliding windows and repeated elements: places that are written more than once."""
+    """Sliding windows and repeated elements: memory that would be written more than once."""
     return as_strided(np.zeros(40, a.dtype), a.shape, (0, a.itemsize, a.itemsize))
 
 
@@ -788,7 +788,7 @@ def repeated_channels(a: Any) -> Any:
 
 
 def interleaved(a: Any) -> Any:
-    """No element twice, though the strides do not nest."""
+    """No element occurs twice, though the strides do not nest."""
     step = 5 * a.itemsize
     inner = 3 * a.itemsize  # elements at 3*i + 5*j, i < 5: distinct where i repeats by 5
     base = np.zeros(400, a.dtype)
@@ -817,7 +817,7 @@ def test_layout_of_out(layout: Callable[[Any], Any], dtype: np.dtype[Any]) -> No
             wanted = layout(np.zeros_like(plain[None] if rank == 2 else plain))
             if rank == 2:
                 out, wanted = out[0], wanted[0]
-            wanted[...] = plain  # what NumPy would write, and nothing beside it
+            wanted[...] = plain  # exactly the bytes that NumPy would write
             assert call("forward", dtype, **given, out=out) is out
             assert memory_of(out) == memory_of(wanted)
             if layout not in (of_batch_one, repeated_channels):

@@ -1,4 +1,4 @@
-"""Every rule of sizes, against torch, numpy.pad and brute force over the definition."""
+"""All rules of sizes, against torch, numpy.pad and brute force over the definition."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ lengths = st.integers(1, 9)
 
 
 def length_of(g: Geometry, L: int) -> int:
-    """L_out by the contract's formula; what is left of a hypothesis draw has at least a sample."""
+    """L_out by the contract's formula; draws without any sample are rejected."""
     length = (L - 1) * g.stride - g.padding_left - g.padding_right
     length += g.dilation * (g.kernel_size - 1) + g.total_output_padding + 1
     assume(length > 0)
@@ -497,6 +497,18 @@ def test_frames_reached(g: Geometry, L: int, length: int, own: bool, first: int)
     assert all(start < stop for start, stop in runs)
     assert all(a[1] < b[0] for a, b in itertools.pairwise(runs))
     assert g.frames_reached(np.int64(L), length, np.int64(first)) is runs
+
+
+@given(geometries(), lengths, st.integers(0, 15))
+@moderate
+def test_edges(g: Geometry, L: int, length: int) -> None:
+    """The frames reached outside the input, in intervals that keep to one side of it."""
+    edges = g.edges(L, length)
+    assert list(edges) == sorted(edges)
+    runs = list(zip(edges[::2], edges[1::2], strict=True))
+    assert all(start < stop and (stop <= 0 or start >= L) for start, stop in runs)
+    reached = {t for start, stop in g.frames_reached(L, length) for t in range(start, stop)}
+    assert {t for start, stop in runs for t in range(start, stop)} == reached - set(range(L))
 
 
 @given(geometries(), lengths, st.integers(0, 40), st.integers(1, 9))

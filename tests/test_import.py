@@ -1,4 +1,4 @@
-"""What an import loads, what it says when it cannot, forks, and the examples in docstrings."""
+"""What an import loads, its error without a compiled module, forks, examples in docstrings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PUBLIC = [
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the code in a Python of its own."""
+    """Run the code in a new Python process."""
     kept = {key: value for key, value in os.environ.items() if key != "FRACSTRIDE_ISA"}
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
@@ -78,8 +78,8 @@ def test_import_loads_numpy_and_nothing_else() -> None:
         print(*sorted(after - sys.stdlib_module_names))
         """
     ).split()
-    # (What sysconfig reads on some systems is a module that the list of the standard ones lacks,
-    # and NumPy 1.26 brings parts of Cython's.)
+    # (On some systems sysconfig reads a module that is not in the list of standard modules, and
+    # NumPy 1.26 contains parts of Cython.)
     foreign = ("_sysconfigdata", "_cython_", "cython_runtime")
     loaded = [name for name in loaded if not name.startswith(foreign)]
     assert loaded == ["fracstride", "numpy"]
@@ -241,7 +241,7 @@ def test_a_forked_child_computes_the_same() -> None:
 
 # --- docstrings ---------------------------------------------------------------------------------
 
-# (geometry and reference have theirs run in their own tests; __main__ prints when imported.)
+# (The tests of geometry and reference run their examples; __main__ prints when imported.)
 MODULES = ["fracstride"] + [
     f"fracstride.{found.name}"
     for found in pkgutil.iter_modules(fracstride.__path__)

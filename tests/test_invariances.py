@@ -1,4 +1,4 @@
-"""What must not change a single bit: threads, batch, layout, prefix, run, function or layer."""
+"""No bit depends on threads, batch, layout, prefix or run, nor on function or layer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ random_layers = settings(
 F4, BFLOAT16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
 HALF = [np.dtype(np.float16), BFLOAT16]
 
-# Large enough for several threads, blocks and panels; every kind of path.
+# Layers large enough for several threads, blocks and panels; every kind of kernel.
 LAYERS = {
     "dense": (dict(kernel_size=16, stride=8, padding=4), 96, 64, 1, 150),
     "stride 1": (dict(kernel_size=7, dilation=3, padding=9), 64, 64, 1, 700),
@@ -127,7 +127,7 @@ def test_prefix(name: str, mode: str, dtype: Any) -> None:
 def test_depthwise_kernel_and_the_general_one(
     sizes: tuple[int, int, int], mode: str, dtype: Any
 ) -> None:
-    # Strides in memory are what the depthwise kernel does not take.
+    # The depthwise kernel does not take strided inputs, so those use the general one.
     k, s, d = sizes
     rng = np.random.default_rng(0)
     w, b = rng.standard_normal((6, 1, k)).astype(dtype), rng.standard_normal(6).astype(dtype)
@@ -145,8 +145,8 @@ def test_depthwise_kernel_and_the_general_one(
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("length", [1, 2, 9, None])
 def test_weight_packed_for_one_call(name: str, length: int | None) -> None:
-    # The function packs for one call, maybe panel by panel; the layer for all calls; a batch as a
-    # whole.
+    # The function packs the weight for one call, perhaps panel by panel; the layer packs it for all
+    # calls; for a batch the function packs it as a whole.
     x, w, b, _, _, options = operands(name, "zeros", batch=1)
     x = x[..., :length]
     y = fs.conv_transpose1d(x, w, b, **options)
@@ -210,7 +210,7 @@ def test_what_surrounds_a_signal(case: Case, more: int, other: float) -> None:
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("dtype", [F4, BFLOAT16], ids=str)
 def test_underflow_leaves_the_same_zero_everywhere(dtype: Any) -> None:
-    # Products that underflow to -0: adding an absent term must not tell them apart.
+    # Products that underflow to -0: whether an absent term is added must not show.
     w = np.full((4, 3, 6), -1e-30, dtype)
     x = np.full((4, 200), 1e-30, dtype)
     for padding in range(4):
@@ -230,7 +230,7 @@ def test_underflow_leaves_the_same_zero_everywhere(dtype: Any) -> None:
 def test_what_surrounds_a_layer(
     case: Case, layout: str, slope: float | None, add: bool, special: bool
 ) -> None:
-    # A leaky ReLU before and a sum after it, on the way or as operations of their own.
+    # A leaky ReLU before and a sum after the layer, fused or as separate operations.
     if case.dtype.kind == "c":
         slope = None
     x, w = np.array(case.x), np.array(case.w)
@@ -271,9 +271,9 @@ def test_what_surrounds_a_large_layer(name: str, mode: str, dtype: Any) -> None:
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("dtype", HALF, ids=str)
 def test_half_precision_is_rounded_once(dtype: Any) -> None:
-    # One term and a bias: float32 sums of what was widened without a loss, rounded to nearest even.
-    # Every number there is, through a layer of one channel and through one that sees two (whose
-    # kernel, on some machines, takes numbers below 2**-126 for zero).
+    # One term and a bias: half precision is widened without loss, summed in float32 and rounded to
+    # nearest even. Every number of the dtype goes through a layer of one channel and one of two
+    # (whose kernel, on some machines, takes numbers below 2**-126 for zero).
     x = np.arange(2**16, dtype=np.uint16).view(dtype)
     with np.errstate(invalid="ignore"):  # a machine may report signalling NaNs
         wide = x.astype(np.float32)
@@ -300,7 +300,7 @@ def test_half_precision_is_rounded_once(dtype: Any) -> None:
 
 @pytest.mark.usefixtures("isa")
 def test_numbers_below_the_smallest_normal_one() -> None:
-    # Where the machine multiplies bfloat16 they count as zero, but in every place alike.
+    # Where the machine multiplies bfloat16 they count as zero, in every place.
     tiny = np.full((1, 1, 90), 2.0**-130, BFLOAT16)
     # One term: a weight that is not finite has some frames computed one by one.
     w = np.full((1, 40, 3), 2.0**60, BFLOAT16)
@@ -313,7 +313,7 @@ def test_numbers_below_the_smallest_normal_one() -> None:
     filters = np.array([[[2.0**60, 1, np.inf]]], BFLOAT16)
     y = fs.conv_transpose1d(tiny, filters)
     same_bits(fs.conv_transpose1d(laid_out(tiny, "strided"), filters), y)
-    # What is done on the way: as the same operation on arrays.
+    # Fused operations give the bits of the same operations on arrays.
     zero = fs.ConvTranspose1d.from_weights(np.zeros((1, 1, 3), BFLOAT16), padding=1)
     same_bits(zero(tiny, residual=tiny), tiny + zero(tiny))
     for stride in (1, 2, 8):  # the stores of one phase, and of several

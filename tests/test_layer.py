@@ -1,4 +1,4 @@
-"""The layer: its parameters, its packed weight, and that it is the function bit for bit."""
+"""The layer: its parameters, its packed weight, and the bits of the function."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_initial_values(dtype: np.dtype[Any], out_channels: int, kernel: int, gr
         assert abs(values.astype(np.float64)).max() <= bound * rounding
     for part in parts:
         values = part.astype(np.float64)
-        # Of 6144 draws and more: each bound is 5 standard deviations or more away.
+        # At least 6144 draws: each bound is at least 5 standard deviations away.
         assert values.max() > 0.99 * bound
         assert values.min() < -0.99 * bound
         assert abs(values.mean()) < 0.05 * bound
@@ -581,7 +581,7 @@ def test_arrays_that_came_in_stay_the_callers() -> None:
     assigned = fs.ConvTranspose1d(4, 6, 5, groups=2)
     assigned.weight, assigned.bias = weight, bias
     wanted, of_conv = fs.conv_transpose1d(x, *kept, groups=2), conv(x[:3])
-    weight[...], bias[...] = 0, 0  # still writable, and no longer the layers' concern
+    weight[...], bias[...] = 0, 0  # still writable, and the layers no longer refer to them
     same_bits(built(x), wanted)
     same_bits(assigned(x), wanted)
     same_bits(conv(x[:3]), of_conv)
@@ -750,7 +750,7 @@ def test_calls_while_the_weight_is_assigned() -> None:
 def test_a_weight_assigned_during_a_call_is_not_lost(
     monkeypatch: pytest.MonkeyPatch, before: bool
 ) -> None:
-    """Whatever the call stores, and whenever: the weight assigned last is the one in use."""
+    """The weight assigned last is in use, whenever a concurrent call stores its packed form."""
     x, weight = draw(1, 4, 7), draw(2, 4, 3, 5)
     assigning: list[threading.Thread] = []
 

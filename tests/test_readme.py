@@ -1,4 +1,4 @@
-"""The README's examples run, and say what they say."""
+"""The examples of README.md and docs/pytorch.md run, and give what their comments say."""
 
 from __future__ import annotations
 
@@ -6,28 +6,90 @@ import ast
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+import fracstride
+from fracstride.extension import MODES
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("native/*.md")])
+# A comment that begins with a literal gives the value of the line's expression, or the shape of
+# what the line assigns. A word may follow: "7 samples of latency", "(1, 4, 9): nine samples".
+VALUE = re.compile(r"(\(\d.*?\)|\[.*\]|\d+|True|False)(?=$|:| )")
 
 
-def test_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("torch.nn", reason="some of them use torch")
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+@pytest.mark.parametrize(("page", "values"), [("README.md", 7), ("docs/pytorch.md", 3)])
+def test_examples(page: str, values: int) -> None:
+    pytest.importorskip("torch.nn", reason="some of the examples use torch")
     names: dict[str, object] = {}
     compared = 0
-    for block in blocks:
-        exec(compile(block, str(README), "exec"), names)
-        # A comment that begins with a literal is the value of an expression, or the shape of what
-        # the line assigns.
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
+        exec(compile(block, page, "exec"), names)
         for line in block.splitlines():
             code, _, comment = line.partition("  # ")
-            literal = re.match(r"(\(\d.*?\)|\[.*?\]|\d+)(?=$|:)", comment.strip())
+            literal = VALUE.match(comment.strip())
             if literal is None:
                 continue
             target, assigns, _ = code.partition(" = ")
             got = eval((target if assigns else code).strip(), names)
             assert (got.shape if assigns else got) == ast.literal_eval(literal[1]), line
             compared += 1
-    assert compared == 8
-    assert "instruction set" in capsys.readouterr().out
+    assert compared == values
+
+
+def test_the_picture_of_padding_modes() -> None:
+    rows = re.findall(r"^(\w+) +(\d{4} 1234 \d{4})$", (ROOT / "README.md").read_text(), re.M)
+    assert rows == [(mode.name, mode.picture) for mode in MODES.values()]
+    middle = np.zeros((1, 1, 9))
+    middle[..., 4] = 1  # nine taps, of which only the middle one counts: the extended input
+    for mode, row in rows:
+        y = fracstride.conv_transpose1d([[1.0, 2, 3, 4]], middle, padding_mode=mode)
+        assert "".join(str(int(value)) for value in y[0]) == row.replace(" ", "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.M)
+            anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert anchor in anchors, target
+
+
+def test_the_files_of_contributing_exist() -> None:
+    table = re.search(
+        r"## Where things are\n(.*?)\n##", (ROOT / "CONTRIBUTING.md").read_text(), re.S
+    )
+    assert table
+    for row in re.findall(r"^\| (`.*?) \|", table[1], re.M):
+        first, *others = re.findall(r"`([^`]+)`", row)
+        folder = (ROOT / first).parent
+        for name in (first, *others):
+            places = (ROOT / name, folder / name)
+            assert any(place.exists() for place in places), name
+
+
+def test_the_make_targets_of_the_pages_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in PAGES:
+        named = set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", page.read_text(), re.M))
+        assert named <= targets, (page.name, named - targets)
+
+
+def test_the_citation_has_the_version() -> None:
+    """Both files name the version; pyproject.toml is what pip reads."""
+    versions = [
+        re.search(pattern, (ROOT / name).read_text(), re.M)
+        for name, pattern in (
+            ("pyproject.toml", r'^version = "(.*)"$'),
+            ("CITATION.cff", r"^version: (.*)$"),
+        )
+    ]
+    assert all(versions)
+    assert len({found[1] for found in versions if found}) == 1

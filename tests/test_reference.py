@@ -75,7 +75,7 @@ def cases(
 def torch_transpose(
     x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None, g: Geometry, groups: int
 ) -> torch.Tensor:
-    """torch's own operator, with two-sided padding and any output padding by hand."""
+    """torch's operator; two-sided padding and any output padding are done by hand."""
     full = tf.conv_transpose1d(x, w, b, g.stride, 0, 0, groups, g.dilation)
     rest = b[:, None] if b is not None else torch.zeros(full.shape[1], 1, dtype=full.dtype)
     extra = rest.expand(full.shape[0], full.shape[1], g.total_output_padding)
@@ -136,7 +136,7 @@ def test_output_length_takes_the_place_of_output_padding(case: tuple) -> None:
 def pad_transpose_crop(
     x: Array, w: Array, b: Array, g: Geometry, groups: int, frames: int
 ) -> torch.Tensor:
-    """What vocoders write by hand, with at least as many frames on either side as are needed."""
+    """Pad, transpose, crop, as vocoders write it, with at least the frames needed on each side."""
     wide = np.pad(x, ((0, 0), (0, 0), (frames, frames)), mode=NUMPY_MODES[g.padding_mode])
     full = tf.conv_transpose1d(
         torch.tensor(wide), torch.tensor(w), torch.tensor(b), g.stride, 0, 0, groups, g.dilation
@@ -175,7 +175,7 @@ def test_replicate_is_bigvgans_upsampler() -> None:
 def test_circular_of_length_l_times_s_wraps_the_output(
     padding: str, k: int, s: int, d: int
 ) -> None:
-    L = 3  # shorter than the kernels reach: around more than once
+    L = 3  # shorter than the kernel reaches: mirrored or wrapped more than once
     x, w = draws(2, (2, 2, L), (2, 3, k))
     g = Geometry(k, s, padding, dilation=d, padding_mode="circular")
     expected = np.zeros((2, 3, L * s))

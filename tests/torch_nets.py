@@ -14,7 +14,7 @@ import fracstride as fs
 import fracstride.torch
 from fracstride.streaming import Stream
 from fracstride.torch.conv1d import geometry_of_module
-from fracstride.torch.evenly import evenly
+from fracstride.torch.vectors import map_whole_vectors
 
 Pick = Callable[[int, int], int]
 
@@ -24,7 +24,7 @@ def refused() -> RuntimeError:
 
 
 class Gate(nn.Module):
-    """A user's own, which halves the channels."""
+    """A user's own module, which halves the channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         a, b = x.chunk(2, dim=-2)
@@ -104,17 +104,21 @@ def pointwise_of(module: nn.Module) -> Part:
     module.eval()
 
     def offline(x: Tensor) -> Tensor:
-        x = x.contiguous()  # BatchNorm rounds otherwise where values lie far apart
+        x = x.contiguous()  # BatchNorm rounds differently where values lie far apart
         if isinstance(module, nn.GLU):
             a, b = x.chunk(2, 1)
-            return a * evenly(torch.sigmoid, b)
-        return evenly(module, x) if isinstance(module, (nn.SiLU, nn.ELU, nn.GELU)) else module(x)
+            return a * map_whole_vectors(torch.sigmoid, b)
+        return (
+            map_whole_vectors(module, x)
+            if isinstance(module, (nn.SiLU, nn.ELU, nn.GELU))
+            else module(x)
+        )
 
     return Part(module, offline, lambda frames: frames)
 
 
 class Net:
-    """Parts in a row; ``channels`` come in."""
+    """A sequence of parts; its input has ``channels`` channels."""
 
     def __init__(self, pick: Pick, channels: int, dtype: torch.dtype, batched: bool) -> None:
         torch.manual_seed(pick(0, 99))
@@ -180,13 +184,13 @@ class Net:
         ), now
 
     def module(self) -> nn.Sequential:
-        """All of them, some in a Sequential of their own."""
+        """All the modules, some of them in nested Sequentials."""
         modules = [part.module for part in self.parts]
         middle = self.pick(0, len(modules))
         return nn.Sequential(*modules[:middle], nn.Sequential(*modules[middle:])).eval()
 
     def offline(self, x: Tensor) -> Tensor:
-        """RuntimeError where one of the modules refuses its input, or where nothing is left."""
+        """RuntimeError if one of the modules refuses its input, or if no sample is left."""
         for part in self.parts:
             with torch.no_grad():
                 try:
@@ -208,7 +212,7 @@ def stream_of(net: Net, module: nn.Module, batch_size: int | None) -> Stream:
 
 
 def as_arrays(function: Any) -> Any:
-    """A function of tensors as one of arrays; ValueError where the input is refused."""
+    """A function of tensors as a function of arrays; ValueError if it refuses the input."""
 
     def offline(x: Any) -> Any:
         try:

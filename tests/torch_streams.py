@@ -1,4 +1,4 @@
-"""Streams of tensors for helpers that push arrays."""
+"""Adapters from streams of tensors to the helpers that push arrays."""
 
 from __future__ import annotations
 
@@ -37,8 +37,14 @@ class OnArrays(Stream):
     def reset(self, *, rows: Any = None) -> None:
         self.stream.reset(rows=rows)
 
+    def clear(self) -> None:
+        self.stream.clear()
+
+    def advance(self, chunk: Any, last: bool) -> Any:
+        raise NotImplementedError  # it is in no composition
+
     def state(self) -> dict[str, Any]:
         return {key: value.numpy() for key, value in self.stream.state().items()}
 
-    def _checked(self, state: Mapping[str, Any]) -> Any:
-        return self.stream._checked({key: torch.from_numpy(state[key]) for key in state})
+    def prepare_restore(self, state: Mapping[str, Any]) -> Any:
+        return self.stream.prepare_restore({key: torch.from_numpy(state[key]) for key in state})

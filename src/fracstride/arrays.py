@@ -92,11 +92,11 @@ def as_dtype(dtype: Any) -> DType:
 
 
 def as_operands(dtype: DType | None, /, **operands: ArrayLike | None) -> list[Any]:
-    """The operands as arrays of one dtype in the machine's byte order; None stays None.
+    """The operands as arrays of one dtype in the machine's byte order; a bias may be None.
 
-    ``dtype`` is what it must be, if anything but the operands decides that. Numbers and lists have
-    no dtype of their own and take the others' (float64 where nobody has one). Raises ``TypeError``
-    naming the first operand whose dtype is not supported or not that of the ones before.
+    ``dtype`` is the layer's, or None where the operands decide. Numbers and lists have no dtype of
+    their own and take that of the arrays (float64 or complex128 if there are none). ``TypeError``
+    names the first operand whose dtype is not supported or not that of the ones before.
 
     >>> [a.dtype.name for a in as_operands(None, input=[[1, 2]], weight=np.ones((1, 1, 3), "f4"))]
     ['float32', 'float32']
@@ -142,7 +142,7 @@ def _numbers(name: str, operand: Any) -> Array:
 
 
 def ready(array: Array) -> Array:
-    """The array itself where the kernels can read it in place, else a copy that they can."""
+    """The array itself if the kernels can read it in place, else a copy that they can read."""
     if array.flags.c_contiguous and array.flags.aligned:
         return array
     size = array.itemsize
@@ -152,12 +152,12 @@ def ready(array: Array) -> Array:
 
 
 def aligned(array: Array, dtype: DType) -> Array:
-    """``array`` as contiguous, aligned memory of the dtype; itself where it is that already."""
+    """``array`` as contiguous, aligned memory of the dtype: itself if it is that already."""
     return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def round_to(array: Array, dtype: DType) -> Array:
-    """The array in another dtype; what is too large for it becomes infinite, silently."""
+    """The array in another dtype; values too large for it become infinite, without a warning."""
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore", invalid="ignore"):

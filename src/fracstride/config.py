@@ -1,4 +1,4 @@
-"""What is installed and how it is set: versions, instruction set, threads."""
+"""Versions, instruction set, and the number of threads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fracstride.arguments import as_size
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "show_config"]
 
-_MOST_THREADS = 1024  # a pool beyond it is a slip, and failing to start one ends the process
+_MOST_THREADS = 1024  # more is a mistake, and OpenMP ends the process if it cannot start them
 
 
 def get_num_threads() -> int:
-    """Threads that a call may use: what :func:`set_num_threads` set, else OpenMP's choice.
+    """The threads that a call may use: as :func:`set_num_threads` set them, else OpenMP's choice.
 
-    It is 1 where there is no OpenMP, and in a process forked from one that had threads: the child
-    has none of them.
+    It is 1 without OpenMP, and in a process forked from one that had threads, since the child has
+    none of them.
 
     >>> get_num_threads() >= 1
     True
@@ -30,8 +30,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let a call use up to ``n`` threads (1 to 1024). The results keep their bits.
 
-    Small calls stay on one thread whatever ``n`` is. (Where the system refuses to start a thread,
-    OpenMP ends the process: more of them than cores are of no use.)
+    Small calls stay on one thread whatever ``n`` is. More threads than cores are of no use. (If the
+    system refuses to start a thread, OpenMP ends the process.)
 
     >>> before = get_num_threads()
     >>> set_num_threads(1)

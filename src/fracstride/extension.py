@@ -4,7 +4,7 @@ A transposed convolution reads frames past both ends of its input. They are its 
 each is either zero or a copy of a frame of the input. This table is the only place that says which,
 and what follows from it: the rest of the library asks :data:`MODES`. The same functions of integers
 exist once more in each language that cannot call Python: ``native/`` (C++),
-``fracstride/torch/gpu/indexing.py`` (Triton) and ``fracstride/torch/extension.py`` (tensors, for
+``fracstride/torch/gpu/extension.py`` (Triton) and ``fracstride/torch/extension.py`` (tensors, for
 graphs whose length is a symbol). Tests hold them together.
 
 =============  ==============================  =======================

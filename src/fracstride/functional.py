@@ -3,10 +3,10 @@
 The map ``y = T(x, w)`` is bilinear. ``C(gy, w)`` and ``R(x, gy)`` are its adjoints in ``x`` and in
 ``w``: ``<T(x, w), gy> == <x, C(gy, w)> == <w, R(x, gy)>``, with no conjugates for complex numbers.
 
-All three work on float32, float64, complex64 and complex128, and on float16 and bfloat16
-(``ml_dtypes``), which are added up in float32 and rounded once. (Where the machine multiplies
-bfloat16 itself, with AVX512-BF16, numbers below 2**-126 count as zero.) The same operands give the
-same bits for any number of threads, any position in the batch and any memory layout.
+All three work on float32, float64, complex64, complex128, float16 and bfloat16 (``ml_dtypes``).
+Half precision is added up in float32 and rounded once. (On a machine that multiplies bfloat16
+itself, with AVX512-BF16, numbers below 2**-126 count as zero.) The same operands give the same bits
+for any number of threads, any position in the batch and any memory layout.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def conv_transpose1d(
     output_size: int | Sequence[int] | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Transposed convolution, as ``torch.nn.functional.conv_transpose1d`` with what it lacks.
+    """Transposed convolution: ``torch.nn.functional.conv_transpose1d`` with more kinds of padding.
 
     ``y[b, c, n] = bias[c] + sum of xe[b, i, t] * weight[i, c, m]`` over all ``i, t, m`` with
     ``t*stride + m*dilation == n + padding_left``. ``xe`` is the input, *extended* past its ends as
@@ -117,12 +117,11 @@ def conv_transpose1d(
             out,
             (*x.shape[:-2], w.shape[1] * groups, length),
             x.dtype,
-            (input, weight, bias, x, w, b),  # as given, and what it was that was given
+            (input, weight, bias, x, w, b),  # as the caller gave them, and as arrays
         )
     packed = pack_weight(w, geometry, groups, once=True)
     packed_bias = None if b is None else pack_bias(b, groups)
-    y = forward(x, packed, packed_bias, geometry, length, out)
-    return y if out is None else out
+    return forward(x, packed, packed_bias, geometry, length, out)
 
 
 def conv_transpose1d_input_grad(
@@ -146,8 +145,8 @@ def conv_transpose1d_input_grad(
         stride, padding, output_padding, groups, dilation, padding_mode: of the forward map.
 
     Returns:
-        ``(B, C_in, L)`` or ``(C_in, L)``. What falls on an extended frame is added to the frame
-        that it copies.
+        ``(B, C_in, L)`` or ``(C_in, L)``. The gradient of a frame of the extension is added to that
+        of the frame that it copies.
 
     Raises:
         ValueError, TypeError: as :func:`conv_transpose1d`.
@@ -260,9 +259,9 @@ def conv1d_adjoint(
 ) -> Array:
     """The gradient of a *Conv1d* with this ``padding_mode`` with respect to its input.
 
-    What falls on the Conv1d's padding is folded back to the positions that it copies. (The layer
-    of this library, :func:`conv_transpose1d`, extends its own input instead; for ``zeros`` the two
-    agree.)
+    The gradient of a position of the padding is added to that of the position that it copies.
+    (:func:`conv_transpose1d` with a padding mode is something else: it extends its own input. For
+    ``zeros`` the two agree.)
 
     Args:
         grad_output: ``(B, C_in, L)`` or ``(C_in, L)``, the gradient of the Conv1d's output.

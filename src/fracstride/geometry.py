@@ -101,7 +101,7 @@ class Geometry:
     #: Frames past the edge frame that these are copies of; 0 where the mode mirrors nothing.
     mirrored_left: int = field(init=False, repr=False, compare=False)
     mirrored_right: int = field(init=False, repr=False, compare=False)
-    #: Samples by which the output of a stream trails ``stride*frames``.
+    #: Samples of latency: after ``T`` frames a stream has given ``T*s - latency`` samples.
     latency: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -171,7 +171,7 @@ class Geometry:
             length = L * self.stride + self.overhang
             if 0 < length <= MAX_SIZE - self.padding_left - self.padding_right:
                 return length
-        return self._output_length(L, self.total_output_padding)  # or its message
+        return self._output_length(L, self.total_output_padding)  # which says what is wrong
 
     def _output_length(self, L: int, a: int) -> int:
         L = as_size("input length L", L, 1)
@@ -266,7 +266,8 @@ class Geometry:
         (94, 100)
         """
         next_sample = self.final_length(frames) + self.padding_left
-        # The earliest frame has its last tap there; a sample between taps counts as its frame's.
+        # The earliest frame needed has its last tap on that sample. Where no tap lands on it, the
+        # frame before it counts.
         first = min(-((self.span - 1 - next_sample) // self.stride), next_sample // self.stride)
         if self.overhang + self.latency > 0:  # samples are left at the end: the edge is needed
             first = min(first, frames - 1 - self.mirrored_right)
@@ -316,7 +317,7 @@ class Geometry:
         """The frames of which some tap lands on a sample in ``[first_sample, output_length)``.
 
         Sorted disjoint intervals ``[start, stop)``: of all integers where the padding mode extends
-        the input, of ``[0, L)`` for ``zeros``. Strides can leave gaps: frames that nothing hears.
+        the input, of ``[0, L)`` for ``zeros``. Strides can leave gaps: frames that reach no sample.
 
         >>> Geometry(2, padding=1, padding_mode="circular").frames_reached(5, output_length=6)
         ((0, 7),)

@@ -1,4 +1,4 @@
-"""ConvTranspose1d: parameters, and their packed form."""
+"""ConvTranspose1d: a transposed convolution with its weights."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["ConvTranspose1d"]
 
 
 class ConvTranspose1d:
-    """A transposed convolution with its weights, packed once.
+    """A transposed convolution with its weights, packed once for all calls.
 
-    The arguments are those of ``torch.nn.ConvTranspose1d`` with what it lacks; sizes and padding
-    are explained in :class:`fracstride.Geometry` and :func:`fracstride.conv_transpose1d`.
+    The arguments are those of ``torch.nn.ConvTranspose1d``, and more kinds of padding; sizes and
+    padding are explained in :class:`fracstride.Geometry` and :func:`fracstride.conv_transpose1d`.
 
     Args:
         in_channels: ``C_in``, a multiple of ``groups``.
@@ -130,7 +130,7 @@ class ConvTranspose1d:
                 ``dilation*(k - 1)`` on a side.
             groups: divides ``C_in`` and ``C_out``.
             dilation: frames from one tap to the next.
-            padding_mode: what the input is extended by.
+            padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
 
         >>> edges = ConvTranspose1d.from_conv1d(np.array([[[-1.0, 1.0]]]), padding="causal")
         >>> edges(np.array([[1.0, 3.0, 6.0]]))
@@ -163,7 +163,7 @@ class ConvTranspose1d:
 
     @property
     def packed(self) -> PackedLayer:
-        """Weight and bias as the kernels read them, for streams and whoever else computes."""
+        """Sizes, weight and bias as the kernels read them; streams compute with it."""
         return self._packed
 
     @property
@@ -235,9 +235,9 @@ class ConvTranspose1d:
         Args:
             input: of the layer's dtype.
             output_size: the wanted ``L_out``, in place of the layer's output padding.
-            negative_slope: a leaky ReLU of the input comes first: what is not above 0 is multiplied
-                by this.
-            residual: an array of the output's shape and dtype, to which the output is added.
+            negative_slope: a leaky ReLU of the input comes first: values that are not above 0 are
+                multiplied by this.
+            residual: an array of the output's shape and dtype; the output is added to it.
             out: a writable array for the result, of its shape and dtype, with any strides. It may
                 not overlap input or residual.
 
@@ -257,7 +257,7 @@ class ConvTranspose1d:
     def stream(
         self, batch_size: int | None = 1, *, negative_slope: float | None = None
     ) -> LayerStream:
-        """This layer fed chunk by chunk: what comes out is the layer's output, bit for bit.
+        """A stream of this layer: fed chunk by chunk, it gives the layer's output bit for bit.
 
         Args:
             batch_size: rows ``B`` of a chunk ``(B, C_in, T)``, or None for chunks ``(C_in, T)``.

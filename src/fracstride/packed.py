@@ -1,4 +1,8 @@
-"""Weights and biases in the order in which the kernels read them, and the map that reads them."""
+"""Weights and biases in the order in which the kernels read them, and the call of the kernel.
+
+Kernels take addresses (``native.signal_of``): an array must have a name here for as long as a
+kernel uses it.
+"""
 
 from __future__ import annotations
 
@@ -65,9 +69,14 @@ def pack_weight(
     for_input_grad: bool = False,
     once: bool = False,
 ) -> PackedWeight:
-    """Pack a checked weight ``(C_in, C_out/g, k)``.
+    """Pack a checked weight ``(C_in, C_out/g, k)``, for many calls or ``once``.
 
-    ``once``: for one call, which may read the weight itself if that costs less.
+    Args:
+        weight: of any dtype that the kernels know.
+        geometry: stride and dilation count.
+        groups: blocks of channels that do not see each other.
+        for_input_grad: for the gradient of the input, in place of the forward map.
+        once: for a single call, which may read the weight itself if that costs less.
     """
     real = kernel_dtype(weight.dtype)
     split = split_weight(weight, groups, real)
@@ -252,24 +261,22 @@ def forward(
     residual: Array | None = None,
     negative_slope: float = 1.0,
 ) -> Array:
-    """``length`` samples of a checked input, with a batch or without; ``bias`` is packed."""
-    unbatched = x.ndim == 2
-    if unbatched:
-        x = x[None]
-        out = None if out is None else out[None]
-        residual = None if residual is None else residual[None]
+    """``length`` samples of a checked input, with a batch or without one."""
+    batched = x.ndim == 3
     y = samples(
-        ready(split_channels(x, packed.groups, packed.real)),
+        ready(split_channels(x if batched else x[None], packed.groups, packed.real)),
         packed,
         bias,
         geometry.padding_left,
         MODES[geometry.padding_mode].number,
         length,
-        out,
-        residual,
+        out if out is None or batched else out[None],
+        residual if residual is None or batched else residual[None],
         negative_slope,
     )
-    return y[0] if unbatched else y
+    if out is not None:
+        return out
+    return y if batched else y[0]
 
 
 def samples(
@@ -309,7 +316,9 @@ def samples(
         target = np.empty((source.shape[0], channels, length), packed.real)
     numbers: tuple[float, ...] = ()  # what a call may leave out
     if residual is not None or carried is not None or negative_slope != 1.0:
-        numbers = _NOWHERE[:4] if residual is None else native.signal_of(ready(residual))[:4]
+        # (The kernel reads the residual later: this name keeps a copy of it alive.)
+        residual = None if residual is None else ready(residual)
+        numbers = (*(_NOWHERE if residual is None else native.signal_of(residual))[:4],)
         numbers += (negative_slope,)
         if carried is not None:
             numbers += native.signal_of(carried)
@@ -336,6 +345,7 @@ def samples(
 
 
 def _kernel_can_write(out: Array) -> bool:
+    """Whether each element has a place of its own, at a whole number of elements."""
     if not (out.dtype.isnative and out.flags.aligned):
         return False
     if out.flags.c_contiguous:

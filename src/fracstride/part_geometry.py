@@ -43,9 +43,8 @@ def geometry_of_part(
 def frames_of_part(g: Geometry, L: int, first_sample: int, samples: int) -> tuple[int, int]:
     """The frames ``[start, stop)`` from which :func:`geometry_of_part` computes so many samples.
 
-    All that are reached, and where neighbouring samples have no taps, one that is not. Of all
-    integers where the padding mode extends the input, of ``[0, L)`` for ``zeros``. All is
-    trusted; ``samples >= 1``.
+    All that reach a sample, and at least one even if none does. Of all integers where the padding
+    mode extends the input, of ``[0, L)`` for ``zeros``. All is trusted; ``samples >= 1``.
 
     >>> frames_of_part(Geometry(16, stride=8, padding=4), 100, first_sample=400, samples=80)
     (49, 61)

@@ -14,8 +14,8 @@ three factors ``x``, ``w`` and ``y`` of each entry they solve for. So the map is
 A frame that is an extension zero makes no entry: its product is absent, not zero.
 
 Arrays are ``(batch, channels, length)`` and ``(C_in, C_out/groups, k)`` of any numeric dtype;
-results are float64, or complex128 if an operand is complex. Sizes are trusted: called with
-absolute values, the functions give the sums ``|x| |w|`` that rounding errors are measured by.
+results are float64, or complex128 if an operand is complex. Sizes are trusted. Called with absolute
+values, the functions give the sums ``|x| |w|`` that bound rounding errors.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def conv_transpose1d_input_grad(
 ) -> Array:
     """``C(gy, w)``: grad_output ``(B, C_out, L_out)`` to the input's gradient ``(B, C_in, L)``.
 
-    What falls on an extended frame goes to the frame that it copies.
+    The gradient of a frame of the extension is added to that of the frame that it copies.
 
     >>> conv_transpose1d_input_grad([[[1, 0, 2, 0]]], [[[1, 10]]], 2, Geometry(2, stride=2))
     array([[[1., 2.]]])
@@ -124,10 +124,10 @@ def conv1d_adjoint(
     """The gradient of a *Conv1d* with respect to its input, of length ``output_length``.
 
     The Conv1d pads its input by ``padding`` frames as ``padding_mode`` says; its sample ``t`` reads
-    the padded input at ``t*stride + m*dilation`` with tap ``m``. The gradient takes the same ways
-    back, from a position in the padding on to the position that it copies. ``grad_output`` is
-    ``(B, C_in, L)``, ``weight`` ``(C_in, C_out/groups, k)``, the result
-    ``(B, C_out, output_length)``, with the channels named as the transposed convolution sees them.
+    the padded input at ``t*stride + m*dilation`` with tap ``m``. The gradient of a position in the
+    padding is added to that of the position that it copies. ``grad_output`` is ``(B, C_in, L)``,
+    ``weight`` ``(C_in, C_out/groups, k)``, the result ``(B, C_out, output_length)``: channels have
+    the names that the transposed convolution gives them.
 
     >>> conv1d_adjoint([[[1, 0, 5]]], [[[7, 10, 8]]], 3, padding=(1, 1), padding_mode="circular")
     array([[[50., 43., 57.]]])

@@ -1,4 +1,4 @@
-"""The examples of docs/streaming.md run, and what they assert is so."""
+"""The examples of docs/streaming.md run, and their assertions hold."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def test_examples() -> None:
     pytest.importorskip("torch.nn", reason="some of them use torch")
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for block in blocks:
         exec(compile(block, str(DOCS), "exec"), names)

@@ -1,4 +1,4 @@
-"""Functions in streams: channels, and what there is of a signal that has ended."""
+"""Functions in streams: channels, and results of no samples."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_numbers_of_channels_that_do_not_fit() -> None:
 
 
 def test_as_new_after_a_flush() -> None:
-    """The batch of an earlier signal is forgotten, but not what kind of array it was."""
+    """After a flush the batch size may change, and the kind of array stays."""
     x = np.ones((4, 2, 3))
     for make in (
         Identity,
@@ -115,11 +115,11 @@ def test_as_new_after_a_flush() -> None:
 
 def test_a_kind_of_array_that_is_known_from_the_start() -> None:
     class Long(Pointwise):
-        def _no_samples(self) -> Any:
+        def output_kind(self) -> Any:
             return np.empty(0, np.float64)
 
     class Short(Pointwise):
-        def _no_samples(self) -> Any:
+        def output_kind(self) -> Any:
             return np.empty(0, np.float32)
 
     for stream in (

@@ -1,4 +1,4 @@
-"""A chunk that some part refuses leaves a composition as it was, whatever parts come before."""
+"""A chunk that one part refuses changes nothing in the composition, not in earlier parts either."""
 
 from __future__ import annotations
 

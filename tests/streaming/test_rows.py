@@ -1,4 +1,4 @@
-"""Rows of a batch that begin and end on their own, each against the offline output of itself."""
+"""Rows of a batch that begin and end on their own, each against its own offline output."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from streams import STEPS, check_rows, scheduled, through_a_file
 from test_invariances import random_layers, same_bits
 
 import fracstride as fs
+import fracstride.streaming.layer as streaming_layer
 from fracstride import packed
-from fracstride.streaming import Chain, Identity, Pointwise, Stream, Sum
+from fracstride.streaming import Chain, Identity, Pad, Pointwise, Stream, Sum, Upsample
 
 MODES = ("zeros", "reflect", "replicate")
 
@@ -41,7 +42,7 @@ def test_random_layers(case: Case, mode: str, steps: Any) -> None:
 @random_layers
 @given(st.integers(0, 2**32), st.sampled_from(DTYPES), STEPS)
 def test_random_compositions(seed: int, dtype: Any, steps: Any) -> None:
-    # Drawn evenly: of what Hypothesis draws, most has no branches that wait.
+    # Drawn evenly, since most of Hypothesis's draws have no branches that wait for each other.
     rng = np.random.default_rng(seed)
     make, offline = decoder(lambda low, high: int(rng.integers(low, high + 1)), dtype)
     alone, due = make(1), [0]
@@ -87,18 +88,18 @@ def test_lengths() -> None:
         assert s.lengths.tolist() == [0, 0, 0]
         s.flush()
         assert s.lengths.tolist() == [2, 2, 2]
-    assert unbatched.lengths.shape == Identity().lengths.shape == Chain().lengths.shape == ()
+    assert unbatched.lengths.shape == Identity().lengths.shape == ()
     for s in (unbatched, Chain(unbatched), Chain(unbatched, Identity()), Sum(unbatched)):
         assert s.push(x[0]).shape == (2, 14)
         assert s.lengths.tolist() == 14
         s.reset()
-    for s in (Identity(), Chain(Identity()), Sum(Identity(), Identity()), Chain()):
+    for s in (Identity(), Chain(Identity()), Sum(Identity(), Identity())):
         s.push(x)
         assert s.lengths.tolist() == [4, 4, 4]
 
 
 def test_rows_at_different_progress_share_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the left edge, only the chunk's length counts."""
+    """Rows past the left edge share one call of the kernel, at any progress."""
     calls = []
     forward = packed.samples
 
@@ -117,6 +118,69 @@ def test_rows_at_different_progress_share_a_call(monkeypatch: pytest.MonkeyPatch
     assert calls == [3, 5]
     stream.push(x)  # the last one begins
     assert calls == [3, 5, 5, 1]
+
+
+def test_a_mask_of_all_rows_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plain path, with the same results and lengths; and nothing is planned."""
+    layer, x = up(), signal(3, 2, 5)
+
+    def planned(*args: Any) -> Any:
+        raise AssertionError("rows were planned")
+
+    monkeypatch.setattr(streaming_layer, "plan_rows", planned)
+    monkeypatch.setattr("fracstride.streaming.window.plan_rows", planned)
+    everyone = [True, True, True]
+    for make in (
+        lambda: layer.stream(3),
+        lambda: Pad(2, 3, "reflect"),
+        lambda: Chain(Pad(2, 3), layer.stream(3), Pointwise(np.tanh)),
+        lambda: Sum(Identity(), Pad(2, -2)),
+    ):
+        masked, plain = make(), make()
+        for _ in range(2):
+            same_bits(masked.push(x, active=everyone), plain.push(x))
+            assert masked.lengths.tolist() == plain.lengths.tolist()
+            same_bits(masked.finish(x, rows=everyone), plain.finish(x))
+            assert masked.lengths.tolist() == plain.lengths.tolist()
+            same_bits(masked.flush(rows=everyone), plain.flush())
+            assert masked.lengths.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("end", ["flush", "finish", "reset"])
+def test_another_batch_after_the_rows_have_ended_one_by_one(end: str) -> None:
+    for make in (
+        lambda: Pad(1, 2, "reflect"),
+        lambda: Upsample(2),
+        lambda: Pointwise(np.tanh),
+        lambda: Chain(Pad(1, 2), Pointwise(np.tanh), Upsample(2)),
+        lambda: Sum(Identity(), Pad(1, -1)),
+    ):
+        stream = make()
+        for rows, channels in ((3, 2), (1, 4), (2, 2)):
+            x = signal(rows, channels, 6)
+            stream.push(x, active=np.arange(rows) < 2)
+            assert stream.current_batch == (rows,)
+            for row in range(rows):
+                one = np.arange(rows) == row
+                if end == "flush":
+                    stream.flush(rows=one)
+                elif end == "finish":
+                    stream.finish(x, rows=one)
+                else:
+                    stream.reset(rows=one)
+            assert stream.current_batch is None
+            assert stream.flush().shape[-1] == 0
+        pieces = [stream.push(x[..., :2]), stream.finish(x[..., 2:])]
+        same_bits(np.concatenate(pieces, -1), make().finish(x))
+
+
+def test_a_signal_without_a_batch_has_no_rows() -> None:
+    x = signal(2, 5)
+    for stream in (Pad(1, 2), Pointwise(np.tanh), Chain(Pad(1, 2), Identity())):
+        stream.push(x)
+        for call in (lambda: stream.flush(rows=[True]), lambda: stream.reset(rows=[True])):  # noqa: B023
+            with pytest.raises(ValueError, match="rows must be None for a signal without a batch"):
+                call()
 
 
 def test_room_for_rows() -> None:
@@ -143,7 +207,7 @@ def test_room_for_rows() -> None:
 
 
 def test_a_branch_that_is_too_short() -> None:
-    """What waits for it is not added to the next signal of the row."""
+    """Samples that wait in one branch are not added to the next signal of the row."""
     rng = np.random.default_rng(0)
     crop, grow = (
         fs.ConvTranspose1d.from_weights(rng.standard_normal((2, 2, k)), padding=p)

@@ -1,4 +1,4 @@
-"""For tests that call torch: its own deprecations are not ours."""
+"""Tests that call torch ignore the deprecation warnings of torch itself."""
 
 from __future__ import annotations
 

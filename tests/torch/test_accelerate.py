@@ -1,4 +1,4 @@
-"""``accelerate``: what a model was it stays, but for who computes its transposed convolutions."""
+"""``accelerate`` changes which code computes transposed convolutions, and nothing else."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import conv_transpose1d as by_another_name
 from torch.nn.utils import parametrizations, parametrize
 
 import fracstride.torch as ft
 
 transformers = pytest.importorskip("transformers")
+this_module = sys.modules[__name__]
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
@@ -156,13 +158,13 @@ def test_shared_modules_hooks_buffers_and_optimisers() -> None:
 
 
 class Inherits(nn.ConvTranspose1d):
-    """With nothing of its own that changes what is computed."""
+    """A subclass that does not change the computation."""
 
     def extra_repr(self) -> str:
         return "inherits"
 
 
-# Subclasses whose forward gets to super().forward: the kernels are reached below them.
+# Subclasses whose forward reaches super().forward, and so the kernels.
 
 
 class Trimmed(nn.ConvTranspose1d):
@@ -191,11 +193,11 @@ class Logged:
 
 
 class Diamond(Doubled, Logged, Trimmed):
-    """Mixed in above."""
+    """A mixin before torch's class."""
 
 
 class MixedInBelow(nn.ConvTranspose1d, Doubled):
-    """Which never runs."""
+    """A forward that never runs."""
 
 
 class BesideOurs(Trimmed, Inherits):
@@ -279,7 +281,7 @@ REACHING = [
     PastTheParent,
 ]
 
-# And those that do not get there, or would compute something else with a class of ours below.
+# Subclasses that do not reach it, or would compute something else on top of our class.
 
 
 class PastOurs(nn.ConvTranspose1d):
@@ -642,3 +644,131 @@ def test_a_call_by_another_name_is_seen() -> None:
 
     with pytest.warns(UserWarning, match=r"calls torch\.nn\.functional\.conv_transpose1d"):
         ft.accelerate(Upsampler())
+
+
+def upsampled(x: Tensor, weight: Tensor) -> Tensor:
+    return upsampled_by(2, x, weight)
+
+
+def upsampled_by(stride: int, x: Tensor, weight: Tensor) -> Tensor:
+    if stride < 0:
+        return upsampled(x, weight)
+    return nn.functional.conv_transpose1d(x, weight, stride=stride)
+
+
+@torch.no_grad()
+def decorated(x: Tensor, weight: Tensor) -> Tensor:
+    return nn.functional.conv_transpose1d(x, weight)
+
+
+class Filter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 1, 3))
+
+
+class CallsAFunction(Filter):
+    def forward(self, x: Tensor) -> Tensor:
+        return upsampled(x, self.weight)
+
+
+class CallsAFunctionOfAModule(Filter):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(x)
+
+    def up(self, x: Tensor) -> Tensor:
+        return this_module.upsampled(x, self.weight)
+
+
+class CallsADecoratedFunction(Filter):
+    def forward(self, x: Tensor) -> Tensor:
+        return decorated(x, self.weight)
+
+
+class ImportsTheFunction(Filter):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch.nn.functional import relu, conv_transpose1d as up  # noqa: I001
+
+        return up(relu(x), self.weight)
+
+
+class ImportsTheModule(Filter):
+    def forward(self, x: Tensor) -> Tensor:
+        import torch.nn.functional as convolutions
+
+        return convolutions.conv_transpose1d(x, self.weight)
+
+
+class ImportsThePackage(Filter):
+    def forward(self, x: Tensor) -> Any:
+        import torch.nn
+
+        def inside() -> Tensor:
+            return torch.nn.functional.conv_transpose1d(x, self.weight)
+
+        return inside()
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        CallsAFunction,
+        CallsAFunctionOfAModule,
+        CallsADecoratedFunction,
+        ImportsTheFunction,
+        ImportsTheModule,
+        ImportsThePackage,
+    ],
+)
+def test_calls_in_functions_and_by_local_imports_are_seen(cls: Any) -> None:
+    said = rf"the model itself \({cls.__name__}\): calls torch\.nn\.functional\.conv_transpose1d"
+    with pytest.warns(UserWarning, match=said):
+        model = ft.accelerate(cls())
+    assert model(torch.zeros(1, 4, 5)).shape[1] == 1
+
+
+PACKAGE = """
+import torch
+
+def up(x, weight):
+    return torch.nn.functional.conv_transpose1d(x, weight)
+
+class Decoder(torch.nn.Module):
+    def forward(self, x):
+        from decoders_of_ours.layers import up as upsample
+        return upsample(x, self.weight)
+"""
+
+
+def test_a_function_of_the_models_package_by_a_local_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = ModuleType("decoders_of_ours.layers")
+    exec(PACKAGE, vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.warns(UserWarning, match=r"\(Decoder\): calls torch"):
+        ft.accelerate(module.Decoder())
+
+
+class HasAFunctionThatItDoesNotCall(Filter):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch.nn.functional import conv1d, relu as conv_transpose1d  # noqa: I001
+
+        return conv1d(conv_transpose1d(x), self.weight.transpose(0, 1))
+
+    def up(self, x: Tensor) -> Tensor:
+        return upsampled(x, self.weight)
+
+
+class CallsOurs(Filter):
+    def forward(self, x: Tensor) -> Tensor:
+        from fracstride.torch import conv_transpose1d
+
+        return conv_transpose1d(x, self.weight)
+
+
+@pytest.mark.parametrize("cls", [HasAFunctionThatItDoesNotCall, CallsOurs])
+def test_no_false_alarm_for_names_that_stand_for_others(cls: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ft.accelerate(cls())

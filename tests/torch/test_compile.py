@@ -142,7 +142,7 @@ def opcheck_cases() -> list[tuple[str, Any]]:
 
 
 def shown(value: Any) -> str:
-    """The same in every process that collects the tests: numbers are drawn anew."""
+    """The same parameters in every process that collects the tests."""
     if isinstance(value, str):
         return value
     return "-".join(str(v.dtype) if isinstance(v, torch.Tensor) else str(v) for v in value)

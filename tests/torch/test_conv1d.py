@@ -1,4 +1,4 @@
-"""The weight of a Conv1d as the transposed convolution's that it is."""
+"""The weight of a Conv1d, turned into that of a transposed convolution, under threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fracstride.torch.conv1d import TurnedWeights
 
 
 def test_a_second_thread_sees_no_half_of_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes while a new weight is being turned gets the new one, or turns it too."""
+    """A call while another thread turns a new weight gets the new weight, or turns it too."""
     kept, turn = TurnedWeights(), conv1d._turned
     geometry = conv1d_geometry(3)
     old, new = torch.randn(4, 6, 3), torch.randn(4, 6, 3)

@@ -1,4 +1,4 @@
-"""Derivatives of every order, in every mode and by every way that torch has to ask for them."""
+"""Derivatives of every order, in every mode and by each of torch's interfaces."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_hessian_in_every_mode(mode: str) -> None:
     "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64], ids=str
 )
 def test_bits_of_gradients(dtype: torch.dtype) -> None:
-    """The same for any number of threads, any layout, and with a graph of the gradients or none."""
+    """The same bits for any number of threads, any layout, and with or without create_graph."""
     torch.manual_seed(0)
     length = 40_000  # enough for torch's own sum of a bias to be cut up by threads
     x, w, b = torch.randn(2, 3, length), torch.randn(3, 1, 4), torch.randn(1)

@@ -40,7 +40,7 @@ LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 def tensor(array: Any) -> torch.Tensor:
-    """With the strides of the array where a tensor can have them."""
+    """The array as a tensor, with its strides where a tensor can have them."""
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == ml_dtypes.bfloat16:
@@ -55,7 +55,7 @@ def bits(tensor: torch.Tensor) -> bytes:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_against_torch(dtype: torch.dtype) -> None:
-    """Values, shapes and gradients over the parameters that torch has."""
+    """Values, shapes and gradients, for all arguments that torch's operator takes."""
     torch.manual_seed(0)
     wide = torch.complex128 if dtype.is_complex else torch.float64
     eps = torch.finfo(dtype).eps
@@ -105,7 +105,7 @@ def test_bits_of_the_numpy_face(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
 def test_fallback_has_the_same_values(mode: str) -> None:
-    """What runs on other devices, here on this one."""
+    """The code for other devices, run on the CPU."""
     rng = np.random.default_rng(len(mode) + 1)
     for _ in range(60):
         c = random_case(rng, mode, np.dtype(rng.choice(["float64", "complex128"])))
@@ -123,7 +123,7 @@ def test_fallback_has_the_same_values(mode: str) -> None:
 
 
 def test_other_devices_add_by_slices() -> None:
-    """Operators that torch lists as not deterministic on a GPU stay away."""
+    """No operator runs that torch lists as not deterministic on a GPU."""
     listed = ("index_add", "index_put", "scatter", "put_", "cumsum", "pad_backward")
     seen: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""The module: torch's in everything that a model does with it, and never a stale weight."""
+"""The module behaves as torch's in every use, and never uses a stale weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The profiler sees every call once, whichever way it went, with its shapes."""
+"""The profiler shows every call once with its shapes, on every path of the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = "conv_transpose1d"
 
 
 def events(call: Callable[[], Any], operands: int = 3) -> list[tuple[Any, ...]]:
-    """``(name, times called, shape, ...)`` of what the profiler saw of this library."""
+    """``(name, times called, shape, ...)`` of this library's entries in the profile."""
     with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as watched:
         call()
     return sorted(

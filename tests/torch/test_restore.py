@@ -1,4 +1,4 @@
-"""``restore``: nothing of the library is left in the model, and torch does with it what it does."""
+"""``restore`` leaves nothing of the library in the model; torch can quantise, save and load it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WITHOUT = "import sys; sys.modules['fracstride'] = None\n"  # an import of it fa
 
 
 class Plain(nn.ConvTranspose1d):
-    """With nothing of its own that changes what is computed."""
+    """A subclass that does not change the computation."""
 
 
 class Trimmed(nn.ConvTranspose1d):
@@ -39,7 +39,7 @@ class Doubled:
 
 
 class Both(Doubled, Trimmed):
-    """Mixed in above."""
+    """A mixin before torch's class."""
 
 
 NORMS: dict[str, Callable[[nn.Module], nn.Module]] = {
@@ -53,7 +53,7 @@ NORMS: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 def hook(module: nn.Module, *rest: Any) -> None:
-    """Sees everything and changes nothing."""
+    """A hook that changes nothing."""
 
 
 def random_layer(rng: random.Random) -> nn.Module:
@@ -93,7 +93,7 @@ def random_model(seed: int) -> nn.Module:
 
 
 def described(value: Any) -> Any:
-    """A class by its name, or what torch made for one module by what it is made of."""
+    """The name of a class; for a class that torch made for one module, its bases."""
     if value.__module__.startswith("torch.nn.utils"):
         own = sorted(set(vars(value)) - {"__doc__", "__dict__", "__weakref__"})
         return value.__name__, own, [described(base) for base in value.__bases__]
@@ -101,7 +101,7 @@ def described(value: Any) -> Any:
 
 
 def seen(model: nn.Module) -> list[Any]:
-    """What is in every module: its classes, attributes, tensors and hooks by identity."""
+    """The contents of every module: its classes, attributes, tensors and hooks, by identity."""
     modules = []
     for name, module in model.named_modules(remove_duplicate=False):
         attributes: dict[str, Any] = {}
@@ -115,7 +115,7 @@ def seen(model: nn.Module) -> list[Any]:
 
 
 def run(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    torch.manual_seed(3)  # for what is lazy
+    torch.manual_seed(3)  # for lazy modules
     result: torch.Tensor = model(x)
     return result
 
@@ -124,7 +124,7 @@ def run(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def test_accelerate_and_back(seed: int) -> None:
     model, twin = random_model(seed), random_model(seed)
     x = torch.randn(2, 4, 9)
-    if seed % 2:  # what is lazy is concrete when it is accelerated; else when it is restored
+    if seed % 2:  # lazy modules become concrete before accelerate, or else before restore
         assert torch.equal(run(model, x), run(twin, x))
     before = seen(model)
     for _ in range(2):
@@ -215,7 +215,7 @@ def test_layers_made_by_hand(arguments: dict[str, Any], attributes: Any) -> None
 
 
 class OnOurs(ft.ConvTranspose1d):
-    """Someone's own, on top of ours."""
+    """A user's subclass of our class."""
 
 
 def test_what_torch_cannot_express_is_named_and_nothing_is_changed() -> None:
@@ -330,7 +330,7 @@ def test_quantising_by_graph() -> None:
     restored = converted(ft.restore(ft.accelerate(copy.deepcopy(model))))
     assert "QuantizedConvTranspose1d" in repr(restored)
     assert torch.equal(restored(x), want(x))
-    # What is accelerated stays in floating point, between what is quantised.
+    # Accelerated layers stay in floating point, between quantised ones.
     accelerated = converted(ft.accelerate(copy.deepcopy(model)))
     assert "QuantizedConvTranspose1d" not in repr(accelerated)
     torch.testing.assert_close(accelerated(x), model(x), rtol=0, atol=0.1)

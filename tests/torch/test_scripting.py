@@ -102,7 +102,7 @@ def test_a_scripted_model_shares_its_parameters_and_leaves_the_model_alone() -> 
 
 
 class Named(nn.ConvTranspose1d):
-    """With nothing of its own that changes what is computed."""
+    """A subclass that does not change the computation."""
 
 
 def test_accelerated_subclasses_script() -> None:

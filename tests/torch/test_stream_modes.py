@@ -1,4 +1,4 @@
-"""Modules that are elementwise in eval mode only, once they are in training mode; empty results."""
+"""Streams of modules that are elementwise in eval mode only; results of no samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ of = fracstride.torch.stream
 
 
 class Block(nn.Module):
-    """A user's own, with a Dropout inside."""
+    """A user's own module, with a Dropout inside."""
 
     def __init__(self, inside: nn.Module) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ def test_statistics_that_went_away() -> None:
 
 
 def test_other_modules_may_be_trained() -> None:
-    """What a mode changes nothing of goes on in training mode, with gradients."""
+    """Modules that are the same in both modes stream in training mode, with gradients."""
     net = nn.Sequential(*layers(), nn.PReLU(4), nn.GELU()).train()
     x = torch.randn(1, 4, 5)
     torch.testing.assert_close(of(net).finish(x), net(x))

@@ -17,7 +17,7 @@ from torch_streams import OnArrays
 
 import fracstride.torch
 from fracstride.streaming import Chain, Identity, Stream, Sum
-from fracstride.torch.evenly import UNEVEN
+from fracstride.torch.vectors import ROUNDED_BY_PLACE
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
 of = fracstride.torch.stream
@@ -55,10 +55,8 @@ def test_random_nets(
             x if batched else x[0],
             cuts,
             net.due,
-            pick(0, 8),
-            bool(pick(0, 1)),
         )
-    # The numbers that compositions go by.
+    # Stride, latency and overhang.
     stream = make()
     far = 10**6
     assert net.due(far) == far * stream.stride - stream.latency
@@ -95,7 +93,7 @@ def test_gradients(data: st.DataObject, cuts: list[int]) -> None:
     pieces = [stream.push(x[..., a:b]) for a, b in pairwise(edges)]
     streamed = torch.cat([*pieces, stream.flush()], -1)
     torch.testing.assert_close(streamed, y)
-    if not streamed.requires_grad:  # all of it is the pads' own
+    if not streamed.requires_grad:  # all samples come from the pads
         return
     got = torch.autograd.grad((streamed * weights).sum(), leaves, allow_unused=True)
     for a, b in zip(got, wanted, strict=True):
@@ -104,7 +102,7 @@ def test_gradients(data: st.DataObject, cuts: list[int]) -> None:
 
 
 def test_a_module_in_several_places() -> None:
-    """As people share an activation, which torch lists once only."""
+    """An activation that is used in two places, which torch lists only once."""
     torch.manual_seed(0)
     act, conv, pad = nn.Softplus(), nn.Conv1d(4, 4, 3), nn.ReflectionPad1d(1)
     net = nn.Sequential(act, pad, conv, act, pad, conv, act, nn.Sequential(nn.GLU(1), act))
@@ -117,7 +115,7 @@ def test_a_module_in_several_places() -> None:
 
 @pytest.mark.parametrize("pad", [nn.ReflectionPad1d, nn.ReplicationPad1d, nn.ZeroPad1d])
 def test_residual_blocks_with_pads(pad: Any) -> None:
-    """The straight branch lines up with one that pads before it convolves."""
+    """The straight branch is aligned with a branch that pads before it convolves."""
     torch.manual_seed(0)
     for left, right in ((3, 3), (6, 0), (0, 6), (1, 5)):
         conv = nn.Conv1d(2, 2, 4, dilation=2)
@@ -232,7 +230,7 @@ def test_users_gates() -> None:
     assert stream.push(x).shape == (1, 2, 5)
     with pytest.raises(ValueError, match="must take the 3 channels that come before it"):
         of(nn.Sequential(conv, Gate(), nn.Conv1d(6, 2, 1)), elementwise=(Gate,))
-    # Channels that nobody knows are found out by pushing.
+    # Unknown numbers of channels are found by pushing a chunk of no frames.
     first = of(nn.Sequential(Gate(), nn.Conv1d(3, 2, 1).double()), elementwise=(Gate,))
     assert first.in_channels is None
     assert Chain(of(conv), first).push(x).shape == (1, 2, 5)
@@ -254,7 +252,14 @@ def test_a_values_bits_do_not_depend_on_its_place() -> None:
     try:
         norm = nn.BatchNorm1d(2).eval()
         norm.running_mean.uniform_()
-        for kind in (*UNEVEN, nn.Tanh, nn.Softsign, nn.Hardswish, lambda: nn.GLU(1), lambda: norm):
+        for kind in (
+            *ROUNDED_BY_PLACE,
+            nn.Tanh,
+            nn.Softsign,
+            nn.Hardswish,
+            lambda: nn.GLU(1),
+            lambda: norm,
+        ):
             for dtype in (torch.float32, torch.float64, torch.bfloat16):
                 x = torch.randn(1, 2, 50_021, dtype=dtype)
                 module = kind().to(dtype)
@@ -282,7 +287,7 @@ class Leaf(nn.Module):
 @pytest.mark.parametrize(
     ("error", "module", "messages"),
     [
-        (ValueError, nn.CircularPad1d(2), ["first samples are the last frames"]),
+        (ValueError, nn.CircularPad1d(2), ["first samples are made of the last frames"]),
         (ValueError, nn.GLU(), ["dim must be 1 or -2", "got -1, that of time"]),
         (ValueError, nn.GLU(2), ["got 2, that of time"]),
         (ValueError, nn.GLU(0), ["got 0, that of the batch"]),

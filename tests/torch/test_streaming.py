@@ -1,4 +1,4 @@
-"""Streams of torch modules: the bits of the module, the derivatives, what is refused."""
+"""Streams of torch modules: bits, derivatives, refusals."""
 
 from __future__ import annotations
 
@@ -49,12 +49,9 @@ def module_of(case: Case, mode: str, dtype: str) -> fracstride.torch.ConvTranspo
     st.sampled_from(MODES),
     st.sampled_from(["float32", "float64", "float16", "complex64"]),
     st.lists(st.integers(0, 300), max_size=8),
-    st.integers(0, 8),
     st.booleans(),
 )
-def test_any_chunks(
-    case: Case, mode: str, dtype: str, cuts: list[int], move_at: int, grad: bool
-) -> None:
+def test_any_chunks(case: Case, mode: str, dtype: str, cuts: list[int], grad: bool) -> None:
     assume(case.batch != 0)
     module = module_of(case, mode, dtype)
 
@@ -80,8 +77,6 @@ def test_any_chunks(
             x,
             cuts,
             lambda frames: scheduled(g, frames),
-            move_at,
-            finish=grad,
         )
 
 
@@ -144,7 +139,6 @@ def test_a_whole_decoder(cuts: list[int]) -> None:
             x,
             cuts,
             lambda frames: 0 if frames <= 3 else max(0, frames * 16 - stream.latency),
-            move_at=2,
         )
 
 
@@ -169,7 +163,7 @@ def test_compositions_of_modules() -> None:
     x = np.random.default_rng(0).standard_normal((1, 4, 30)).astype(np.float32)
     for grad in (False, True):
         with torch.set_grad_enabled(grad):
-            check_stream(make, offline, x, [1, 2, 2, 9, 11], move_at=4)
+            check_stream(make, offline, x, [1, 2, 2, 9, 11])
 
 
 @pytest.mark.parametrize("mode", MODES)

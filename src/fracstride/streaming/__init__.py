@@ -22,5 +22,16 @@ from fracstride.streaming.pointwise import Identity, Pointwise
 from fracstride.streaming.stream import Stream
 from fracstride.streaming.sum import Sum
 from fracstride.streaming.upsample import Upsample
+from fracstride.streaming.window import WindowStream
 
-__all__ = ["Chain", "Identity", "LayerStream", "Pad", "Pointwise", "Stream", "Sum", "Upsample"]
+__all__ = [
+    "Chain",
+    "Identity",
+    "LayerStream",
+    "Pad",
+    "Pointwise",
+    "Stream",
+    "Sum",
+    "Upsample",
+    "WindowStream",
+]

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fracstride.arrays import Array
-from fracstride.streaming.stream import Stream, given
+from fracstride.streaming.stream import Stream
 
 __all__ = ["Chain", "Composite", "split_state"]
 
 
 class Composite(Stream):
-    """Streams, checked to fit each other in rows and to be in one place each."""
+    """Streams, checked to fit each other in rows and to be in one place each.
 
-    _memory = ("_last", "_broken")
+    The public doors of the outermost composition ask all parts whether they are ready, and try a
+    chunk of a new kind without its frames: a chunk is refused before any part has advanced.
+    """
+
+    set_by_first_chunk = ("_broken",)
 
     def __init__(self, *streams: Stream) -> None:
         for i, stream in enumerate(streams):
@@ -25,26 +28,29 @@ class Composite(Stream):
                 hint = ": did you mean its .stream()?" if hasattr(stream, "stream") else ""
                 raise TypeError(f"{self._name(i)} must be a stream, got {stream!r}{hint}")
         self._streams = streams
-        for stream in streams:
-            stream._outermost = False
         # A failure half way leaves some of the streams ahead of the others.
         self._broken = False
+        self._rows_differ = False
         self._tried: Any = None  # the kind of chunks that all parts take
+        parts = self.nested()
         seen: set[int] = set()
-        for part in self._nested():
+        for part in parts:
             if id(part) in seen:
                 raise ValueError(
                     f"{part!r} is in {type(self).__name__} more than once: a stream carries one "
                     "signal, so make one for each place"
                 )
             seen.add(id(part))
-        parts = self._nested()
-        self._to_ask = [part for part in parts if type(part)._ready is not Stream._ready]
+        self._to_ask = [
+            part
+            for part in parts
+            if not isinstance(part, Composite) and type(part).check_ready is not Stream.check_ready
+        ]
         self.batch_size = self._one_of("batch_size", [s.batch_size for s in streams])
         self.independent_rows = all(s.independent_rows for s in streams)
-        self._carries = any(s._carries for s in streams)
-        self._at_once = all(s._at_once for s in streams)
-        self._keeps_channels = all(s._keeps_channels for s in streams)
+        self.stateless = all(s.stateless for s in streams)
+        self.at_once = all(s.at_once for s in streams)
+        self.keeps_channels = all(s.keeps_channels for s in streams)
 
     def _name(self, index: int) -> str:
         return f"argument {index} of {type(self).__name__}"
@@ -60,18 +66,29 @@ class Composite(Stream):
                 )
         return values[known[0]] if known else None
 
-    def _nested(self) -> list[Stream]:
-        return [self, *(part for s in self._streams for part in s._nested())]
+    def nested(self) -> list[Stream]:
+        return [self, *(part for s in self._streams for part in s.nested())]
 
-    def _check(self) -> None:
-        if self._outermost:
-            for part in self._to_ask:
-                part._ready()
+    def check_ready(self) -> None:
+        for part in self._to_ask:
+            part.check_ready()
+        self.check_whole()
+
+    def check_whole(self) -> None:
+        """Raise RuntimeError after a push that failed half way."""
         if self._broken:
             raise RuntimeError(
                 f"an earlier push into this {type(self).__name__} failed half way: reset() or "
                 "restore() it first"
             )
+
+    def push(self, chunk: Any, *, active: Any = None) -> Any:
+        self._try(chunk)
+        return super().push(chunk, active=active)
+
+    def finish(self, chunk: Any, *, rows: Any = None) -> Any:
+        self._try(chunk)
+        return super().finish(chunk, rows=rows)
 
     def _try(self, chunk: Any) -> None:
         """Push a chunk of another kind without its frames, before it comes with them.
@@ -79,101 +96,84 @@ class Composite(Stream):
         A part that refuses it does so before any part has advanced, and the stream is as it was.
         """
         shape = getattr(chunk, "shape", None)
-        if not shape or not self._outermost:
+        if not shape:
             return
         chunks = shape[:-1], getattr(chunk, "dtype", None)
         if chunks == self._tried:
             return
-        before = [(p, {name: getattr(p, name) for name in p._memory}) for p in self._nested()]
+        self.check_ready()
+        before = [
+            (part, {name: getattr(part, name) for name in part.set_by_first_chunk})
+            for part in self.nested()
+        ]
         try:
             nothing = chunk[..., :0]
             self._tried = chunks
-            if self._uneven:
-                rows = self._rows_now() or len(nothing)
-                self._advance_rows(nothing, np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
+            if self.rows_differ:
+                rows = (self.current_batch or nothing.shape)[0]
+                self.advance_rows(nothing, np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
             else:
-                self.push(nothing)
+                self.advance(nothing, last=False)
         except BaseException:
             self._tried = None
-            for part, memory in before:
-                vars(part).update(memory)
+            for part, attributes in before:
+                vars(part).update(attributes)
             raise
 
-    def _push_rows(self, chunk: Any, active: Any) -> Any:
-        self._check()
-        self._try(chunk)
-        return super()._push_rows(chunk, active)
-
-    def _end_rows(self, chunk: Any, rows: Any) -> Any:
-        self._check()
-        self._try(chunk)
-        return super()._end_rows(chunk, rows)
-
-    def _mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
-        self._check()
+    def checked_mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
+        self.check_ready()
         if rows is not None and not self.independent_rows:
             dependent = next(s for s in self._streams if not s.independent_rows)
-            return dependent._mask(name, rows, chunk)  # which says why not
-        return super()._mask(name, rows, chunk)
+            return dependent.checked_mask(name, rows, chunk)  # which says why not
+        return super().checked_mask(name, rows, chunk)
 
-    def _rows_now(self) -> int | None:
-        rows = (s._rows_now() for s in self._streams)
-        return next((count for count in rows if count is not None), None)
+    @property
+    def current_batch(self) -> tuple[int, ...] | None:
+        batches = (s.current_batch for s in self._streams)
+        return next((batch for batch in batches if batch is not None), None)
 
-    def _failed(self, index: int) -> None:
-        """A stream has raised; those before it have advanced."""
-        self._broken = any(s._carries for s in self._streams[:index])
+    def failed(self, index: int) -> None:
+        """The stream of this index has raised; those before it have advanced."""
+        self._broken = not all(s.stateless for s in self._streams[:index])
 
-    @abstractmethod
-    def _end(self, chunk: Any) -> Any:
-        """Push what comes last, or nothing where that is None, and flush."""
-
-    def finish(self, chunk: Any, *, rows: Any = None) -> Any:  # noqa: D102
-        if rows is not None or self._uneven:
-            return self._end_rows(given(chunk), rows)
-        self._check()
-        self._try(given(chunk))
-        return self._end(chunk)
-
-    def flush(self, *, rows: Any = None) -> Any:  # noqa: D102
-        rest = self._flush() if rows is None else self._end_rows(None, rows)
-        return self._nothing() if rest is None else rest
-
-    def _flush(self) -> Any:
-        return self._end_rows(None, None) if self._uneven else self._end(None)
-
-    def reset(self, *, rows: Any = None) -> None:  # noqa: D102
-        mask = None if rows is None else self._mask("rows", rows)
+    def clear(self) -> None:
         for stream in self._streams:
-            stream.reset(rows=mask)
-        if mask is None:
-            self._broken, self._last = False, 0
-        self._compare_rows()
+            stream.clear()
+        self._broken = self._rows_differ = False
 
-    def _compare_rows(self) -> None:
+    def clear_rows(self, rows: Array) -> None:
+        for stream in self._streams:
+            stream.clear_rows(rows)
+        self.compare_rows()
+
+    @property
+    def rows_differ(self) -> bool:
+        return self._rows_differ
+
+    def compare_rows(self) -> None:
         """Rows may have come to differ in progress, or to agree."""
-        self._uneven = any(s._uneven for s in self._streams)
+        self._rows_differ = any(s.rows_differ for s in self._streams)
 
-    def state(self) -> dict[str, Any]:  # noqa: D102
+    def state(self) -> dict[str, Any]:
         return {f"{i}.{k}": v for i, s in enumerate(self._streams) for k, v in s.state().items()}
 
-    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
+    def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
         takes = []
         for i, part in enumerate(split_state(state, len(self._streams))):
             try:
-                takes.append(self._streams[i]._checked(part))
+                takes.append(self._streams[i].prepare_restore(part))
             except ValueError as error:
                 raise ValueError(f"{self._name(i)}: {error}") from None
 
         def take() -> None:
             for take_part in takes:
                 take_part()
-            self._broken, self._last = False, 0
-            self._compare_rows()
+            self._broken = False
+            self.compare_rows()
 
         return take
 
-    def detach(self) -> None:  # noqa: D102
+    def detach(self) -> None:
         for stream in self._streams:
             stream.detach()
 
@@ -185,11 +185,11 @@ class Chain(Composite):
     """Streams, each fed with what the one before it puts out.
 
     Args:
-        streams: any number of them, compositions too, each in one place only.
+        streams: one at the least, compositions too, each in one place only.
 
     Raises:
         TypeError: one is no stream.
-        ValueError: channels or batch sizes do not fit, or one is there twice.
+        ValueError: there is none, channels or batch sizes do not fit, or one is there twice.
 
     >>> import numpy as np, fracstride as fs
     >>> up = [fs.ConvTranspose1d(4, 4, kernel_size=4, stride=2, padding="causal") for _ in range(3)]
@@ -200,6 +200,11 @@ class Chain(Composite):
 
     def __init__(self, *streams: Stream) -> None:
         super().__init__(*streams)
+        if not streams:
+            raise ValueError(
+                "Chain must have a stream, got none; Identity() leaves a signal as it is"
+            )
+        self.can_add = streams[-1].can_add
         kept = True  # as many channels as come in
         for i, stream in enumerate(streams):
             channels = stream.in_channels
@@ -211,80 +216,50 @@ class Chain(Composite):
             # What comes in is what the first streams that keep the channels take, or the next one.
             if self.in_channels is None and self.out_channels is None and kept:
                 self.in_channels = channels
-            kept = kept and stream._keeps_channels
+            kept = kept and stream.keeps_channels
             if stream.out_channels is not None:
                 self.out_channels = stream.out_channels
             self.latency = self.latency * stream.stride + stream.latency
             self.overhang = self.overhang * stream.stride + stream.overhang
             self.stride *= stream.stride
 
-    def push(self, chunk: Any, *, active: Any = None) -> Any:  # noqa: D102
-        if active is not None or self._uneven:
-            return self._push_rows(chunk, active)
-        self._check()
-        self._try(chunk)
+    def advance(self, chunk: Any, last: bool) -> Any:
+        self.check_whole()
         i = 0
         try:
             for i, stream in enumerate(self._streams):  # noqa: B007 - where it stopped
-                chunk = stream.push(chunk)
+                chunk = stream.advance(chunk, last)
         except BaseException:
-            self._failed(i)
+            self.failed(i)
             raise
-        if not self._streams:
-            self._last = np.shape(chunk)
         return chunk
 
-    def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
-        self._check()
+    def advance_adding(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
+        self.check_whole()
         i = 0
         try:
             for i, stream in enumerate(self._streams[:-1]):  # noqa: B007 - where it stopped
-                chunk = stream.push(chunk)
+                chunk = stream.advance(chunk, last=False)
             i = len(self._streams) - 1
-            return self._streams[-1]._push_onto(chunk, waiting, piece)
+            return self._streams[-1].advance_adding(chunk, waiting, piece)
         except BaseException:
-            self._failed(i)
+            self.failed(i)
             raise
 
-    def _adds(self) -> bool:
-        return bool(self._streams) and self._streams[-1]._adds()
-
-    def _end(self, chunk: Any) -> Any:
-        self._check()
+    def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        self.check_whole()
         i = 0
         try:
             for i, stream in enumerate(self._streams):  # noqa: B007 - where it stopped
-                chunk = stream._flush() if chunk is None else stream.finish(chunk)
+                chunk, frames = stream.advance_rows(chunk, frames, ends)
         except BaseException:
-            self._failed(i)
+            self.failed(i)
             raise
-        if not self._streams:
-            self._last = 0 if chunk is None else np.shape(chunk)
-        return chunk
-
-    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
-        self._check()
-        i = 0
-        try:
-            for i, stream in enumerate(self._streams):  # noqa: B007 - where it stopped
-                chunk, frames = stream._advance_rows(chunk, frames, ends)
-        except BaseException:
-            self._failed(i)
-            raise
-        self._last = frames
-        self._compare_rows()
+        self.compare_rows()
         return chunk, frames
 
-    @property
-    def lengths(self) -> Array:  # noqa: D102
-        counting = [s for s in self._streams if not isinstance(s, Chain) or s._nested()[1:]]
-        lengths = counting[-1].lengths if counting else super().lengths
-        if lengths.ndim == 0 and self.batch_size is not None:  # the last knows no number of rows
-            return np.zeros(self.batch_size, np.int64)
-        return lengths
-
-    def _no_samples(self) -> Any:
-        kinds = (stream._no_samples() for stream in reversed(self._streams))
+    def output_kind(self) -> Any:
+        kinds = (stream.output_kind() for stream in reversed(self._streams))
         return next((kind for kind in kinds if kind is not None), None)
 
 

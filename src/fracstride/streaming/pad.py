@@ -8,8 +8,7 @@ from typing import Any
 
 from fracstride.arguments import MAX_SIZE
 from fracstride.extension import MODES, source_frame
-from fracstride.streaming.pieces import filled, picked
-from fracstride.streaming.stream import cut, join
+from fracstride.streaming.pieces import cut, filled, join, picked
 from fracstride.streaming.window import WindowStream
 
 __all__ = ["Pad"]
@@ -45,8 +44,8 @@ class Pad(WindowStream):
     """
 
     #: The shortest input that the offline module takes.
-    _shortest = 1
-    _keeps_channels = True
+    shortest = 1
+    keeps_channels = True
 
     def __init__(self, left: int, right: int, mode: str = "zeros", value: float = 0.0) -> None:
         self._left, self._right = _frames("left", left), _frames("right", right)
@@ -59,34 +58,31 @@ class Pad(WindowStream):
         if mode != "zeros" and value != 0:
             raise ValueError(f"value must be 0 with mode {mode!r}, got {value!r}")
         self._mode, self._value = mode, value
+        # Frames that the left edge mirrors, and those that the right edge needs.
+        self._mirrored_left = MODES[mode].mirrored(max(0, self._left))
+        self._edge = 1 + MODES[mode].mirrored(max(0, self._right)) if mode != "zeros" else 0
         self.latency = -min(self._left, self._left + self._right)
         self.overhang = self._left + self._right
-        self._at_once = self._left == 0 <= self._right
+        self.at_once = self._left == 0 <= self._right
         super().__init__()
 
-    def _final(self, frames: int) -> int:
-        mirrored = MODES[self._mode].mirrored(max(0, self._left))
-        if frames < self._shortest or frames <= mirrored:
+    def final_length(self, frames: int) -> int:
+        if frames < self.shortest or frames <= self._mirrored_left:
             return 0
         return max(0, frames - self.latency)
 
-    def _at_end(self, frames: int) -> int:
-        return 0 if frames < self._shortest else max(0, frames + self.overhang)
+    def length_at_end(self, frames: int) -> int:
+        return 0 if frames < self.shortest else max(0, frames + self.overhang)
 
-    def _first_kept(self, frames: int) -> int:
-        first = self._final(frames) - self._left
-        if self._right > 0 and self._mode != "zeros":
-            first = min(first, frames - 1 - MODES[self._mode].mirrored(self._right))
+    def first_kept(self, frames: int) -> int:
+        first = self.final_length(frames) - self._left
+        if self._right > 0:
+            first = min(first, frames - self._edge)
         return max(0, min(first, frames))
 
-    def _task(
-        self, start: int, received: int, first: int, stop: int, last: bool
-    ) -> tuple[int, int]:
-        """The frames of the window, past its ends too, that the samples are."""
-        return first - self._left - start, stop - self._left - start
-
-    def _compute(self, window: Any, task: tuple[int, int]) -> Any:
-        first, stop = task
+    def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
+        # The frames of the window, past its ends too, that the samples are.
+        first, stop = first - self._left - start, stop - self._left - start
         count = window.shape[-1]
         inner = max(first, 0), min(stop, count)
         parts = []

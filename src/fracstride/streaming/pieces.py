@@ -11,11 +11,64 @@ from typing import Any
 
 import numpy as np
 
-from fracstride.arrays import Array
+from fracstride.arrays import Array, as_dtype
 
-__all__ = ["filled", "kind", "picked", "repeated", "rows_of", "stacked"]
+__all__ = [
+    "cut",
+    "detached",
+    "filled",
+    "integers_like",
+    "join",
+    "kind",
+    "loaded",
+    "picked",
+    "repeated",
+    "stacked",
+]
 
 _NOT = "a piece of a signal must be an array"
+
+
+@singledispatch
+def join(first: Any, second: Any) -> Any:
+    """Two pieces of a signal, one after the other in time."""
+    raise TypeError(f"{_NOT}, got {type(first).__name__}")
+
+
+@join.register
+def _(first: np.ndarray, second: Array) -> Array:
+    joined: Array = np.concatenate([first, second], -1)
+    return joined
+
+
+@singledispatch
+def cut(piece: Any, start: int) -> Any:
+    """A piece from ``start`` on, which keeps no more memory than its own alive."""
+    raise TypeError(f"{_NOT}, got {type(piece).__name__}")
+
+
+@cut.register
+def _(piece: np.ndarray, start: int) -> Array:
+    copy: Array = piece[..., start:].copy()
+    return copy
+
+
+@singledispatch
+def integers_like(piece: Any, integers: Array) -> Any:
+    """Integers as a state holds them together with such a piece: as an array, or as a tensor."""
+    raise TypeError(f"{_NOT}, got {type(piece).__name__}")
+
+
+@integers_like.register
+def _(piece: np.ndarray, integers: Array) -> Array:
+    copy: Array = integers.copy()
+    return copy
+
+
+@singledispatch
+def detached(piece: Any) -> Any:
+    """The piece without the graph that it is part of; arrays are part of none."""
+    return piece
 
 
 @singledispatch
@@ -62,17 +115,6 @@ def _(piece: np.ndarray, times: int) -> Array:
     return np.repeat(piece, times, -1)
 
 
-def rows_of(piece: Any, rows: Sequence[int]) -> Any:
-    """These rows of a batch, in this order; a view where they are neighbours.
-
-    >>> rows_of(np.array([[[1]], [[2]], [[3]]]), [2, 0]).ravel()
-    array([3, 1])
-    """
-    if list(rows) == list(range(rows[0], rows[0] + len(rows))):
-        return piece[rows[0] : rows[0] + len(rows)]
-    return piece[list(rows)]
-
-
 @singledispatch
 def stacked(first: Any, pieces: Sequence[Any], rows: Sequence[int]) -> Any:
     """Batches as one batch: row ``i`` of ``pieces``, end to end, becomes row ``rows[i]``.
@@ -88,3 +130,12 @@ def _(first: np.ndarray, pieces: Sequence[Array], rows: Sequence[int]) -> Array:
     result = np.empty_like(batch)
     result[list(rows)] = batch
     return result
+
+
+def loaded(piece: Any) -> Any:
+    """An array of bfloat16 that ``numpy.load`` knew as one of two bytes each, as it was."""
+    if isinstance(piece, np.ndarray) and piece.dtype.kind in "OSUM":
+        raise ValueError(f"state must hold arrays of numbers, got dtype {piece.dtype}")
+    if isinstance(piece, np.ndarray) and piece.dtype == np.dtype("V2"):
+        return piece.view(as_dtype("bfloat16"))
+    return piece

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from fracstride.arguments import as_size
 from fracstride.arrays import Array
+from fracstride.streaming.pieces import cut, detached, filled
 from fracstride.streaming.rows import alike
-from fracstride.streaming.stream import Stream, blank, check_state, cut, detached, given
+from fracstride.streaming.stream import Stream, check_state
 
 __all__ = ["Identity", "Pointwise"]
 
@@ -29,7 +32,6 @@ class Pointwise(Stream):
         TypeError, ValueError: ``function`` cannot be called, or a number of channels is none.
 
     >>> import numpy as np
-    >>> import numpy as np
     >>> Pointwise(np.tanh).push(np.zeros((1, 2, 3))).shape
     (1, 2, 3)
     >>> def gate(x):
@@ -40,9 +42,9 @@ class Pointwise(Stream):
     """
 
     independent_rows = True
-    _memory = ("_last", "_begun", "_kind")
-    _carries = False
-    _at_once = True
+    stateless = True
+    at_once = True
+    set_by_first_chunk = ("_begun", "_going", "_kind")
 
     def __init__(
         self,
@@ -54,28 +56,35 @@ class Pointwise(Stream):
         if not callable(function):
             raise TypeError(f"function must be callable, got {function!r}")
         self.function = function
-        self._keeps_channels = out_channels is None
+        self.keeps_channels = out_channels is None
         if in_channels is not None:
             self.in_channels = self.out_channels = as_size("in_channels", in_channels, 1)
         if out_channels is not None:
             self.out_channels = as_size("out_channels", out_channels, 1)
         self._begun: Any = None  # no samples, of the signal that goes on
+        self._going: Array | None = None  # the rows in which it goes on; None for all of them
         self._kind: Any = None  # no samples, of the signal before it
 
-    def push(self, chunk: Any, *, active: Any = None) -> Any:  # noqa: D102
-        if active is not None:
-            return self._push_rows(chunk, active)
-        self._check_chunk(chunk)
-        result = self.function(chunk)
-        shape = getattr(result, "shape", None)
-        if shape != chunk.shape or not self._keeps_channels:
-            self._check_result(chunk.shape, shape, type(result))
-        if self._begun is None:
-            self._begun = cut(detached(result), result.shape[-1])
-        self._last = shape
+    def advance(self, chunk: Any, last: bool) -> Any:
+        result = self._begun if chunk is None else self._apply(chunk)
+        if last:
+            self.clear()
+        else:
+            self._going = None
         return result
 
-    def _check_chunk(self, chunk: Any) -> None:
+    def _apply(self, chunk: Any) -> Any:
+        self.check_chunk(chunk)
+        result = self.function(chunk)
+        shape = getattr(result, "shape", None)
+        if shape != chunk.shape or not self.keeps_channels:
+            self.check_result(chunk.shape, shape, type(result))
+        if self._begun is None:
+            self._begun = cut(detached(result), result.shape[-1])
+        return result
+
+    def check_chunk(self, chunk: Any) -> None:
+        """Raise ValueError or TypeError unless the function may be called with it."""
         shape = getattr(chunk, "shape", None)
         if shape is None:
             raise TypeError(f"chunk must be an array, got {type(chunk).__name__}")
@@ -89,55 +98,42 @@ class Pointwise(Stream):
                 f"chunk must have {self.in_channels} channels, got shape {tuple(shape)}"
             )
 
-    def _check_result(self, given: Any, shape: Any, kind: type) -> None:
+    def check_result(self, given: Any, shape: Any, kind: type) -> None:
+        """Raise ValueError unless the function may make this of a chunk of shape ``given``."""
         wanted = tuple(given)
-        if not self._keeps_channels:
+        if not self.keeps_channels:
             wanted = (*wanted[:-2], self.out_channels, wanted[-1])
         if shape is None or tuple(shape) != wanted:
             made = kind if shape is None else tuple(shape)
             problem = f"it made {made} of a chunk of shape {tuple(given)}"
-            if self._keeps_channels:
+            if self.keeps_channels:
                 raise ValueError(
                     f"function must be elementwise: {problem}. If it changes the number of "
                     "channels, give out_channels="
                 )
             raise ValueError(f"function must make {wanted} where out_channels says so: {problem}")
 
-    def finish(self, chunk: Any, *, rows: Any = None) -> Any:  # noqa: D102
-        if rows is not None:
-            return self._end_rows(given(chunk), rows)
-        result = self.push(chunk)
-        self._forget()
-        return result
-
-    def flush(self, *, rows: Any = None) -> Any:
-        """An array of no samples."""
-        rest = self._flush() if rows is None else self._end_rows(None, rows)
-        return self._nothing() if rest is None else rest
-
-    def _flush(self) -> Any:
-        rest = self._begun
-        self._forget()
-        self._last = 0 if rest is None else rest.shape
-        return rest
-
-    def _forget(self) -> None:
+    def clear(self) -> None:
+        """Nothing of the signal is carried; but the shape of its batch is forgotten."""
+        self._going = None
         if self._begun is not None:
             self._begun, self._kind = None, self._begun
 
-    def _no_samples(self) -> Any:
+    def output_kind(self) -> Any:
         return self._kind
 
-    def _rows_now(self) -> int | None:
-        if self.batch_size is not None or self._begun is None or len(self._begun.shape) == 2:
-            return self.batch_size
-        return int(self._begun.shape[0])
+    @property
+    def current_batch(self) -> tuple[int, ...] | None:
+        if self.batch_size is not None or self._begun is None:
+            return super().current_batch
+        return tuple(self._begun.shape[:-2])
 
-    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+    def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        going = self._rows_going(len(frames))
         if chunk is None:
             piece = self._begun
         else:
-            self._check_chunk(chunk)
+            self.check_chunk(chunk)
             if len(chunk.shape) != 3 or len(chunk) != len(frames):
                 raise ValueError(
                     f"chunk must have the shape (batch, channels, frames) with {len(frames)} rows, "
@@ -146,33 +142,41 @@ class Pointwise(Stream):
             longest = int(frames.max(initial=0))
             signal = chunk
             if (frames != chunk.shape[-1]).any():
-                signal = blank(chunk, len(frames), longest)
+                signal = filled(chunk, (*chunk.shape[:-1], longest), 0)
                 for (count,), rows in alike(frames):
                     signal[rows, :, :count] = chunk[rows, :, :count]
-            piece = self.push(signal)
-        if ends.all():
-            self._forget()
-        self._last = frames
+            piece = self._apply(signal)
+        self._keep_going((going | (frames > 0)) & ~ends, ended=bool(ends.any()) or not len(ends))
         return piece, frames
 
-    def reset(self, *, rows: Any = None) -> None:
-        """Nothing of the signal is carried; but the shape of its batch is forgotten."""
-        if rows is None or self._mask("rows", rows).all():
-            self._flush()
-            self._last = 0
+    def clear_rows(self, rows: Array) -> None:
+        self._keep_going(self._rows_going(len(rows)) & ~rows, ended=True)
 
-    def state(self) -> dict[str, Any]:  # noqa: D102
+    def _rows_going(self, rows: int) -> Array:
+        if self._going is not None and len(self._going) == rows:
+            return self._going
+        going: Array = np.full(rows, self._begun is not None)
+        return going
+
+    def _keep_going(self, going: Array, ended: bool) -> None:
+        """The signal goes on in these rows. Where none is left, another batch may come."""
+        if ended and not going.any():
+            self.clear()
+        else:
+            self._going = going
+
+    def state(self) -> dict[str, Any]:
         return {}
 
-    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
+    def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
         check_state(state, set())
-        return self.reset
+        return self.clear
 
     def __repr__(self) -> str:
         channels = "".join(
             f", {name}={value}"
             for name, value, shown in (
-                ("out_channels", self.out_channels, not self._keeps_channels),
+                ("out_channels", self.out_channels, not self.keeps_channels),
                 ("in_channels", self.in_channels, self.in_channels is not None),
             )
             if shown

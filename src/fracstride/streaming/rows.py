@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
-from fracstride.geometry import Geometry
 
-__all__ = ["Part", "RowPlan", "alike", "check_mask", "plan_rows"]
+__all__ = ["Part", "RowPlan", "Schedule", "alike", "check_mask", "plan_rows", "settled_after"]
 
 
 def check_mask(name: str, mask: Any, rows: int | None) -> Array:
@@ -54,10 +52,28 @@ def alike(*columns: Array) -> list[tuple[tuple[int, ...], slice | Array]]:
     ]
 
 
-class Part(NamedTuple):
-    """Rows of a layer's stream that one call of a kernel computes, and the call.
+class Schedule(Protocol):
+    """When samples come out and which frames are carried. A ``Geometry`` is one.
 
-    Frames and samples are numbered as in one of these rows; only their differences matter.
+    From the number of frames on where ``final_length`` and ``first_kept`` are both positive, each
+    frame gives the same number of samples and lets go of one frame.
+    """
+
+    def final_length(self, frames: int) -> int:
+        """The samples that are out after so many frames."""
+
+    def length_at_end(self, frames: int) -> int:
+        """The samples of an input of so many frames; 0 where it would be refused."""
+
+    def first_kept(self, frames: int) -> int:
+        """Index of the first of the ``frames`` received that later samples still need."""
+
+
+class Part(NamedTuple):
+    """Rows that one call can compute, and the call.
+
+    Frames and samples are numbered as in one of these rows; only their differences matter, and
+    whether the first frame is that of the signal.
     """
 
     rows: slice | Array
@@ -69,12 +85,14 @@ class Part(NamedTuple):
     #: The first sample of the result, and how many of them there are.
     first_sample: int
     samples: int
+    #: Whether the rows end after these frames.
+    last: bool
     #: Frames to be carried afterwards: the last of both, none where the rows end.
     keep: int
 
 
 class RowPlan(NamedTuple):
-    """What a push into rows at different progress computes, and what is so afterwards."""
+    """A push into rows at different progress: its calls, and the progress after it."""
 
     parts: list[Part]
     #: Samples of each row, and frames that it has received: int64 arrays ``(B,)``.
@@ -82,38 +100,46 @@ class RowPlan(NamedTuple):
     received: Array
 
 
-def plan_rows(geometry: Geometry, received: Array, frames: Array, ends: Array) -> RowPlan:
+def plan_rows(
+    schedule: Schedule, settled: int, received: Array, frames: Array, ends: Array
+) -> RowPlan:
     """The calls for rows that have received so many frames each, and now get ``frames`` more.
 
     Rows beyond the left edge of their signals share a call, however many frames they have received.
-    ``ends``: rows that end afterwards. The sizes are those of ``Stream._advance_rows``.
 
-    >>> nobody = np.zeros(2, bool)
-    >>> plan = plan_rows(Geometry(5, padding=2), np.array([90, 70]), np.array([1, 1]), nobody)
-    >>> plan.parts[0].rows, plan.counts, plan.received
-    (slice(0, 2, None), array([1, 1]), array([91, 71]))
+    Args:
+        schedule: of each row.
+        settled: :func:`settled_after` of the schedule.
+        received: int64 ``(B,)``.
+        frames: int64 ``(B,)``.
+        ends: bool ``(B,)``: rows that end afterwards.
+
+    >>> from fracstride import Geometry
+    >>> geometry, none = Geometry(5, padding=2), np.zeros(2, bool)
+    >>> settled = settled_after(geometry)
+    >>> plan = plan_rows(geometry, settled, np.array([90, 70]), np.array([1, 1]), none)
+    >>> settled, plan.parts[0].rows, plan.counts, plan.received
+    (5, slice(0, 2, None), array([1, 1]), array([91, 71]))
     """
-    g, parts, counts = geometry, [], np.empty_like(received)
-    same = alike(np.minimum(received, _settled(g)), frames, ends)
-    for (before, count, end), rows in same:
-        after, first_frame, first = before + count, g.first_kept(before), g.final_length(before)
-        stop = max(first, g.length_at_end(after)) if end else g.final_length(after)
-        keep = 0 if end else after - g.first_kept(after)
-        part = Part(rows, first_frame, before - first_frame, count, first, stop - first, keep)
-        parts.append(part)
-        counts[rows] = part.samples
+    parts, counts = [], np.zeros_like(received)
+    for (before, count, end), rows in alike(np.minimum(received, settled), frames, ends):
+        after, start = before + count, schedule.first_kept(before)
+        first = schedule.final_length(before)
+        stop = max(first, schedule.length_at_end(after)) if end else schedule.final_length(after)
+        keep = 0 if end else after - schedule.first_kept(after)
+        parts.append(Part(rows, start, before - start, count, first, stop - first, bool(end), keep))
+        counts[rows] = stop - first
     return RowPlan(parts, counts, np.where(ends, 0, received + frames))
 
 
-@lru_cache(maxsize=256)
-def _settled(g: Geometry) -> int:
-    """The least number of frames from which each gives ``stride`` samples and drops a frame.
+def settled_after(schedule: Schedule) -> int:
+    """The least number of frames from which each frame gives samples and lets go of one frame.
 
-    What a row that has received more still needs is the same, shifted.
+    The frames that a row needs which has received more are the same, shifted.
     """
 
     def settled(frames: int) -> bool:
-        return g.final_length(frames) > 0 and g.first_kept(frames) > 0
+        return schedule.final_length(frames) > 0 and schedule.first_kept(frames) > 0
 
     low, high = 0, 1  # `low` is not, `high` is or may be
     while high < MAX_SIZE and not settled(high):

@@ -1,32 +1,20 @@
-"""What every stream can do, and the little that pieces of a signal have to be able to do."""
+"""What every stream can do."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
-from fracstride.arrays import Array, as_dtype
+from fracstride.arrays import Array
 from fracstride.extension import MODES, streamed
 from fracstride.geometry import Geometry
+from fracstride.streaming.pieces import filled
 from fracstride.streaming.rows import check_mask
 
-__all__ = [
-    "Stream",
-    "blank",
-    "check_mode",
-    "check_state",
-    "cut",
-    "detached",
-    "given",
-    "integers_like",
-    "join",
-    "loaded",
-    "shown_shape",
-]
+__all__ = ["Stream", "check_mode", "check_state", "given", "shown_shape"]
 
 
 class Stream(ABC):
@@ -37,6 +25,42 @@ class Stream(ABC):
     cut. Pieces are ``(B, C, T)``, or ``(C, T)`` for a stream without a batch.
 
     A stream belongs to one thread at a time; any number of streams may share a layer.
+
+    **To write a stream of your own**, derive a class from this one, or from :class:`WindowStream`,
+    which does the carrying. Set the attributes that differ from those below. Implement
+
+    - :meth:`advance`: a chunk in, samples out, perhaps the end of the signal;
+    - :meth:`clear`: make the stream as new;
+    - :meth:`state` and :meth:`prepare_restore`: what is carried, and taking it over.
+
+    For rows that begin and end on their own, set ``independent_rows`` and implement
+    :meth:`advance_rows`, :meth:`clear_rows`, :attr:`rows_differ` and :attr:`current_batch`.
+    :meth:`check_ready`, :meth:`detach`, :meth:`output_kind`, :meth:`empty_output` and
+    :meth:`advance_adding` may be implemented. ``push``, ``finish``, ``flush``, ``reset``,
+    ``restore`` and ``lengths`` are what callers use; they check masks and call the methods above,
+    and are not overridden. A :class:`Chain` or :class:`Sum` calls the methods above as well.
+    :func:`fracstride.streaming.testing.assert_streams_exactly` tests the result.
+
+    >>> class Difference(Stream):  # each frame less the one before it
+    ...     before = None
+    ...     def advance(self, chunk, last):
+    ...         if chunk is not None and chunk.shape[-1]:
+    ...             first = np.zeros_like(chunk[..., :1]) if self.before is None else self.before
+    ...             self.before = chunk[..., -1:].copy()
+    ...             chunk = np.diff(chunk, axis=-1, prepend=first)
+    ...         if last:
+    ...             self.clear()
+    ...         return chunk
+    ...     def clear(self):
+    ...         self.before = None
+    ...     def state(self):
+    ...         return {} if self.before is None else {"before": self.before.copy()}
+    ...     def prepare_restore(self, state):
+    ...         before = np.array(state["before"]) if "before" in state else None
+    ...         return lambda: setattr(self, "before", before)
+    >>> stream = Difference()
+    >>> stream.push(np.array([[[1, 4, 9]]])), stream.finish(np.array([[[16, 25]]]))
+    (array([[[1, 3, 5]]]), array([[[7, 9]]]))
     """
 
     #: Samples per frame.
@@ -48,38 +72,73 @@ class Stream(ABC):
     overhang: int = 0
     #: Channels of a chunk, if only one number of them will do.
     in_channels: int | None = None
-    #: Channels of what comes out, if they do not depend on the chunk.
+    #: Channels of the samples, if they do not depend on the chunk.
     out_channels: int | None = None
+    #: Whether as many channels come out as went in, however many these are.
+    keeps_channels: bool = False
     #: Rows of the batch; None without a batch, or where any number of them will do.
     batch_size: int | None = None
-    #: Whether rows of the batch may begin and end on their own, at any latency. False without a
-    #: batch only; and for streams of your own that do not implement ``_advance_rows``.
+    #: Whether rows of the batch may begin and end on their own, at any latency. False for a layer
+    #: without a batch, and for streams of your own that do not implement :meth:`advance_rows`.
     independent_rows: bool = False
+    #: Whether every frame of every row gives its ``stride`` samples at once.
+    at_once: bool = False
+    #: Whether nothing is carried from chunk to chunk, as in an elementwise function.
+    stateless: bool = False
+    #: Whether :meth:`advance_adding` may add in place.
+    can_add: bool = False
+    #: Names of the attributes in which a stream keeps what its first chunk was like (dtype, batch).
+    #: A composition sets them back where another of its parts refuses that chunk.
+    set_by_first_chunk: tuple[str, ...] = ()
 
-    @abstractmethod
+    #: What :attr:`lengths` is made of: the length of the last result, or its shape (a tuple), or
+    #: the samples of each row (an array).
+    _last: Any = 0
+
+    # What callers use.
+
     def push(self, chunk: Any, *, active: Any = None) -> Any:
         """All samples that ``chunk`` makes final, perhaps none; a chunk may have no frames.
 
-        ``active``: a mask ``(B,)`` of the rows that the chunk is for. The others are not read and
-        stay as they are. The result is as long as that of the row which has most;
-        :attr:`lengths` says how many samples of each row count, and nothing is said of the others.
-        """
+        Args:
+            chunk: ``(B, C, T)``, or ``(C, T)`` for a stream without a batch. It is not written to,
+                and may be written to afterwards.
+            active: a mask ``(B,)`` of the rows that the chunk is for. The others are not read and
+                stay as they are. The result is as long as that of the row which has most;
+                :attr:`lengths` says how many samples of each row count, the others mean nothing.
 
-    @abstractmethod
+        Raises:
+            ValueError, TypeError, RuntimeError: an argument does not fit. The stream stays as it
+                was.
+        """
+        self.check_ready()
+        if active is None and not self.rows_differ:
+            samples = self.advance(given(chunk), last=False)
+            self._last = samples.shape
+            return samples
+        return self._advance_masked("active", given(chunk), active, last=False)
+
     def finish(self, chunk: Any, *, rows: Any = None) -> Any:
         """``push(chunk)`` and :meth:`flush` at once; ``rows`` as ``active`` and ``rows`` there."""
+        self.check_ready()
+        return self._end(given(chunk), rows)
 
-    @abstractmethod
     def flush(self, *, rows: Any = None) -> Any:
         """The samples that are left, perhaps none; the stream is then as new.
 
         None, too, where the offline layer would refuse so short an input. ``rows``: a mask ``(B,)``
         of the rows that end. They are then as new, and may begin again; the others go on.
         """
+        self.check_ready()
+        return self._end(None, rows)
 
-    @abstractmethod
     def reset(self, *, rows: Any = None) -> None:
         """Make the stream as new; or the ``rows`` of a mask ``(B,)``, as in :meth:`flush`."""
+        if rows is None:
+            self.clear()
+            self._last = 0
+        else:
+            self.clear_rows(self.checked_mask("rows", rows))
 
     @property
     def lengths(self) -> Array:
@@ -100,14 +159,10 @@ class Stream(ABC):
         """
         last = self._last
         if isinstance(last, tuple):  # a shape
-            return np.full(last[:-2], last[-1] if last else 0, np.int64)
+            return np.full(last[:-2], last[-1], np.int64)
         if isinstance(last, np.ndarray):
             return last.astype(np.int64)  # a copy
         return np.full(() if self.batch_size is None else self.batch_size, last, np.int64)
-
-    @abstractmethod
-    def state(self) -> dict[str, Any]:
-        """All that is carried from chunk to chunk, as new arrays that ``numpy.savez`` takes."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a :meth:`state` of any stream of the same make, as often as wanted.
@@ -115,41 +170,57 @@ class Stream(ABC):
         Raises:
             ValueError, TypeError: it is no such state. The stream stays as it was.
         """
-        self._checked(state)()
+        self.prepare_restore(state)()
+        self._last = 0
+
+    # What a subclass implements.
 
     @abstractmethod
-    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
-        """What takes the state over, once it is known to fit; it does not fail half way."""
+    def advance(self, chunk: Any, last: bool) -> Any:
+        """The samples that a chunk makes final; with ``last``, all that are left of the signal.
 
-    def detach(self) -> None:  # noqa: B027 - arrays have no graph
-        """Cut what is carried from the graph of its derivatives, where tensors have one."""
-
-    # For compositions, and for streams that are written elsewhere.
-
-    #: Whether a push changes anything.
-    _carries = True
-    #: Whether chunks come from a caller, and not from a composition that this is a part of.
-    _outermost = True
-    #: Attributes that a push of no frames may change.
-    _memory: tuple[str, ...] = ("_last",)
-    #: Whether the rows are at different progress: a push without a mask then gives each its own.
-    _uneven = False
-    #: Whether every frame of every row gives its samples at once.
-    _at_once = False
-    #: Whether as many channels come out as went in, however many these are.
-    _keeps_channels = False
-    #: What :attr:`lengths` is made of, when somebody asks: the length of the last result, or its
-    #: shape (a tuple) where any number of rows will do, or an array of the samples of each row.
-    _last: Any = 0
-
-    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
-        """Push into each row its own number of frames, and flush some rows.
+        All rows are at the same progress. A chunk that does not fit raises before anything has
+        changed. After ``last`` the stream is as new.
 
         Args:
-            chunk: ``(B, C, T)``; None where no row has a frame and nobody knows channels or dtype.
-                It is the caller's and may not be trusted: it is checked as in a push.
-            frames: int64 ``(B,)``, at most ``T``: of row b the first ``frames[b]`` are read. What
-                comes after them is not part of the signal.
+            chunk: a chunk of any number of frames, of any kind: it is checked here. The stream
+                copies what it carries on. With ``last`` it may be None, which stands for no frames
+                of the shape of those before.
+            last: whether the signal ends after the chunk.
+
+        Returns:
+            The samples; None only where ``chunk`` is None and the shape of the samples is unknown.
+        """
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Make the stream as new."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """All that is carried from chunk to chunk, as new arrays that ``numpy.savez`` takes."""
+
+    @abstractmethod
+    def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        """Check a state, and return the function that takes it over.
+
+        Raises ValueError or TypeError for a state that does not fit. The function does not fail,
+        and the stream is unchanged until it is called: a composition restores all parts or none.
+        """
+
+    # What a subclass implements if its rows may begin and end on their own.
+
+    def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        """Push into each row its own number of frames, and end some rows.
+
+        A chunk that does not fit raises before anything has changed. Afterwards
+        :attr:`rows_differ` is up to date.
+
+        Args:
+            chunk: ``(B, C, T)``, checked here as in :meth:`advance`; None where no row has a frame
+                and the shape is that of the chunks before.
+            frames: int64 ``(B,)``, at most ``T``: of row b the first ``frames[b]`` are read. The
+                frames after them are not part of the signal.
             ends: bool ``(B,)``: rows that end after these frames, and are then as new.
 
         Returns:
@@ -157,97 +228,117 @@ class Stream(ABC):
             row b the first ``counts[b]`` count, the others are zeros or whatever a function makes
             of zeros. None for the samples only where ``chunk`` is None. The bits of a row are those
             of the row alone.
-
-        A failure before anything has changed leaves the stream as it was. Afterwards ``_uneven``
-        and ``_last`` (``counts``) are up to date.
         """
-        raise ValueError(
-            f"a mask of rows must be None for {self!r}, whose rows cannot begin or end on their own"
-        )
+        raise NotImplementedError(f"{type(self).__name__} has independent_rows but no advance_rows")
 
-    def _mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
-        """A caller's mask; all rows for None, which takes a stream that knows their number."""
-        if rows is None and (known := self._rows_now()) is not None:
-            return np.ones(known, np.bool_)
-        if not self.independent_rows:
-            why = "that has no batch" if self.batch_size is None else "whose rows go together"
-            raise ValueError(f"{name} must be None for a stream {why}, got {rows!r}: {self!r}")
-        count, shape = self._rows_now(), np.shape(chunk)
-        if self.batch_size is None and chunk is not None:
-            if len(shape) != 3:
-                raise ValueError(
-                    f"{name} must be None for a chunk without a batch, got {rows!r} for a chunk of "
-                    f"shape {tuple(shape)}"
-                )
-            count = shape[0]
-        return check_mask(name, rows, count)
+    def clear_rows(self, rows: Array) -> None:
+        """Make the rows of a checked mask as new. The others stay as they are."""
+        raise NotImplementedError(f"{type(self).__name__} has independent_rows but no clear_rows")
 
-    def _rows_now(self) -> int | None:
-        """The rows of the batch, or of the signal that has begun; None where there is neither."""
-        return self.batch_size
+    @property
+    def rows_differ(self) -> bool:
+        """Whether rows are at different progress.
 
-    def _push_rows(self, chunk: Any, active: Any) -> Any:
-        """Push with a mask, or without one where the rows are at different progress."""
-        given(chunk)
-        mask = self._mask("active", active, chunk)
-        frames = (np.shape(chunk) or (0,))[-1]
-        piece, _ = self._advance_rows(chunk, frames * mask.astype(np.int64), np.zeros_like(mask))
-        if self._at_once and not mask.any():  # as long as if it were for somebody
-            piece = blank(piece, len(mask), frames * self.stride)
-        return piece
+        A push without a mask then gives each row its own number of samples.
+        """
+        return False
 
-    def _end_rows(self, chunk: Any, rows: Any) -> Any:
-        """Finish, or flush where ``chunk`` is None, as :meth:`_push_rows` does."""
-        mask = self._mask("rows", rows, chunk)
-        frames = 0 if chunk is None else (np.shape(chunk) or (0,))[-1]
-        return self._advance_rows(chunk, frames * mask.astype(np.int64), mask)[0]
+    @property
+    def current_batch(self) -> tuple[int, ...] | None:
+        """``(B,)``, or ``()`` without a batch; None where any number of rows may come next."""
+        return None if self.batch_size is None else (self.batch_size,)
 
-    def _flush(self) -> Any:
-        """As flush; None where nobody knows the shape of an array of no samples."""
-        return self.flush()
+    # What a subclass may implement.
 
-    def _no_samples(self) -> Any:
-        """What kind of array comes out, where that is known before any chunk: one of no samples.
+    def check_ready(self) -> None:  # noqa: B027 - most are
+        """Raise RuntimeError where a push would be refused now, whatever the chunk is.
 
-        Only its type, dtype and device count, and None stands for not known. It is asked for where
-        :meth:`_flush` gives None. A stream of tensors that takes any number of rows and channels
-        overrides it, such as a ``Pointwise`` of a torch module, so that it and its compositions
-        flush a tensor before they have seen a chunk. Where such a stream sets :attr:`batch_size`,
-        that is the batch of what it flushes.
+        ``push``, ``finish`` and ``flush`` ask first. A composition asks all of its parts before it
+        advances the first of them.
+        """
+
+    def detach(self) -> None:  # noqa: B027 - arrays have no graph
+        """Cut the carried frames from the graph of their derivatives, where tensors have one."""
+
+    def output_kind(self) -> Any:
+        """An array of no samples that has the type, dtype and device of those to come; or None.
+
+        It is asked for where a flush has never seen a chunk, and :meth:`advance` returned None. A
+        stream of tensors that takes any number of rows and channels overrides it, so that it and
+        its compositions flush a tensor.
         """
         return None
 
-    def _nothing(self) -> Any:
-        """What a flush gives where :meth:`_flush` does not know."""
-        kind = self._no_samples()
+    def empty_output(self) -> Any:
+        """The result of a flush where :meth:`advance` returned None: no samples."""
+        kind = self.output_kind()
         if kind is None:
             kind = np.empty(0, np.float32)
         return kind.reshape(self.batch_size or 0, self.out_channels or 0, 0)
 
-    def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
-        """As push; and whether as many samples of another signal have been added to the result.
+    def advance_adding(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
+        """Advance, and add ``waiting`` followed by ``piece`` to the samples in place.
 
-        Of ``waiting``, unless that is None, and of ``piece`` after it.
+        ``waiting`` may be None. Only as many of them are added as there are samples. Returns
+        (samples, added?); a stream that cannot add them returns the samples alone and False.
         """
-        return self.push(chunk), False
+        return self.advance(chunk, last=False), False
 
-    def _ready(self) -> None:  # noqa: B027 - most are
-        """Raise RuntimeError where a push would be refused now, whatever the chunk is.
-
-        A composition asks all that it is composed of before it pushes into the first of them.
-        """
-
-    def _adds(self) -> bool:
-        """Whether that is ever so."""
-        return False
-
-    def _nested(self) -> list[Stream]:
-        """Itself and all that it is composed of."""
+    def nested(self) -> list[Stream]:
+        """The stream itself and all those that it is composed of."""
         return [self]
+
+    # What the methods above are made of.
+
+    def checked_mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
+        """A caller's mask as an array of bools; all rows for None, if their number is known.
+
+        ``ValueError`` with the argument's ``name`` for anything else. ``chunk``: the chunk that
+        came with the mask, whose rows count where any number of them will do.
+        """
+        batch = self.current_batch
+        if rows is None and batch:
+            return np.ones(batch, np.bool_)
+        if not self.independent_rows:
+            why = "that has no batch" if self.batch_size is None else "whose rows go together"
+            raise ValueError(f"{name} must be None for a stream {why}, got {rows!r}: {self!r}")
+        if self.batch_size is None and chunk is not None:
+            shape = tuple(np.shape(chunk))
+            if len(shape) != 3:
+                raise ValueError(
+                    f"{name} must be None for a chunk without a batch, got {rows!r} for a chunk of "
+                    f"shape {shape}"
+                )
+            batch = shape[:1]
+        if batch == ():
+            raise ValueError(f"{name} must be None for a signal without a batch, got {rows!r}")
+        return check_mask(name, rows, batch[0] if batch else None)
+
+    def _end(self, chunk: Any, rows: Any) -> Any:
+        """End the signal, or some rows of it, after a chunk; None stands for no frames."""
+        if rows is None and not self.rows_differ:
+            samples = self.advance(chunk, last=True)
+            self._last = 0 if samples is None else samples.shape
+        else:
+            samples = self._advance_masked("rows", chunk, rows, last=True)
+        return self.empty_output() if samples is None else samples
+
+    def _advance_masked(self, name: str, chunk: Any, rows: Any, last: bool) -> Any:
+        """Advance some rows, or all of them where they differ; ``last``: these rows end."""
+        mask = self.checked_mask(name, rows, chunk)
+        if len(mask) and mask.all() and not self.rows_differ:
+            samples = self.advance(chunk, last)
+            self._last = np.zeros(len(mask), np.int64) if samples is None else samples.shape
+            return samples
+        frames = 0 if chunk is None else (np.shape(chunk) or (0,))[-1]
+        samples, self._last = self.advance_rows(chunk, frames * mask.astype(np.int64), mask & last)
+        if self.at_once and not last and not mask.any():  # as long as if a row were active
+            samples = filled(samples, (len(mask), samples.shape[-2], frames * self.stride), 0)
+        return samples
 
 
 def given(chunk: Any) -> Any:
-    """The chunk, but for None, which stands for no frames of an unknown shape in here."""
+    """The chunk; TypeError for None, which inside stands for no frames of an unknown shape."""
     if chunk is None:
         raise TypeError("chunk must be an array, got None")
     return chunk
@@ -274,15 +365,6 @@ def check_state(state: object, keys: set[str]) -> Mapping[str, Any]:
     return state
 
 
-def loaded(piece: Any) -> Any:
-    """An array of bfloat16 that ``numpy.load`` knew as one of two bytes each, as it was."""
-    if isinstance(piece, np.ndarray) and piece.dtype.kind in "OSUM":
-        raise ValueError(f"state must hold arrays of numbers, got dtype {piece.dtype}")
-    if isinstance(piece, np.ndarray) and piece.dtype == np.dtype("V2"):
-        return piece.view(as_dtype("bfloat16"))
-    return piece
-
-
 def shown_shape(lead: tuple[int, ...]) -> str:
     """The shape of a chunk for messages; ``lead`` is ``(B, C_in)``, or ``(C_in,)`` without a batch.
 
@@ -291,57 +373,3 @@ def shown_shape(lead: tuple[int, ...]) -> str:
     """
     names = ("batch_size", "in_channels")[-len(lead) :]
     return f"({', '.join(names)}, frames) = ({', '.join(map(str, lead))}, T)"
-
-
-@singledispatch
-def join(first: Any, second: Any) -> Any:
-    """Two pieces of a signal, one after the other in time."""
-    raise TypeError(f"a piece of a signal must be an array, got {type(first).__name__}")
-
-
-@join.register
-def _(first: np.ndarray, second: Array) -> Array:
-    joined: Array = np.concatenate([first, second], -1)
-    return joined
-
-
-@singledispatch
-def cut(piece: Any, start: int) -> Any:
-    """A piece from ``start`` on, which keeps no more memory than its own alive."""
-    raise TypeError(f"a piece of a signal must be an array, got {type(piece).__name__}")
-
-
-@cut.register
-def _(piece: np.ndarray, start: int) -> Array:
-    copy: Array = piece[..., start:].copy()
-    return copy
-
-
-@singledispatch
-def blank(piece: Any, rows: int, length: int) -> Any:
-    """Zeros ``(rows, channels, length)`` with the channels, dtype and device of a piece."""
-    raise TypeError(f"a piece of a signal must be an array, got {type(piece).__name__}")
-
-
-@blank.register
-def _(piece: np.ndarray, rows: int, length: int) -> Array:
-    zeros: Array = np.zeros((rows, piece.shape[-2], length), piece.dtype)
-    return zeros
-
-
-@singledispatch
-def integers_like(piece: Any, integers: Array) -> Any:
-    """Integers as a state holds them together with such a piece: as an array, or as a tensor."""
-    raise TypeError(f"a piece of a signal must be an array, got {type(piece).__name__}")
-
-
-@integers_like.register
-def _(piece: np.ndarray, integers: Array) -> Array:
-    copy: Array = integers.copy()
-    return copy
-
-
-@singledispatch
-def detached(piece: Any) -> Any:
-    """The piece without the graph that it is part of; arrays are part of none."""
-    return piece

@@ -9,8 +9,9 @@ import numpy as np
 
 from fracstride.arrays import Array
 from fracstride.streaming.compose import Composite, split_state
+from fracstride.streaming.pieces import cut, detached, filled, integers_like, join, loaded
 from fracstride.streaming.rows import alike
-from fracstride.streaming.stream import Stream, blank, cut, detached, integers_like, join, loaded
+from fracstride.streaming.stream import Stream
 
 __all__ = ["Sum"]
 
@@ -42,17 +43,18 @@ class Sum(Composite):
         self.in_channels = self._one_of("in_channels", [b.in_channels for b in branches])
         self.out_channels = self._one_of("out_channels", [b.out_channels for b in branches])
         self._check_channels()
+        self.can_add = len(branches) > 1
         self.latency = max(b.latency for b in branches)
         self._waiting: list[Any] = [None] * len(branches)
         # How many samples of each row wait, where rows differ.
         self._waits: list[Array | None] = [None] * len(branches)
         # Of two branches, one that ends in a layer or a sum adds the other to what it makes.
-        adding = [i for i in (1, 0) if len(branches) == 2 and branches[i]._adds()]
+        adding = [i for i in (1, 0) if len(branches) == 2 and branches[i].can_add]
         self._adding = adding[0] if adding else None
 
     def _check_channels(self) -> None:
         """A branch that keeps the channels puts out as many as come in."""
-        keeps = next((i for i, b in enumerate(self._streams) if b._keeps_channels), None)
+        keeps = next((i for i, b in enumerate(self._streams) if b.keeps_channels), None)
         if keeps is None:
             return
         several = None not in (self.in_channels, self.out_channels)
@@ -63,24 +65,24 @@ class Sum(Composite):
             )
         self.in_channels = self.out_channels = self.in_channels or self.out_channels
 
-    def push(self, chunk: Any, *, active: Any = None) -> Any:  # noqa: D102
-        if active is not None or self._uneven:
-            return self._push_rows(chunk, active)
-        self._check()
-        self._try(chunk)
-        if self._adding is not None and self._waiting[self._adding] is None:
+    def advance(self, chunk: Any, last: bool) -> Any:
+        self.check_whole()
+        if not last and self._adding is not None and self._waiting[self._adding] is None:
             return self._push_adding(chunk, self._adding)
         pieces: list[Any] = []
         try:
             for branch in self._streams:
-                pieces.append(branch.push(chunk))
-            return self._add(pieces)
+                pieces.append(branch.advance(chunk, last))
+            total = self._add(pieces)
         except BaseException:
-            self._failed(len(pieces))
+            self.failed(len(pieces))
             raise
+        if last:  # what still waits is the rest of a signal that another branch was too short for
+            self._waiting = [None] * len(pieces)
+        return total
 
-    def _push_onto(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
-        total = self.push(chunk)
+    def advance_adding(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
+        total = self.advance(chunk, last=False)
         length = total.shape[-1]
         early = 0 if waiting is None else min(length, waiting.shape[-1])
         parts = [(piece, early, length)]
@@ -106,15 +108,12 @@ class Sum(Composite):
             raise
         return total, True
 
-    def _adds(self) -> bool:
-        return len(self._streams) > 1
-
     def _push_adding(self, chunk: Any, adding: int) -> Any:
         other, waiting = 1 - adding, self._waiting[1 - adding]
-        piece = self._streams[other].push(chunk)
-        advanced = self._streams[other]._carries
+        piece = self._streams[other].advance(chunk, last=False)
+        advanced = not self._streams[other].stateless
         try:
-            total, added = self._streams[adding]._push_onto(chunk, waiting, piece)
+            total, added = self._streams[adding].advance_adding(chunk, waiting, piece)
             advanced = True
             if not added:
                 return self._add([piece, total] if adding else [total, piece])
@@ -124,25 +123,10 @@ class Sum(Composite):
             else:
                 used -= 0 if waiting is None else waiting.shape[-1]
                 self._waiting[other] = cut(piece, used) if used < piece.shape[-1] else None
-            self._last = total.shape
             return total
         except BaseException:
             self._broken = advanced
             raise
-
-    def _end(self, chunk: Any) -> Any:
-        self._check()
-        pieces: list[Any] = []
-        try:
-            for branch in self._streams:
-                pieces.append(branch._flush() if chunk is None else branch.finish(chunk))
-            total = self._add(pieces)
-        except BaseException:
-            self._failed(len(pieces))
-            raise
-        # What still waits is the rest of a signal that another branch was too short for.
-        self._waiting = [None] * len(pieces)
-        return total
 
     def _add(self, pieces: list[Any]) -> Any:
         """The sum of what all branches have; what some have beyond that waits.
@@ -162,7 +146,6 @@ class Sum(Composite):
             part = piece[..., :ready] if more else piece
             self._waiting[i] = cut(piece, ready) if more else None
             total = part if total is None else total + part
-        self._last = 0 if total is None else total.shape
         return total
 
     def _check_pieces(self, pieces: list[Any]) -> None:
@@ -176,21 +159,20 @@ class Sum(Composite):
                     f"as the branches before it, got {shape}"
                 )
 
-    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
-        self._check()
+    def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        self.check_whole()
         pieces: list[Any] = []
         counts: list[Array] = []
         try:
             for branch in self._streams:
-                piece, count = branch._advance_rows(chunk, frames, ends)
+                piece, count = branch.advance_rows(chunk, frames, ends)
                 pieces.append(piece)
                 counts.append(count)
             total, ready = self._add_rows(pieces, counts, ends)
         except BaseException:
-            self._failed(len(pieces))
+            self.failed(len(pieces))
             raise
-        self._last = ready
-        self._compare_rows()
+        self.compare_rows()
         return total, ready
 
     def _add_rows(self, pieces: list[Any], counts: list[Array], ends: Array) -> tuple[Any, Array]:
@@ -213,14 +195,14 @@ class Sum(Composite):
                 part = head if part is None else part + head
                 if rests[i]:
                     if waiting[i] is None:
-                        waiting[i] = blank(signal, rows, int(after[i].max()))
+                        waiting[i] = _blank(signal, rows, int(after[i].max()))
                     waiting[i][some, :, : rests[i]] = signal[..., length:]
             if part is not None:
                 if total is None:
-                    total = blank(part, rows, int(ready.max()))
+                    total = _blank(part, rows, int(ready.max()))
                 total[some, :, :length] = part
         if total is None:  # a batch of no rows, or nothing known
-            total = next((blank(p, rows, 0) for p in pieces if p is not None), None)
+            total = next((_blank(p, rows, 0) for p in pieces if p is not None), None)
         self._waiting = waiting
         self._waits = [None if (a == a[:1]).all() else a for a in after]
         return total, ready
@@ -231,7 +213,7 @@ class Sum(Composite):
             if waiting is None:
                 continue
             waits = np.where(mask, 0, self._row_waits(i, len(mask)))
-            rest = blank(waiting, len(mask), int(waits.max(initial=0)))
+            rest = _blank(waiting, len(mask), int(waits.max(initial=0)))
             for (length,), some in alike(waits):
                 rest[some, :, :length] = waiting[some, :, :length]
             self._waiting[i] = rest if waits.any() else None
@@ -244,26 +226,27 @@ class Sum(Composite):
             return waits
         return np.full(rows, 0 if waiting is None else waiting.shape[-1], np.int64)
 
-    def _compare_rows(self) -> None:
-        super()._compare_rows()
-        self._uneven = self._uneven or any(waits is not None for waits in self._waits)
+    def compare_rows(self) -> None:
+        super().compare_rows()
+        self._rows_differ = self._rows_differ or any(waits is not None for waits in self._waits)
 
-    def _no_samples(self) -> Any:
-        kinds = [k for k in (branch._no_samples() for branch in self._streams) if k is not None]
+    def output_kind(self) -> Any:
+        kinds = [k for k in (branch.output_kind() for branch in self._streams) if k is not None]
         total = kinds[0] if kinds else None
         for kind in kinds[1:]:
             total = total + kind
         return total
 
-    def reset(self, *, rows: Any = None) -> None:  # noqa: D102
-        if rows is None:
-            self._waiting = [None] * len(self._streams)
-            self._waits = [None] * len(self._streams)
-        else:
-            self._drop_rows(self._mask("rows", rows))
-        super().reset(rows=rows)
+    def clear(self) -> None:
+        self._waiting = [None] * len(self._streams)
+        self._waits = [None] * len(self._streams)
+        super().clear()
 
-    def state(self) -> dict[str, Any]:  # noqa: D102
+    def clear_rows(self, rows: Array) -> None:
+        self._drop_rows(rows)
+        super().clear_rows(rows)
+
+    def state(self) -> dict[str, Any]:
         state = super().state()
         for i, (waiting, waits) in enumerate(zip(self._waiting, self._waits, strict=True)):
             if waiting is not None:
@@ -272,7 +255,7 @@ class Sum(Composite):
                 state[f"{i}.lengths"] = integers_like(waiting, waits)
         return state
 
-    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
+    def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
         parts = split_state(state, len(self._streams))
         waiting = [part.pop("waiting", None) for part in parts]
         lengths = [part.pop("lengths", None) for part in parts]
@@ -282,7 +265,7 @@ class Sum(Composite):
             if piece is not None:
                 self._check_waiting(i, piece, first)
         waits = [_row_lengths(i, *of) for i, of in enumerate(zip(lengths, pieces, strict=True))]
-        take_parts = super()._checked(
+        take_parts = super().prepare_restore(
             {f"{i}.{k}": v for i, part in enumerate(parts) for k, v in part.items()}
         )
 
@@ -310,7 +293,7 @@ class Sum(Composite):
                 f"{getattr(piece, 'dtype', type(piece).__name__)} of shape {shape}"
             )
 
-    def detach(self) -> None:  # noqa: D102
+    def detach(self) -> None:
         super().detach()
         self._waiting = [None if w is None else detached(w) for w in self._waiting]
 
@@ -321,6 +304,10 @@ def _signal(waiting: Any, waits: int, piece: Any, count: int, rows: slice | Arra
         early = waiting[rows, :, :waits]
         return join(early, piece[rows, :, :count]) if count else early
     return None if piece is None else piece[rows, :, :count]
+
+
+def _blank(piece: Any, rows: int, length: int) -> Any:
+    return filled(piece, (rows, piece.shape[-2], length), 0)
 
 
 def _row_lengths(i: int, lengths: Any, waiting: Any) -> Array | None:

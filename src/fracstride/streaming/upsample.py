@@ -38,7 +38,7 @@ class Upsample(GeometryStream):
     (array([[[0., 1., 3.]]]), array([[[4.]]]))
     """
 
-    _keeps_channels = True
+    keeps_channels = True
 
     def __init__(self, scale: int, mode: str = "nearest") -> None:
         scale = as_size("scale", scale, 1)
@@ -51,10 +51,10 @@ class Upsample(GeometryStream):
             geometry = Geometry(2 * scale - scale % 2, scale, scale // 2, padding_mode="replicate")
         super().__init__(geometry)
 
-    def _compute(self, window: Any, task: tuple[int, int, str]) -> Any:
+    def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
         if self._mode == "nearest":
             return repeated(window, self.stride)
-        return interpolated(window, self._part(window, task))
+        return interpolated(window, self.part(window, start, first, stop, last))
 
     def __repr__(self) -> str:
         return f"Upsample({self.stride}, {self._mode!r})"

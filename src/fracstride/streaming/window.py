@@ -11,18 +11,19 @@ import numpy as np
 from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
 from fracstride.geometry import Geometry
-from fracstride.part_geometry import crop_of_part, geometry_of_part
-from fracstride.streaming.pieces import filled, kind, rows_of, stacked
-from fracstride.streaming.stream import (
-    Stream,
-    check_state,
+from fracstride.part_geometry import geometry_of_part
+from fracstride.streaming.pieces import (
     cut,
     detached,
-    given,
+    filled,
     integers_like,
     join,
+    kind,
     loaded,
+    stacked,
 )
+from fracstride.streaming.rows import RowPlan, plan_rows, settled_after
+from fracstride.streaming.stream import Stream, check_state
 
 __all__ = ["GeometryStream", "WindowStream"]
 
@@ -30,61 +31,85 @@ __all__ = ["GeometryStream", "WindowStream"]
 class WindowStream(Stream):
     """A stream that computes samples from a window: the frames carried and the chunk after them.
 
-    A subclass says how many samples are final, which frames later samples need, and what samples a
-    window makes. Frames are carried as they came, so that a sample is always computed in one go.
+    Frames are carried as they came, so that a sample is always computed in one go: sums begun in
+    one chunk and ended in the next would be added up in another order.
+
+    **To write one of your own**, derive a class from this one. Set ``stride``, ``latency`` and
+    ``overhang``, call ``super().__init__()``, and implement four methods:
+
+    - :meth:`final_length`: how many samples are out after so many frames;
+    - :meth:`length_at_end`: how many samples an input of so many frames has;
+    - :meth:`first_kept`: which frames later samples need;
+    - :meth:`compute`: the samples of a window.
+
+    Rows of the batch may then begin and end on their own, and states are saved and restored.
+    :meth:`check_chunk`, :meth:`check_frames`, :meth:`no_samples` may be implemented.
+
+    >>> class Middle(WindowStream):  # the median of each frame and its two neighbours
+    ...     latency, overhang = 1, -1  # the last frame has no neighbour to come
+    ...     def final_length(self, frames):
+    ...         return max(0, frames - 1)
+    ...     def length_at_end(self, frames):
+    ...         return max(0, frames - 1)
+    ...     def first_kept(self, frames):
+    ...         return max(0, frames - 2)
+    ...     def compute(self, window, start, first, stop, last):
+    ...         before = np.arange(first, stop) - 1 - start
+    ...         three = [window[..., np.maximum(before + i, 0)] for i in range(3)]
+    ...         return np.median(three, axis=0)
+    >>> x = np.array([[[3.0, 9.0, 4.0, 5.0, 1.0]]])
+    >>> Middle().finish(x)
+    array([[[3., 4., 5., 4.]]])
+    >>> from fracstride.streaming.testing import assert_streams_exactly
+    >>> assert_streams_exactly(Middle(), Middle().finish, x)
     """
 
-    #: The shape of a chunk without its frames; None: as the first chunk after the beginning.
-    _lead: tuple[int, ...] | None = None
-
     independent_rows = True
-    _memory = ("_last", "_like")
-    #: As ``_like``, of the signal before this one.
-    _kind: Any = None
-    _like: Any = None
+    set_by_first_chunk = ("_like",)
+    #: The shape of a chunk without its frames; None: as that of the first chunk of the signal.
+    lead: tuple[int, ...] | None = None
 
     def __init__(self) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        if self._like is not None:
-            self._kind = self._like
-        self._received = 0  # frames so far, of every row
-        self._counts: list[int] | None = None  # the same by row, where rows differ
-        self._uneven = False
-        # The last frames of each row; rows that carry fewer than others have zeros in front.
-        self._carried: Any = None
-        self._like = None  # a piece of no frames, like the chunks so far
+        self._like: Any = None  # a piece of no frames, like the chunks of this signal
+        self._kind: Any = None  # the same of the signal before
+        self._settled: int | None = None  # for plans of rows; found when the first is made
+        self.clear()
 
     @abstractmethod
-    def _final(self, frames: int) -> int:
-        """The samples that are out after so many frames."""
+    def final_length(self, frames: int) -> int:
+        """The samples that are out after so many frames of a signal that may go on, or end."""
 
     @abstractmethod
-    def _at_end(self, frames: int) -> int:
+    def length_at_end(self, frames: int) -> int:
         """The samples of an input of so many frames; 0 where it would be refused."""
 
     @abstractmethod
-    def _first_kept(self, frames: int) -> int:
-        """Index of the first of the ``frames`` received that later samples still need."""
+    def first_kept(self, frames: int) -> int:
+        """Index of the first of the ``frames`` received that later samples still need.
 
-    @abstractmethod
-    def _task(self, start: int, received: int, first: int, stop: int, last: bool) -> Any:
-        """What to compute of a window of the frames ``[start, received)``: equal tasks, one call.
-
-        ``last``: the input ends after the window. Samples are ``[first, stop)``, one at the least.
+        From the number of frames on where this and :meth:`final_length` are both positive, each
+        frame gives ``stride`` samples and lets go of one frame.
         """
 
     @abstractmethod
-    def _compute(self, window: Any, task: Any) -> Any:
-        """The samples, in memory of their own."""
+    def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
+        """Samples ``[first, stop)`` of a signal, one at the least, in memory of their own.
 
-    def _no_output(self, chunk: Any) -> Any:
+        ``window`` is the frames of the signal from ``start`` on. With ``last``, the signal ends
+        after it. The result may depend on ``first - stride*start``, on whether ``start`` is 0 and
+        on ``last``, but not on how far from its beginning a signal is.
+        """
+
+    def no_samples(self, chunk: Any) -> Any:
         """No samples of a chunk like this."""
         return cut(chunk, chunk.shape[-1])
 
-    def _check_chunk(self, chunk: Any) -> None:
-        """Raise unless it may come next."""
+    def no_frames(self) -> Any:
+        """A chunk of no frames; None where its shape is unknown."""
+        return self._like
+
+    def check_chunk(self, chunk: Any) -> None:
+        """Raise ValueError or TypeError unless it may come next."""
         like, of_kind = self._like, kind(chunk)
         if len(chunk.shape) not in (2, 3):
             raise ValueError(
@@ -99,167 +124,153 @@ class WindowStream(Stream):
                 f"{(*like.shape[:-1], 'T')}, got {of_kind} of shape {tuple(chunk.shape)}"
             )
 
-    def push(self, chunk: Any, *, active: Any = None) -> Any:
-        """The samples that a chunk ``(B, C, T)`` or ``(C, T)`` makes final, perhaps none.
+    def check_frames(self, frames: Any) -> None:
+        """Raise ValueError for frames of a state of another kind than chunks may be."""
 
-        Raises:
-            ValueError: a shape or dtype that does not fit. The stream stays as it was.
-            TypeError: the chunk is no array.
-        """
-        if active is None and not self._uneven:
-            return self._advance(chunk, last=False)
-        return self._push_rows(chunk, active)
+    def own_copy(self, frames: Any) -> Any:
+        """A copy of the frames of a state, where the stream computes."""
+        return cut(frames, 0)
 
-    def finish(self, chunk: Any, *, rows: Any = None) -> Any:  # noqa: D102
-        if rows is None and not self._uneven:
-            return self._advance(chunk, last=True)
-        return self._end_rows(given(chunk), rows)
+    def remember(self, chunk: Any) -> None:
+        """Keep what a chunk was like, for :meth:`check_chunk` and :meth:`no_frames`."""
+        if self._like is None:
+            self._like = detached(cut(chunk, chunk.shape[-1]))
 
-    def _rows_now(self) -> int | None:
-        if self.batch_size is not None or self._like is None or len(self._like.shape) == 2:
-            return self.batch_size
-        return int(self._like.shape[0])
+    def clear(self) -> None:
+        if self._like is not None:
+            self._kind, self._like = self._like, None
+        self._received = 0  # frames so far, of every row, or of the row that has most
+        self._counts: Array | None = None  # the same by row, where rows differ
+        # The last frames of each row; rows that carry fewer than others have zeros in front.
+        self._carried: Any = None
 
-    def flush(self, *, rows: Any = None) -> Any:  # noqa: D102
-        rest = self._flush() if rows is None else self._end_rows(None, rows)
-        return self._nothing() if rest is None else rest
-
-    def _flush(self) -> Any:
-        nothing = self._no_frames()
-        if nothing is None:
-            self._last = 0
-            return None
-        if self._uneven:
-            return self._end_rows(nothing, None)
-        return self._advance(nothing, last=True)
-
-    def _no_frames(self) -> Any:
-        """A chunk of no frames; None where nobody knows its shape."""
-        return self._like
-
-    def _no_samples(self) -> Any:
-        return None if self._kind is None else self._kind.reshape(-1)
-
-    def reset(self, *, rows: Any = None) -> None:  # noqa: D102
-        mask = None if rows is None else self._mask("rows", rows, self._no_frames())
-        if mask is None:
-            self._last = 0
-        if mask is None or mask.all():
-            self._clear()
-        elif mask.any():
-            self._drop(mask)
-
-    def _drop(self, mask: Array) -> None:
-        """Make some rows as new, but not all of them."""
-        rows, going, others = len(mask), np.flatnonzero(mask).tolist(), np.flatnonzero(~mask)
-        counts = np.where(mask, 0, self._row_counts(rows)).tolist()
-        keep = max(count - self._first_kept(count) for count in counts)
+    def clear_rows(self, rows: Array) -> None:
+        if not rows.any():
+            return
+        counts = np.where(rows, 0, self._row_counts(len(rows)))
+        if not counts.any():
+            self.clear()
+            return
+        keep = max(count - self.first_kept(count) for count in counts.tolist())
         if keep:
             frames = self._carried[..., self._carried.shape[-1] - keep :]
-            stay = rows_of(frames, others.tolist())
+            stay, going = np.flatnonzero(~rows).tolist(), np.flatnonzero(rows).tolist()
+            others = frames[stay]
             zeros = filled(frames, (len(going), *frames.shape[1:]), 0)
-            self._carried = stacked(stay, [stay, zeros], [*others.tolist(), *going])
+            self._carried = stacked(others, [others, zeros], [*stay, *going])
         else:
             self._carried = None
         self._set_counts(counts)
 
-    def _advance(self, chunk: Any, last: bool) -> Any:
-        self._check_chunk(chunk)
-        carried = self._carried
+    @property
+    def rows_differ(self) -> bool:
+        return self._counts is not None
+
+    @property
+    def current_batch(self) -> tuple[int, ...] | None:
+        if self.batch_size is not None or self._like is None:
+            return super().current_batch
+        return tuple(self._like.shape[:-2])
+
+    def output_kind(self) -> Any:
+        return None if self._kind is None else self._kind.reshape(-1)
+
+    def advance(self, chunk: Any, last: bool) -> Any:
+        if chunk is None:
+            chunk = self.no_frames()
+            if chunk is None:
+                return None
+        self.check_chunk(chunk)
         received = self._received + chunk.shape[-1]
-        first = self._final(self._received)
-        stop = max(first, self._at_end(received)) if last else self._final(received)
-        window = chunk if carried is None else join(carried, chunk)
+        first = self.final_length(self._received)
+        stop = max(first, self.length_at_end(received)) if last else self.final_length(received)
+        window = chunk if self._carried is None else join(self._carried, chunk)
         if stop == first:
-            y = self._no_output(chunk)
+            y = self.no_samples(chunk)
         else:
-            start = received - window.shape[-1]
-            y = self._compute(window, self._task(start, received, first, stop, last))
+            y = self.compute(window, received - window.shape[-1], first, stop, last)
         if last:
-            self._clear()
+            self.clear()
         else:
-            keep = received - self._first_kept(received)
+            keep = received - self.first_kept(received)
             self._carried = cut(window, window.shape[-1] - keep) if keep else None
             self._received = received
-            self._remember(chunk)
-        self._last = y.shape
+            self.remember(chunk)
         return y
 
-    def _remember(self, chunk: Any) -> None:
-        if self._like is None:
-            self._like = detached(cut(chunk, chunk.shape[-1]))
+    def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        if chunk is None:
+            chunk = self.no_frames()
+            if chunk is None:
+                return None, np.zeros(len(frames), np.int64)
+        self.check_chunk(chunk)
+        if self._settled is None:
+            self._settled = settled_after(self)
+        plan = plan_rows(self, self._settled, self._row_counts(len(frames)), frames, ends)
+        samples, carried = self._compute_plan(chunk, plan)
+        self.remember(chunk)
+        if (ends.any() or not len(ends)) and not plan.received.any():  # all rows are as new
+            self.clear()
+        else:
+            self._carried = carried
+            self._set_counts(plan.received)
+        return samples, plan.counts
 
-    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
-        if chunk is None:
-            chunk = self._no_frames()
-        counts: Array = np.zeros(len(frames), np.int64)
-        if chunk is None:
-            self._last = counts
-            return None, counts
-        self._check_chunk(chunk)
-        received = self._row_counts(len(frames))
-        groups: dict[Any, list[int]] = {}
-        after = []
-        for row, (before, count, end) in enumerate(
-            zip(received, frames.tolist(), ends.tolist(), strict=True)
-        ):
-            now, start, first = before + count, self._first_kept(before), self._final(before)
-            stop = max(first, self._at_end(now)) if end else self._final(now)
-            task = self._task(start, now, first, stop, end) if stop > first else None
-            after.append(0 if end else now)
-            keep = after[-1] - self._first_kept(after[-1])
-            groups.setdefault((before - start, count, keep, stop - first, task), []).append(row)
-            counts[row] = stop - first
-        longest, most = int(counts.max(initial=0)), max((key[2] for key in groups), default=0)
+    def _compute_plan(self, chunk: Any, plan: RowPlan) -> tuple[Any, Any]:
+        """The samples of a plan, and the frames to be carried after it."""
+        longest = int(plan.counts.max(initial=0))
+        most = max((part.keep for part in plan.parts), default=0)
         pieces, tails = [], []
-        for (kept, count, keep, samples, task), rows in groups.items():
-            window = rows_of(chunk, rows)[..., :count]
-            if kept:
-                own = rows_of(self._carried, rows)
-                window = join(own[..., own.shape[-1] - kept :], window)
-            y = self._compute(window, task) if samples else self._no_output(window)
-            if samples < longest:
-                y = join(y, filled(y, (*y.shape[:-1], longest - samples), 0))
-            tail = cut(window, window.shape[-1] - keep)
-            if keep < most:
-                tail = join(filled(tail, (*tail.shape[:-1], most - keep), 0), tail)
+        order: list[int] = []
+        for part in plan.parts:
+            window = chunk[part.rows][..., : part.frames]
+            if part.kept:
+                own = self._carried[part.rows]
+                window = join(own[..., own.shape[-1] - part.kept :], window)
+            if part.samples:
+                stop = part.first_sample + part.samples
+                y = self.compute(window, part.first_frame, part.first_sample, stop, part.last)
+            else:
+                y = self.no_samples(window)
+            if part.samples < longest:
+                y = join(y, filled(y, (*y.shape[:-1], longest - part.samples), 0))
+            tail = cut(window, window.shape[-1] - part.keep)
+            if part.keep < most:
+                tail = join(filled(tail, (*tail.shape[:-1], most - part.keep), 0), tail)
             pieces.append(y)
             tails.append(tail)
-        order = [row for rows in groups.values() for row in rows]
-        piece = stacked(pieces[0], pieces, order) if pieces else self._no_output(chunk)
-        if ends.all():
-            self._clear()
-        else:
-            self._carried = stacked(tails[0], tails, order) if most else None
-            self._set_counts(after)
-            self._remember(chunk)
-        self._last = counts
-        return piece, counts
+            some = part.rows
+            order += range(some.start, some.stop) if isinstance(some, slice) else some.tolist()
+        samples = stacked(pieces[0], pieces, order) if pieces else self.no_samples(chunk)
+        return samples, stacked(tails[0], tails, order) if most else None
 
-    def _row_counts(self, rows: int) -> list[int]:
-        return [self._received] * rows if self._counts is None else self._counts
+    def _row_counts(self, rows: int) -> Array:
+        """The frames that each row has received."""
+        if self._counts is not None:
+            return self._counts
+        counts: Array = np.full(rows, self._received, np.int64)
+        return counts
 
-    def _set_counts(self, counts: list[int]) -> None:
-        self._received = max(counts, default=0)
-        self._uneven = any(count != self._received for count in counts)
-        self._counts = counts if self._uneven else None
+    def _set_counts(self, counts: Array) -> None:
+        self._received = int(counts.max(initial=0))
+        self._counts = counts if (counts != self._received).any() else None
 
-    def detach(self) -> None:  # noqa: D102
+    def detach(self) -> None:
         if self._carried is not None:
             self._carried = detached(self._carried)
 
-    def state(self) -> dict[str, Any]:  # noqa: D102
-        like = self._no_frames()
+    def state(self) -> dict[str, Any]:
+        like = self.no_frames()
         if like is None:
-            like = self._nothing()
+            like = self.empty_output()
         rows = 1 if len(like.shape) == 2 else like.shape[0]
         frames = like if self._carried is None else self._carried
         return {
             "frames": cut(detached(frames), 0),
-            "received": integers_like(like, np.array(self._row_counts(rows), np.int64)),
+            "received": integers_like(like, self._row_counts(rows)),
         }
 
-    def _checked(self, state: Mapping[str, Any]) -> Callable[[], None]:
+    def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
         given = check_state(state, {"frames", "received"})
         frames, counts = loaded(given["frames"]), given["received"]
         try:
@@ -278,31 +289,23 @@ class WindowStream(Stream):
                 f"state received must be {rows} integers from 0 to 2**62, one for each row, "
                 f"got {counts}"
             )
-        keep = max((count - self._first_kept(count) for count in values), default=0)
-        lead = self._lead if self._lead is not None else shape[:-1]
+        keep = max((count - self.first_kept(count) for count in values), default=0)
+        lead = self.lead if self.lead is not None else shape[:-1]
         if shape != (*lead, keep):
             raise ValueError(
                 f"state frames must have the shape {(*lead, keep)} after {values} frames, "
                 f"got shape {shape}"
             )
-        self._check_frames(frames)
+        self.check_frames(frames)
 
         def take() -> None:
-            own = self._placed(frames)
-            self._clear()
+            own = self.own_copy(frames)
+            self.clear()
             self._carried = own if keep else None
-            self._set_counts(values)
+            self._set_counts(np.array(values, np.int64))
             self._like = cut(own, keep) if max(values, default=0) else None
-            self._last = 0
 
         return take
-
-    def _check_frames(self, frames: Any) -> None:
-        """Raise ValueError for frames of a state of another kind than chunks may be."""
-
-    def _placed(self, frames: Any) -> Any:
-        """A copy of the frames of a state, where the stream computes."""
-        return cut(frames, 0)
 
 
 class GeometryStream(WindowStream):
@@ -312,28 +315,21 @@ class GeometryStream(WindowStream):
         self._geometry = geometry
         self.stride, self.latency = geometry.stride, geometry.latency
         self.overhang = geometry.overhang
-        self._at_once = geometry.latency == 0 and geometry.mirrored_left == 0
+        self.at_once = geometry.latency == 0 and geometry.mirrored_left == 0
         super().__init__()
 
-    def _final(self, frames: int) -> int:
+    def final_length(self, frames: int) -> int:
         return self._geometry.final_length(frames)
 
-    def _at_end(self, frames: int) -> int:
+    def length_at_end(self, frames: int) -> int:
         return self._geometry.length_at_end(frames)
 
-    def _first_kept(self, frames: int) -> int:
+    def first_kept(self, frames: int) -> int:
         return self._geometry.first_kept(frames)
 
-    def _task(
-        self, start: int, received: int, first: int, stop: int, last: bool
-    ) -> tuple[int, int, str]:
+    def part(self, window: Any, start: int, first: int, stop: int, last: bool) -> Geometry:
+        """The geometry of the layer that makes samples ``[first, stop)`` of the window."""
         g = self._geometry
         # Between the ends of the signal nothing reaches beyond the frames that are there.
         mode = g.padding_mode if start == 0 or last else "zeros"
-        return crop_of_part(g, start, first), stop - first, mode
-
-    def _part(self, window: Any, task: tuple[int, int, str]) -> Geometry:
-        """The geometry of the layer that makes the task's samples of the window."""
-        crop, samples, mode = task
-        g = self._geometry
-        return geometry_of_part(g, 0, window.shape[-1], crop - g.padding_left, samples, mode)
+        return geometry_of_part(g, start, window.shape[-1], first, stop - first, mode)

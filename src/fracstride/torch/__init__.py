@@ -8,7 +8,7 @@ torch.Size([1, 4, 800])
 
 from typing import Any
 
-from fracstride.torch import spread
+from fracstride.torch import dtensor_calls
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.functional import conv_transpose1d
 from fracstride.torch.gpu import use_triton
@@ -25,4 +25,4 @@ def _dtensors() -> Any:
     return dtensor
 
 
-spread.take_from(_dtensors)
+dtensor_calls.register(_dtensors)

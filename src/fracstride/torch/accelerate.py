@@ -1,4 +1,8 @@
-"""``accelerate``: a model's own transposed convolutions, computed by this library."""
+"""``accelerate``: this library computes the transposed convolutions of a model as it is.
+
+A layer gets another class and stays the object that it is. Where a subclass stands above torch's
+class, the new class has this library's between the two. :mod:`fracstride.torch.restore` undoes it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from torch.nn.utils import parametrize
 from fracstride.torch.forwards import calls_conv_transpose1d, reaches_forward_of
 from fracstride.torch.module import ConvTranspose1d
 
-__all__ = ["accelerate", "class_before", "own_attributes"]
+__all__ = ["accelerate", "original_class", "own_attributes"]
 
 Model = TypeVar("Model", bound=nn.Module)
 _Class = type[nn.ConvTranspose1d]
@@ -37,7 +41,8 @@ def accelerate(model: Model) -> Model:
     ``forward`` that calls ``super().forward`` computes what it did. The following stays torch's,
     and one ``UserWarning`` names it: a layer whose ``forward`` or ``__call__`` does not get to
     ``super().forward``, or with an ``_output_padding`` of its own; a scripted or traced layer; and
-    calls of ``torch.nn.functional.conv_transpose1d`` in a module's own ``forward``.
+    calls of ``torch.nn.functional.conv_transpose1d`` in a module's own ``forward``, or in a
+    function of the same package that it calls.
 
     Args:
         model: any module, possibly itself an ``nn.ConvTranspose1d``.
@@ -54,8 +59,20 @@ def accelerate(model: Model) -> Model:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    left: dict[str, list[str]] = {}  # why, and which
-    calling: dict[Any, list[str]] = {}  # the modules of each class, if they do it by themselves
+    left = _accelerate_parts(model)
+    if left:
+        warnings.warn(
+            "accelerate leaves to torch: "
+            + "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left.items()),
+            stacklevel=2,
+        )
+    return model
+
+
+def _accelerate_parts(model: nn.Module) -> dict[str, list[str]]:
+    """Change the classes of a model's layers; the rest by the reason why it stays torch's."""
+    left: dict[str, list[str]] = {}
+    calling: dict[Any, list[str]] = {}  # the modules of each class that calls torch's function
     for name, module in model.named_modules():
         cls: Any = type(module)
         where = name or "the model itself"
@@ -82,13 +99,7 @@ def accelerate(model: Model) -> Model:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             reason = "calls torch.nn.functional.conv_transpose1d itself"
             left.setdefault(reason, []).append(f"{names[0]}{more} ({cls.__name__})")
-    if left:
-        warnings.warn(
-            "accelerate leaves to torch: "
-            + "; ".join(f"{', '.join(names)}: {reason}" for reason, names in left.items()),
-            stacklevel=2,
-        )
-    return model
+    return left
 
 
 def _why_not(module: nn.ConvTranspose1d) -> str | None:
@@ -115,27 +126,28 @@ def _class_to_come(module: nn.ConvTranspose1d) -> _Class:
 
 
 def _put_ours_below(module: nn.ConvTranspose1d) -> None:
-    made: Any = module.parametrizations if parametrize.is_parametrized(module) else ()
+    """Give the module a class that has this library's below its own."""
+    names: Any = module.parametrizations if parametrize.is_parametrized(module) else ()
     cls = _class_to_come(module)
     if cls is type(module):
-        module.__class__ = _accelerated(cls, list(made))
+        module.__class__ = _accelerated_class(cls, list(names))
     elif not issubclass(cls, ConvTranspose1d):
         lazy: Any = module
-        lazy.cls_to_become = _accelerated(cls, list(made))
+        lazy.cls_to_become = _accelerated_class(cls, list(names))
 
 
-def _accelerated(cls: _Class, made: Collection[str]) -> type[ConvTranspose1d]:
-    """``cls`` on top of our class; ``made`` are the tensors that it has properties for."""
+def _accelerated_class(cls: _Class, names: Collection[str]) -> type[ConvTranspose1d]:
+    """``cls`` on top of our class; ``names`` are the tensors that it has properties for."""
     if cls is nn.ConvTranspose1d:
         return ConvTranspose1d
-    if not any(name in vars(c) for c in cls.__mro__ for name in made):
+    if not any(name in vars(c) for c in cls.__mro__ for name in names):
         subclass: Any = cls  # for mypy, to which the classes of modules have no hash
-        return _combined(subclass)
-    # What parametrisations (and FSDP above them) make for one module. When the last property goes,
-    # torch gives the module the base of the class that has it: so that base has to be ours.
+        return _combined_class(subclass)
+    # A class that parametrisations (and FSDP above them) made for one module. When the last
+    # property goes, torch gives the module the base of that class: so that base has to be ours.
     own = own_attributes(cls)
     bases = (
-        _accelerated(base, made) if issubclass(base, nn.ConvTranspose1d) else base
+        _accelerated_class(base, names) if issubclass(base, nn.ConvTranspose1d) else base
         for base in cls.__bases__
     )
     return type(cls.__name__, tuple(bases), own)
@@ -147,13 +159,13 @@ def own_attributes(cls: type) -> dict[str, Any]:
     return {key: value for key, value in vars(cls).items() if key not in excepted}
 
 
-def class_before(cls: type) -> Any:
+def original_class(cls: type) -> Any:
     """The class that ``accelerate`` put ours below, if ``cls`` is what became of it, else None."""
     return vars(cls).get("_before_accelerate")
 
 
 @cache
-def _combined(cls: Any) -> type[ConvTranspose1d]:
+def _combined_class(cls: Any) -> type[ConvTranspose1d]:
     """A subclass of torch's class and of ours, which stands between the two."""
 
     def reduce(self: Any, protocol: Any) -> Any:  # pickle does not find a class made here
@@ -169,9 +181,9 @@ class _NotASubclassOfTheUsers:
     """Keeps a class that is made here from ``__init_subclass__`` of those that it is made of."""
 
     def __init_subclass__(cls, **_: Any) -> None:
-        """Nothing: no registry of classes is to know this one."""
+        """Do nothing: no registry of classes is to know this one."""
 
 
 def _new(cls: Any) -> ConvTranspose1d:  # pickles know this function by its name
-    combined = _combined(cls)
+    combined = _combined_class(cls)
     return combined.__new__(combined)

@@ -1,14 +1,20 @@
 """What a module's ``forward`` calls, as far as its bytecode tells.
 
-A subclass that calls ``super().forward`` computes the same with another class below it, wherever in
-it the call stands. So what counts is whether the methods that run can get there.
+``accelerate`` asks two questions of a class. Does a call get to torch's ``forward`` by ``super()``?
+Then the subclass computes the same with another class below it, wherever in it the call stands. And
+does it call ``torch.nn.functional.conv_transpose1d``, which ``accelerate`` does not replace?
+
+Both are answered without running anything: methods are followed from ``__call__`` on, by the names
+that their code reads. What is known at run time only, such as a function kept in an attribute, is
+not followed.
 """
 
 from __future__ import annotations
 
 import dis
+import sys
 from collections.abc import Iterator
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
@@ -17,6 +23,7 @@ from torch.nn import functional
 __all__ = ["calls_conv_transpose1d", "reaches_forward_of"]
 
 _SKIPPED = ("CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL", "RESUME")
+_LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST", "STORE_FAST_LOAD_FAST")
 _Chain = tuple[str, ...]
 _HERE = ("__class__",)  # what super() without arguments reads
 
@@ -36,26 +43,49 @@ def reaches_forward_of(target: Any, cls: Any) -> bool:
 def calls_conv_transpose1d(cls: Any) -> bool:
     """Whether a module of class ``cls`` calls ``torch.nn.functional.conv_transpose1d`` by itself.
 
-    In its ``forward`` or a method that this calls, where the name stands for it already.
+    In its ``forward``, in a method that this calls, or in a function of the same package that one
+    of these calls, where the name stands for the function already.
+
+    >>> def upsample(x, weight):
+    ...     return nn.functional.conv_transpose1d(x, weight, stride=2)
+    >>> class Upsample(nn.Module):
+    ...     def forward(self, x):
+    ...         return upsample(x, self.weight)
+    >>> calls_conv_transpose1d(Upsample)
+    True
     """
+    seen: list[Any] = []
     return (
         any(
-            _names_it(code, function)  # most classes are done with here
+            _mentions_it(function, seen)  # false for most classes, and quickly
             for owner in cls.__mro__
             if not _is_torchs(owner)
             for value in vars(owner).values()
             for function in _functions(value, [])
-            for code in _codes(function.__code__)
         )
         and _Methods(cls).convolves
     )
 
 
-def _names_it(code: CodeType, function: FunctionType) -> bool:
-    names = code.co_names
+def _mentions_it(function: FunctionType, seen: list[Any]) -> bool:
+    """Whether a function, or one that it may call, has the name of ``conv_transpose1d``."""
+    if any(function is other for other in seen):
+        return False
+    seen.append(function)
     known = function.__globals__
-    return "conv_transpose1d" in names or any(
-        known.get(name) is functional.conv_transpose1d for name in names
+    names = {name for code in _codes(function.__code__) for name in code.co_names}
+    values = [known.get(name) for name in names]
+    if "conv_transpose1d" in names or any(v is functional.conv_transpose1d for v in values):
+        return True
+    modules = [sys.modules.get(name) for name in names]
+    for module in (*values, *modules):
+        if isinstance(module, ModuleType) and _package(module.__name__) == _package_of(function):
+            values += [vars(module).get(name) for name in names]
+    return any(
+        _mentions_it(inner, seen)
+        for value in values
+        if isinstance(value, FunctionType) and _package_of(value) == _package_of(function)
+        for inner in _functions(value, [])
     )
 
 
@@ -64,6 +94,8 @@ class _Methods:
 
     They are followed through ``super().method``, ``self.method`` and ``Class.method``, and through
     decorators. ``reached`` has the classes of torch whose ``forward`` is run in this way.
+    ``convolves`` says whether one of them, or a function that they call, calls
+    ``conv_transpose1d``.
     """
 
     def __init__(self, cls: Any) -> None:
@@ -71,6 +103,7 @@ class _Methods:
         self.convolves = False
         self._mro: tuple[Any, ...] = cls.__mro__
         self._seen: set[tuple[str, Any]] = set()
+        self._helpers: list[Any] = []
         self._follow("__call__", 0)
 
     def _follow(self, name: str, start: int) -> None:
@@ -90,21 +123,41 @@ class _Methods:
                 self._read(function, owner)
 
     def _read(self, function: FunctionType, owner: Any) -> None:
+        imports = _imports(function.__code__)
         for code in _codes(function.__code__):
             this = code.co_varnames[:1]
             for chain, super_of in _chains(code):
                 name = chain[-1]
                 if super_of is not None:  # super(type(self), self) has another result below
-                    cls = owner if super_of == _HERE else _value(super_of, function)
+                    cls = owner if super_of == _HERE else _value(super_of, function, imports)
                     if len(chain) == 2 and isinstance(cls, type) and cls in self._mro:
                         self._follow(name, self._mro.index(cls) + 1)
                 elif chain[:1] == this and len(chain) == 2:
                     self._follow(name, 0)
                 elif any(cls.__name__ in chain[-2:-1] for cls in self._mro):
-                    self._follow_named(_value(chain[:-1], function), name)
-                if name == "conv_transpose1d" or len(chain) == 1:  # perhaps by another name
-                    value = _value(chain, function)
-                    self.convolves |= value is not None and value is functional.conv_transpose1d
+                    self._follow_named(_value(chain[:-1], function, imports), name)
+                self._look_for_convolution(chain, function, imports)
+
+    def _read_helper(self, function: FunctionType) -> None:
+        """A function that is no method."""
+        imports = _imports(function.__code__)
+        for code in _codes(function.__code__):
+            for chain, _ in _chains(code):
+                self._look_for_convolution(chain, function, imports)
+
+    def _look_for_convolution(
+        self, chain: _Chain, function: FunctionType, imports: dict[str, _Chain]
+    ) -> None:
+        if chain[-1] == "conv_transpose1d" or len(chain) == 1:  # perhaps by another name
+            value = _value(chain, function, imports)
+            self.convolves |= value is not None and value is functional.conv_transpose1d
+        if self.convolves:
+            return
+        helper = _helper(chain, function, imports)
+        if helper is not None and not any(helper is other for other in self._helpers):
+            self._helpers.append(helper)
+            for inner in _functions(helper, []):
+                self._read_helper(inner)
 
     def _follow_named(self, cls: Any, name: str) -> None:
         """``Class.method``, which looks past classes that stand elsewhere in the order."""
@@ -116,7 +169,16 @@ class _Methods:
 
 
 def _is_torchs(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] == "torch"
+    return _package(cls.__module__) == "torch"
+
+
+def _package(module: str) -> str:
+    """The outermost package of a module."""
+    return module.partition(".")[0]
+
+
+def _package_of(function: FunctionType) -> str:
+    return _package(function.__module__ or "")
 
 
 def _functions(value: Any, seen: list[Any]) -> Iterator[FunctionType]:
@@ -169,25 +231,83 @@ def _chains(code: CodeType) -> Iterator[tuple[_Chain, _Chain | None]]:
             super_of = arguments[0] if arguments else _HERE
             chain = ("super", name) if at_once else ("super",)
             arguments = None
-        elif operation.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST")):
+        elif operation.startswith(_LOADS):
             if name == "super":
                 arguments = []
-            else:  # LOAD_FAST_LOAD_FAST has two
+            else:  # LOAD_FAST_LOAD_FAST and STORE_FAST_LOAD_FAST have two
                 chain = (name[-1] if isinstance(name, tuple) else name,)
     if chain:
         yield chain, super_of
 
 
-def _value(chain: _Chain, function: FunctionType) -> Any:
-    """What the names stand for, or None where that is known at run time only."""
-    names = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+def _imports(code: CodeType) -> dict[str, _Chain]:
+    """The names that ``import`` statements of a function bind: a module, then an attribute if any.
+
+    >>> def forward(self, x):
+    ...     import torch.nn as n
+    ...     from torch.nn import Tanh as T, GLU
+    >>> _imports(forward.__code__)
+    {'n': ('torch.nn',), 'T': ('torch.nn', 'Tanh'), 'GLU': ('torch.nn', 'GLU')}
+    """
+    bound: dict[str, _Chain] = {}
+    for part in _codes(code):
+        module, plain, attribute = "", True, ""
+        before: list[Any] = [None, None]  # arguments of the instructions before: level and names
+        for instruction in dis.get_instructions(part):
+            operation, argument = instruction.opname, instruction.argval
+            if operation in _SKIPPED:
+                continue
+            if operation == "IMPORT_NAME":
+                level, names = before
+                module, plain, attribute = "" if level else argument, names is None, ""
+            elif operation == "IMPORT_FROM":
+                attribute = argument
+            elif operation.startswith("STORE_") and module:
+                name = argument[0] if isinstance(argument, tuple) else argument
+                if not plain:
+                    bound[name] = module, attribute
+                else:  # import a.b binds a, import a.b as c the last
+                    bound[name] = (module if attribute else _package(module),)
+                    module = ""
+            elif operation == "POP_TOP" and not plain:  # the module, after the last of its names
+                module = ""
+            before = [before[1], argument]
+    return bound
+
+
+def _first_value(name: str, function: FunctionType, imports: dict[str, _Chain]) -> Any:
+    """What a name stands for in a function, or None where that is known at run time only."""
+    if name in imports:
+        module, *attribute = imports[name]
+        value: Any = sys.modules.get(module)
+        return getattr(value, attribute[0], None) if attribute else value
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
     try:
-        value: Any = names[chain[0]].cell_contents
+        return cells[name].cell_contents
     except (KeyError, ValueError):
-        value = function.__globals__.get(chain[0])
+        return function.__globals__.get(name)
+
+
+def _value(chain: _Chain, function: FunctionType, imports: dict[str, _Chain]) -> Any:
+    """What the names stand for, or None where that is known at run time only."""
+    value = _first_value(chain[0], function, imports)
     for name in chain[1:]:
         try:
             value = getattr(value, name)
         except Exception:  # whatever a property, or a module that imports late, raises
             return None
     return value
+
+
+def _helper(
+    chain: _Chain, function: FunctionType, imports: dict[str, _Chain]
+) -> FunctionType | None:
+    """The function of the same package that the names stand for, ``f``, ``module.f``; or None."""
+    value = _first_value(chain[0], function, imports)
+    for name in chain[1:]:
+        if not isinstance(value, ModuleType):
+            return None
+        value = vars(value).get(name)  # not getattr, which may import
+    if isinstance(value, FunctionType) and _package_of(value) == _package_of(function):
+        return value
+    return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import disable, is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from fracstride.torch import kernels, scripting
@@ -17,11 +17,11 @@ from fracstride.torch.checks import (
     with_wanted_length,
 )
 from fracstride.torch.dispatch import exporting, needs_derivative, plain
+from fracstride.torch.dtensor_calls import cut_along_time, dtensors, is_dtensor
 from fracstride.torch.graph import batched, in_a_graph
 from fracstride.torch.operators.forward import OPERATOR
 from fracstride.torch.packed import PackedWeights
 from fracstride.torch.profiling import profiling
-from fracstride.torch.spread import dtensors, is_spread
 
 __all__ = ["conv_transpose1d"]
 
@@ -130,9 +130,9 @@ def apply(
         if profiling():
             return OPERATOR.run(input, weight, bias, geometry, groups, pack)
         return kernels.forward(input, weight, bias, geometry, groups, pack)
-    # Tensors that are spread over processes: the code for DTensor.
-    if is_spread(input, weight, bias):
-        result: Tensor = dtensors().take(input, weight, bias, geometry, groups, kept)
+    # DTensors, which are spread over processes: fracstride.torch.distributed.
+    if is_dtensor(input, weight, bias):
+        result: Tensor = dtensors().conv_transpose1d(input, weight, bias, geometry, groups, kept)
         return result
     _refuse_quantized(input, weight)
     # Other devices, other subclasses, modes, transforms, autocast.
@@ -149,9 +149,9 @@ def _compiled(
     kept: PackedWeights | None,
 ) -> Tensor:
     """A node of a graph; outside it if the ranks have to exchange frames, which a graph cannot."""
-    if is_spread(x) and dtensors().cut_along_time(x):
-        call = dtensors().eagerly(apply)
-        result: Tensor = call(x, w, b, sizes, groups, output_size, kept)
+    if is_dtensor(x) and cut_along_time(x):
+        outside_graphs: Any = disable(apply)
+        result: Tensor = outside_graphs(x, w, b, sizes, groups, output_size, kept)
         return result
     return in_a_graph(x, w, b, sizes, groups, output_size)
 

@@ -38,17 +38,15 @@ class ModuleStream(GeometryStream):
         self.independent_rows = batch_size is not None
         self.in_channels, self.out_channels = module.in_channels, module.out_channels
         batch = () if self.batch_size is None else (self.batch_size,)
-        self._lead: tuple[int, ...] = (*batch, module.in_channels)
+        self.lead: tuple[int, ...] = (*batch, module.in_channels)
         self._parameters: tuple[Tensor, Tensor | None] | None = None  # during a push
         super().__init__(geometry)
 
-    def _advance(self, chunk: Any, last: bool) -> Any:
-        return self._with_parameters(super()._advance, chunk, last)
+    def advance(self, chunk: Any, last: bool) -> Any:
+        return self._with_parameters(super().advance, chunk, last)
 
-    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
-        result: tuple[Any, Array] = self._with_parameters(
-            super()._advance_rows, chunk, frames, ends
-        )
+    def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        result: tuple[Any, Array] = self._with_parameters(super().advance_rows, chunk, frames, ends)
         return result
 
     def _with_parameters(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -72,36 +70,36 @@ class ModuleStream(GeometryStream):
         weight: Tensor = module.weight
         return weight
 
-    def _compute(self, window: Tensor, task: tuple[int, int, str]) -> Tensor:
+    def compute(self, window: Tensor, start: int, first: int, stop: int, last: bool) -> Tensor:
         assert self._parameters is not None
         weight, bias = self._parameters
-        part = self._part(window, task)
+        part = self.part(window, start, first, stop, last)
         sizes = part.stride, part.padding, part.output_padding, part.dilation, part.padding_mode
         return apply(window, weight, bias, sizes, self._module.groups, None, self._kept)
 
-    def _no_output(self, chunk: Tensor) -> Tensor:
+    def no_samples(self, chunk: Tensor) -> Tensor:
         dtype = chunk.dtype
         if self._autocast():
             dtype = torch.get_autocast_dtype(self._module.weight.device.type)
         return chunk.new_empty((*chunk.shape[:-2], self._module.out_channels, 0), dtype=dtype)
 
-    def _no_frames(self) -> Tensor:
-        return self._weight().new_empty((*self._lead, 0))
+    def no_frames(self) -> Tensor:
+        return self._weight().new_empty((*self.lead, 0))
 
-    def _remember(self, chunk: Any) -> None:
+    def remember(self, chunk: Any) -> None:
         """Nothing: the layer says what a chunk is."""
 
     def _autocast(self) -> bool:
         return torch.is_autocast_enabled(self._module.weight.device.type)
 
-    def _check_chunk(self, chunk: Any) -> None:
+    def check_chunk(self, chunk: Any) -> None:
         assert self._parameters is not None
         weight = self._parameters[0]
         if not isinstance(chunk, Tensor):
             raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
-        if chunk.shape[:-1] != self._lead or chunk.dim() == 0:
+        if chunk.shape[:-1] != self.lead or chunk.dim() == 0:
             raise RuntimeError(
-                f"chunk must have the shape {shown_shape(self._lead)}, "
+                f"chunk must have the shape {shown_shape(self.lead)}, "
                 f"got shape {tuple(chunk.shape)}"
             )
         before = weight if self._carried is None else self._carried
@@ -113,12 +111,12 @@ class ModuleStream(GeometryStream):
         if chunk.device != weight.device:
             raise RuntimeError(f"chunk must be on the weight's {weight.device}, got {chunk.device}")
 
-    def _check_frames(self, frames: Any) -> None:
+    def check_frames(self, frames: Any) -> None:
         dtype = self._weight().dtype
         if not isinstance(frames, Tensor) or (frames.dtype != dtype and not self._autocast()):
             raise ValueError(f"state frames must be a tensor of {dtype}, got {frames.dtype}")
 
-    def _placed(self, frames: Tensor) -> Tensor:
+    def own_copy(self, frames: Tensor) -> Tensor:
         return frames.to(self._weight().device, copy=True)
 
     def __repr__(self) -> str:

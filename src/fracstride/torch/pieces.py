@@ -1,7 +1,8 @@
-"""Pieces of a signal that are tensors: what :mod:`fracstride.streaming` does with them.
+"""How streams join, cut, extend and interpolate pieces of a signal that are tensors.
 
-All of it keeps the graph of derivatives, and the derivatives are sums in a fixed order on every
-device: slices, flips and expansions, no scattering.
+Importing this module registers these functions with those of :mod:`fracstride.streaming`. They keep
+the graph of derivatives, and the derivatives are sums in a fixed order on every device: slices,
+flips and expansions, no scattering.
 """
 
 from __future__ import annotations
@@ -16,8 +17,17 @@ from torch import Tensor
 
 from fracstride.arrays import Array
 from fracstride.geometry import Geometry
-from fracstride.streaming.pieces import filled, kind, picked, repeated, stacked
-from fracstride.streaming.stream import blank, cut, detached, integers_like, join
+from fracstride.streaming.pieces import (
+    cut,
+    detached,
+    filled,
+    integers_like,
+    join,
+    kind,
+    picked,
+    repeated,
+    stacked,
+)
 from fracstride.streaming.upsample import interpolated, triangle
 from fracstride.torch.functional import conv_transpose1d
 
@@ -52,11 +62,6 @@ def _(like: Tensor, shape: tuple[int, ...], value: float) -> Tensor:
 @integers_like.register
 def _(piece: Tensor, integers: Array) -> Tensor:
     return torch.from_numpy(integers.copy())
-
-
-@blank.register
-def _(piece: Tensor, rows: int, length: int) -> Tensor:
-    return piece.new_zeros((rows, piece.shape[-2], length))
 
 
 @picked.register

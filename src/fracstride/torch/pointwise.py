@@ -7,16 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fracstride.arrays import Array
 from fracstride.streaming.pointwise import Pointwise
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
-from fracstride.torch.elementwise import check_modes, only_in_eval
-from fracstride.torch.evenly import UNEVEN, evenly
+from fracstride.torch.module_kinds import (
+    check_modes,
+    parts_with_modes,
+    runs_forward_of,
+)
+from fracstride.torch.vectors import ROUNDED_BY_PLACE, map_whole_vectors
 
-__all__ = ["KEPT", "ModulePointwise", "channels_after", "check_gate", "no_numbers"]
+__all__ = ["SAME_CHANNELS", "ModulePointwise", "channels_after", "check_gate", "no_numbers"]
 
 
-KEPT = -1  # as many channels as come in, however many these are
+SAME_CHANNELS = -1  # as many channels as come in, however many these are
 
 
 class ModulePointwise(Pointwise):
@@ -35,14 +38,16 @@ class ModulePointwise(Pointwise):
         batched: bool,
         whole: nn.Module,
     ) -> None:
-        self._only_in_eval = only_in_eval(module)
-        self._ready()
-        keeps = out_channels in (KEPT, in_channels) and out_channels is not None
+        self._only_in_eval = parts_with_modes(module)
+        self.check_ready()
+        keeps = out_channels in (SAME_CHANNELS, in_channels) and out_channels is not None
         super().__init__(
             module, in_channels=in_channels, out_channels=None if keeps else out_channels
         )
-        self._keeps_channels = keeps
+        self.keeps_channels = keeps
         self.module, self._batched, self._whole = module, batched, whole
+        self._rounded_by_place = runs_forward_of(module, ROUNDED_BY_PLACE)
+        self._halves_channels = runs_forward_of(module, (nn.GLU,))
         self._writes = any(getattr(part, "inplace", False) for part in module.modules())
         self.function = self._of_chunk
 
@@ -51,47 +56,37 @@ class ModulePointwise(Pointwise):
         module, chunk = self.module, chunk.contiguous()
         if self._writes:  # what it would overwrite is the caller's, or another branch's
             chunk = chunk.clone()
-        if type(module) in UNEVEN:
-            return evenly(module, chunk)
-        if type(module) is nn.GLU:
+        if self._rounded_by_place:
+            return map_whole_vectors(module, chunk)
+        if self._halves_channels:
             return _gated(chunk)
         if chunk.dim() == 2 and isinstance(module, (nn.BatchNorm1d, nn.PReLU)):
             return module(chunk[None])[0]  # two axes would be batch and channels
         return module(chunk)
 
-    def _ready(self) -> None:
+    def check_ready(self) -> None:
         check_modes(self._only_in_eval)
 
-    def _check_chunk(self, chunk: Any) -> None:
-        if self._outermost:  # a composition has asked all of its parts
-            self._ready()
+    def check_chunk(self, chunk: Any) -> None:
         if not isinstance(chunk, Tensor):
             raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
         try:
-            super()._check_chunk(chunk)
+            super().check_chunk(chunk)
         except ValueError as error:
             raise RuntimeError(str(error)) from None
 
-    def _check_result(self, given: Any, shape: Any, kind: type) -> None:
-        if self._keeps_channels or self.out_channels is not None:
-            super()._check_result(given, shape, kind)
+    def check_result(self, given: Any, shape: Any, kind: type) -> None:
+        if self.keeps_channels or self.out_channels is not None:
+            super().check_result(given, shape, kind)
         else:
             _check_kept(given, shape, kind)
 
-    def _advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
-        self._ready()
-        return super()._advance_rows(chunk, frames, ends)
-
-    def flush(self, *, rows: Any = None) -> Any:  # noqa: D102
-        self._ready()
-        return super().flush(rows=rows)
-
-    def _no_samples(self) -> Any:
-        known = super()._no_samples()
+    def output_kind(self) -> Any:
+        known = super().output_kind()
         return no_numbers(self.module, self._whole) if known is None else known
 
-    def _nothing(self) -> Any:
-        nothing = super()._nothing()
+    def empty_output(self) -> Any:
+        nothing = super().empty_output()
         return nothing if self._batched else nothing.reshape(self.out_channels or 0, 0)
 
     def __repr__(self) -> str:
@@ -136,7 +131,7 @@ def _gated(chunk: Tensor) -> Tensor:
             f"chunk must have an even number of channels for a GLU, got {chunk.shape[-2]}"
         )
     signal, gate = chunk.chunk(2, -2)
-    gated: Tensor = signal * evenly(torch.sigmoid, gate)
+    gated: Tensor = signal * map_whole_vectors(torch.sigmoid, gate)
     return gated
 
 

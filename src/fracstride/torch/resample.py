@@ -13,34 +13,29 @@ from fracstride.streaming.stream import Stream
 from fracstride.streaming.upsample import Upsample
 from fracstride.streaming.window import WindowStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
+from fracstride.torch.module_kinds import Classification, Kind, upsampling_of
 from fracstride.torch.pointwise import no_numbers
 
-__all__ = ["resampling"]
-
-_PADS: tuple[tuple[Any, str], ...] = (
-    (nn.ReflectionPad1d, "reflect"),
-    (nn.ReplicationPad1d, "replicate"),
-    (nn.ConstantPad1d, "zeros"),
-)
+__all__ = ["resampling_stream"]
 
 
-def resampling(
-    module: Any, batch_size: int | None, channels: int | None, whole: nn.Module
-) -> Stream | None:
-    """The stream of a module that pads or interpolates; None for another one.
+def resampling_stream(
+    module: Any,
+    found: Classification,
+    batch_size: int | None,
+    channels: int | None,
+    whole: nn.Module,
+) -> Stream:
+    """The stream of a module that pads or interpolates, as ``found`` says.
 
     ``channels``: of the signal, where they are known. ``whole``: the module that it is a part of.
     ``ValueError`` says why one cannot stream.
     """
-    forward = type(module).forward
-    if isinstance(module, nn.CircularPad1d) and forward is nn.CircularPad1d.forward:
-        raise ValueError(MODES["circular"].obstacle)
-    if isinstance(module, nn.Upsample) and forward is nn.Upsample.forward:
+    if found.kind is Kind.PAD and not MODES[found.mode].streams:
+        raise ValueError(MODES[found.mode].obstacle)
+    if found.kind is Kind.UPSAMPLE:
         return ModuleUpsample(module)._fit(batch_size, channels, whole)
-    for kind, mode in _PADS:
-        if isinstance(module, kind) and forward is kind.forward:
-            return ModulePad(module, mode)._fit(batch_size, channels, whole)
-    return None
+    return ModulePad(module, found.mode)._fit(batch_size, channels, whole)
 
 
 class _OnTensors(WindowStream):
@@ -52,10 +47,10 @@ class _OnTensors(WindowStream):
         self.independent_rows = batch_size is not None
         self.in_channels = self.out_channels = channels
         if channels is not None:
-            self._lead = (channels,) if batch_size is None else (batch_size, channels)
+            self.lead = (channels,) if batch_size is None else (batch_size, channels)
         return self
 
-    def _check_chunk(self, chunk: Any) -> None:
+    def check_chunk(self, chunk: Any) -> None:
         if not isinstance(chunk, Tensor):
             raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
         batch = () if self.batch_size is None else (self.batch_size,)
@@ -69,21 +64,21 @@ class _OnTensors(WindowStream):
                 f"({', '.join(map(str, sizes))}), got shape {shape}"
             )
         try:
-            super()._check_chunk(chunk)
+            super().check_chunk(chunk)
         except ValueError as error:
             raise RuntimeError(str(error)) from None
 
-    def _check_frames(self, frames: Any) -> None:
+    def check_frames(self, frames: Any) -> None:
         if not isinstance(frames, Tensor):
             raise ValueError(f"state frames must be a tensor, got {type(frames).__name__}")
 
-    def _no_samples(self) -> Tensor:
-        known: Tensor | None = super()._no_samples()
+    def output_kind(self) -> Tensor:
+        known: Tensor | None = super().output_kind()
         return no_numbers(self._whole) if known is None else known
 
-    def _nothing(self) -> Tensor:
+    def empty_output(self) -> Tensor:
         batch = () if self.batch_size is None else (self.batch_size,)
-        return self._no_samples().reshape(*batch, self.out_channels or 0, 0)
+        return self.output_kind().reshape(*batch, self.out_channels or 0, 0)
 
 
 class ModulePad(_OnTensors, Pad):
@@ -93,37 +88,14 @@ class ModulePad(_OnTensors, Pad):
         left, right = module.padding
         super().__init__(left, right, mode, getattr(module, "value", 0.0))
         if mode == "zeros":
-            self._shortest = max(1, -min(left, 0) - min(right, 0))
+            self.shortest = max(1, -min(left, 0) - min(right, 0))
         else:
             most = MODES[mode].mirrored(max(left, right, 0))
-            self._shortest = max(1, most + 1, 1 - left - right)
+            self.shortest = max(1, most + 1, 1 - left - right)
 
 
 class ModuleUpsample(_OnTensors, Upsample):
     """An ``nn.Upsample`` by a whole number."""
 
     def __init__(self, module: Any) -> None:
-        factor, mode = module.scale_factor, module.mode
-        if isinstance(factor, tuple) and len(factor) == 1:
-            factor = factor[0]
-        if module.size is not None or factor is None:
-            raise ValueError(
-                f"size={module.size} is the length of the whole output however long the input is: "
-                "scale_factor must be given in its place"
-            )
-        if isinstance(factor, tuple) or not float(factor).is_integer() or factor < 1:
-            raise ValueError(
-                f"scale_factor must be a whole number, got {factor}: each frame of a stream makes "
-                "as many samples as every other"
-            )
-        if mode not in ("nearest", "nearest-exact", "linear"):
-            raise ValueError(
-                "mode must be 'nearest', 'nearest-exact' or 'linear' for a signal with one axis of "
-                f"time, got {mode!r}"
-            )
-        if module.align_corners:
-            raise ValueError(
-                "align_corners must be False: with True, where a sample lies between the frames "
-                "depends on the length of the whole input"
-            )
-        super().__init__(int(factor), "linear" if mode == "linear" else "nearest")
+        super().__init__(*upsampling_of(module))

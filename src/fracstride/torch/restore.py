@@ -1,4 +1,4 @@
-"""``restore``: an accelerated model as torch alone made it."""
+"""``restore``: give an accelerated model torch's own classes back; undoes ``accelerate``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from fracstride.torch.accelerate import class_before, own_attributes
+from fracstride.torch.accelerate import original_class, own_attributes
 from fracstride.torch.conv1d import geometry_of_module
 from fracstride.torch.module import ConvTranspose1d
 
@@ -57,7 +57,10 @@ def restore(model: Model) -> Model:
         if isinstance(module, LazyModuleMixin):
             changes.append((module, type(module), {}))
         elif isinstance(module, ConvTranspose1d):
-            cls, form = _restored(type(module), _parametrized(module)), _torchs_form(module)
+            cls, form = (
+                _restored_class(type(module), _parametrized_names(module)),
+                _torchs_form(module),
+            )
             changes.append((module, cls, form if isinstance(form, dict) else {}))
             if issubclass(cls, ConvTranspose1d):
                 form = f"{cls.__name__} is a subclass of fracstride.torch.ConvTranspose1d"
@@ -87,30 +90,30 @@ def _rebind(module: Any) -> None:
             own[name] = type(module).forward.__get__(module)
 
 
-def _parametrized(module: Any) -> tuple[str, ...]:
+def _parametrized_names(module: Any) -> tuple[str, ...]:
     """The tensors of a module that its class has properties for."""
     return tuple(module.parametrizations) if parametrize.is_parametrized(module) else ()
 
 
-def _restored(cls: Any, made: tuple[str, ...] = ()) -> Any:
-    """The class with torch's below it; one that someone wrote on top of ours as it is."""
+def _restored_class(cls: Any, names: tuple[str, ...] = ()) -> Any:
+    """The class with torch's below it; a class that a user wrote on top of ours stays."""
     if cls is ConvTranspose1d:
         return nn.ConvTranspose1d
-    before = class_before(cls)
+    before = original_class(cls)
     if before is not None:
         return before
     by_torch = cls.__module__.partition(".")[0] == "torch" or any(
-        name in vars(cls) for name in made
+        name in vars(cls) for name in names
     )
     if issubclass(cls, ConvTranspose1d) and by_torch:
         # Made by parametrisations or FSDP for this module, before accelerate or afterwards.
-        bases = tuple(_restored(base, made) for base in cls.__bases__)
+        bases = tuple(_restored_class(base, names) for base in cls.__bases__)
         return type(cls)(cls.__name__, bases, own_attributes(cls))
     return cls
 
 
 def _torchs_form(module: ConvTranspose1d) -> dict[str, Any] | str:
-    """The sizes as attributes of torch's layer; the arguments that it does not have as a str."""
+    """The sizes as attributes of torch's layer; a str names the arguments that it does not have."""
     padding: Any = module.padding
     lacking = []
     if module.padding_mode != "zeros":
@@ -127,12 +130,12 @@ def _torchs_form(module: ConvTranspose1d) -> dict[str, Any] | str:
 
 
 def _restore_class_to_come(module: Any) -> None:
-    """Of a module that is lazy, or was until its first call."""
+    """Restore ``cls_to_become`` of a module that is lazy, or was until its first call."""
     become = getattr(module, "cls_to_become", None)
     own = vars(module)
     if become is None or not issubclass(become, ConvTranspose1d):
         return
     own.pop("cls_to_become", None)
-    restored = _restored(become)
+    restored = _restored_class(become)
     if getattr(module, "cls_to_become", restored) is not restored:
         own["cls_to_become"] = restored

@@ -9,17 +9,24 @@ from torch import nn
 from fracstride.arguments import as_size
 from fracstride.streaming.compose import Chain
 from fracstride.streaming.stream import Stream
-from fracstride.torch.elementwise import (
-    ELEMENTWISE,
-    ELEMENTWISE_IN_EVAL,
-    check_modes,
-    only_in_eval,
-    refusal,
-)
 from fracstride.torch.layer_stream import ModuleStream
-from fracstride.torch.module import ConvTranspose1d
-from fracstride.torch.pointwise import KEPT, ModulePointwise, channels_after, check_gate, no_numbers
-from fracstride.torch.resample import resampling
+from fracstride.torch.module_kinds import (
+    Classification,
+    Kind,
+    check_modes,
+    children_of,
+    classify,
+    in_channels_of,
+    parts_with_modes,
+)
+from fracstride.torch.pointwise import (
+    SAME_CHANNELS,
+    ModulePointwise,
+    channels_after,
+    check_gate,
+    no_numbers,
+)
+from fracstride.torch.resample import resampling_stream
 
 __all__ = ["ModuleStream", "stream"]
 
@@ -92,12 +99,12 @@ class ModuleChain(Chain):
         super().__init__(*streams)
         self._whole, self._batched = whole, batch_size is not None
 
-    def _no_samples(self) -> Any:
-        kind = super()._no_samples()
+    def output_kind(self) -> Any:
+        kind = super().output_kind()
         return no_numbers(self._whole) if kind is None else kind
 
-    def _nothing(self) -> Any:
-        nothing = super()._nothing()
+    def empty_output(self) -> Any:
+        nothing = super().empty_output()
         return nothing if self._batched else nothing.reshape(self.out_channels or 0, 0)
 
 
@@ -109,7 +116,7 @@ _STREAMABLE = (
 
 
 class _Maker:
-    """Makes the streams of a module and of what is inside."""
+    """Makes the streams of a module and of its parts."""
 
     def __init__(
         self, whole: nn.Module, batch_size: int | None, elementwise: tuple[type[nn.Module], ...]
@@ -119,16 +126,20 @@ class _Maker:
     def make(
         self, module: nn.Module, name: str, channels: int | None, after: list[nn.Module]
     ) -> Stream:
-        """The stream of a module that so many channels come into, and the modules ``after`` it."""
+        """The stream of the part ``name``, which is a module with ``channels`` channels of input.
+
+        ``channels`` is None if the parts before it do not say; then the modules ``after`` it may.
+        """
         where = f"{name or 'the module itself'} ({type(module).__name__}) cannot stream"
-        if _sequential(module):
+        found = classify(module, self.elementwise)
+        if found.kind is Kind.SEQUENTIAL:
             return self._chain(module, name, channels, after)
         if channels is None:
-            channels = self._taken([module, *after])
-        if type(module) in ELEMENTWISE_IN_EVAL and (why := refusal(module)):
-            raise TypeError(f"{where} {why}: {module!r}")
+            channels = self._channels_into([module, *after])
+        if found.kind is Kind.ELEMENTWISE and found.refusal:
+            raise TypeError(f"{where} {found.refusal}: {module!r}")
         try:
-            stream = self._leaf(module, channels)
+            stream = self._stream_of_kind(module, found, channels)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{where}: {error}") from None
         if stream is not None:
@@ -139,53 +150,60 @@ class _Maker:
         self, module: nn.Module, name: str, channels: int | None, after: list[nn.Module]
     ) -> Stream:
         streams: list[Stream] = []
-        children = _children(module)
+        children = children_of(module)
         for i, (child, part) in enumerate(children):
             rest = [m for _, m in children[i + 1 :]] + after
             stream = self.make(part, f"{name}.{child}" if name else child, channels, rest)
             if stream.out_channels is not None:
                 channels = stream.out_channels
-            elif not stream._keeps_channels:
+            elif not stream.keeps_channels:
                 channels = None
             streams.append(stream)
+        if not streams:  # which leaves the signal as it is
+            streams = [self.make(nn.Identity(), name, channels, after)]
         return ModuleChain(self.whole, self.batch_size, streams)
 
-    def _leaf(self, module: Any, channels: int | None) -> Stream | None:
-        forward, batched = type(module).forward, self.batch_size is not None
-        if forward in (nn.ConvTranspose1d.forward, ConvTranspose1d.forward):
+    def _stream_of_kind(
+        self, module: Any, found: Classification, channels: int | None
+    ) -> Stream | None:
+        """The stream of a module that is no Sequential; None if there is none for its kind."""
+        if found.kind in (Kind.TRANSPOSED, Kind.CONV1D):
             return ModuleStream(module, self.batch_size)
-        if isinstance(module, nn.Conv1d) and forward is nn.Conv1d.forward:
-            return ModuleStream(module, self.batch_size)
-        if type(module) in (*ELEMENTWISE, *ELEMENTWISE_IN_EVAL):
-            taken = _taken_by(module) or channels
-            return ModulePointwise(module, taken, taken or KEPT, batched, self.whole)
-        if type(module) is nn.GLU:
+        if found.kind is Kind.ELEMENTWISE:
+            needed = in_channels_of(module) or channels
+            batched = self.batch_size is not None
+            return ModulePointwise(module, needed, needed or SAME_CHANNELS, batched, self.whole)
+        if found.kind is Kind.GATE:
             check_gate(module, self.batch_size)
             return self._gate(module, channels)
-        if (stream := resampling(module, self.batch_size, channels, self.whole)) is not None:
-            return stream
-        return self._gate(module, channels) if isinstance(module, self.elementwise) else None
+        if found.kind in (Kind.PAD, Kind.UPSAMPLE):
+            return resampling_stream(module, found, self.batch_size, channels, self.whole)
+        return self._gate(module, channels) if found.declared else None
 
     def _gate(self, module: nn.Module, channels: int | None) -> Stream:
-        """An elementwise module that may change the number of channels."""
+        """The stream of an elementwise module that may change the number of channels."""
         after = None
-        check_modes(only_in_eval(module))  # before it is called
+        check_modes(parts_with_modes(module))  # before it is called
         if channels is not None:
             after = channels_after(module, channels, self.batch_size)
         return ModulePointwise(module, channels, after, self.batch_size is not None, self.whole)
 
-    def _taken(self, modules: list[nn.Module]) -> int | None:
-        """The channels that come into the first of the modules, if one of them says so."""
+    def _channels_into(self, modules: list[nn.Module]) -> int | None:
+        """The channels that the first of the modules gets, if one of them needs a number of them.
+
+        The modules follow one another; a GLU halves the channels.
+        """
         times, waiting = 1, modules[::-1]
         while waiting:
             module = waiting.pop()
-            if _sequential(module):
-                waiting += [part for _, part in _children(module)][::-1]
-            elif (taken := _taken_by(module)) is not None:
-                return times * taken
-            elif type(module) is nn.GLU:
+            found = classify(module, self.elementwise)
+            if found.kind is Kind.SEQUENTIAL:
+                waiting += [part for _, part in children_of(module)][::-1]
+            elif (needed := in_channels_of(module)) is not None:
+                return times * needed
+            elif found.kind is Kind.GATE:
                 times *= 2
-            elif isinstance(module, self.elementwise):
+            elif found.declared:
                 return None
         return None
 
@@ -218,23 +236,3 @@ class _Maker:
             except (TypeError, ValueError) as error:
                 errors.append(str(error))
         return errors
-
-
-def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The parts of an ``nn.Sequential`` with their names; one may be there several times."""
-    return [(name, part) for name, part in module._modules.items() if part is not None]
-
-
-def _sequential(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
-
-
-def _taken_by(module: Any) -> int | None:
-    """The channels of a module that takes one number of them only."""
-    if isinstance(module, (nn.ConvTranspose1d, nn.Conv1d)):
-        return int(module.in_channels)
-    if isinstance(module, nn.BatchNorm1d):
-        return int(module.num_features)
-    if isinstance(module, nn.PReLU) and module.num_parameters > 1:
-        return int(module.num_parameters)
-    return None

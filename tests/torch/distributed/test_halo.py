@@ -17,7 +17,7 @@ from fracstride.extension import PADDING_MODES
 from fracstride.geometry import Geometry
 from fracstride.reference import conv_transpose1d
 from fracstride.torch.distributed import halo as module
-from fracstride.torch.distributed.exchange import _add
+from fracstride.torch.distributed.exchange import add_gradient
 from fracstride.torch.distributed.halo import Halo, Part, Piece, halo_of, messages, shard_bounds
 
 moderate = settings(max_examples=300, deadline=None)
@@ -61,14 +61,14 @@ def test_shards_are_torchs_chunks(length: int, ranks: int) -> None:
 
 
 def exchange(g: Geometry, x: np.ndarray, ranks: int, rank: int, part: Part) -> np.ndarray:
-    """The input of a part, put together as the plans of it and of the others say."""
+    """The input of a part, assembled from the plans of all ranks."""
     L = x.shape[1]
     mine = halo_of(g, L, ranks, rank)
     buffers = {}
-    for other, count in mine.received:
+    for other, count in mine.receives:
         theirs: Halo = halo_of(g, L, ranks, other)
         shard = x[:, slice(*shard_bounds(L, ranks, other))]
-        message = np.concatenate([shard[:, a:b] for a, b in dict(theirs.sent)[rank]], 1)
+        message = np.concatenate([shard[:, a:b] for a, b in dict(theirs.sends)[rank]], 1)
         assert message.shape[1] == count
         buffers[other] = message
     buffers[rank] = x[:, slice(*shard_bounds(L, ranks, rank))]
@@ -94,7 +94,7 @@ def test_no_frame_too_many_and_none_too_few(g: Geometry, L: int, ranks: int) -> 
         a, _ = shard_bounds(L, ranks, rank)
         sent = {
             (rank, other): {a + t for first, stop in runs for t in range(first, stop)}
-            for other, runs in halo_of(g, L, ranks, rank).sent
+            for other, runs in halo_of(g, L, ranks, rank).sends
         }
         assert sent == {ends: frames for ends, frames in want.items() if ends[0] == rank}
 
@@ -140,13 +140,13 @@ def test_a_thousand_ranks_are_planned_at_once() -> None:
     between = messages(g, 1024 * 100, 1024)
     assert len(between) == 2 * 1023
     assert set(between.values()) == {1}
-    assert halo_of(g, 1024 * 100, 1024, 500).received == ((499, 1), (501, 1))
+    assert halo_of(g, 1024 * 100, 1024, 500).receives == ((499, 1), (501, 1))
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(-3, 3), max_size=20), st.integers(0, 2**31))
 def test_gradients_of_copies_are_added_in_their_order(steps: list[int], seed: int) -> None:
-    """The bits of adding one frame after the other, without an index on the device."""
+    """Folding gives the bits of adding frame by frame, without indexing on the device."""
     indices = [10]
     for step in steps:
         indices.append(min(max(indices[-1] + step, 0), 20))
@@ -157,12 +157,12 @@ def test_gradients_of_copies_are_added_in_their_order(steps: list[int], seed: in
     for at, index in enumerate(indices):
         want[:, :, index] += g[:, :, at]
     with NoIndices():
-        _add(got, Piece(0, 0, len(indices), tuple(indices)), g)
+        add_gradient(got, Piece(0, 0, len(indices), tuple(indices)), g)
     assert torch.equal(got, want)
 
 
 class NoIndices(TorchDispatchMode):
-    """Refuses what torch lists as not deterministic on a GPU."""
+    """Raises on operators that torch lists as not deterministic on a GPU."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
         assert "index" not in func.name()

@@ -13,7 +13,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "long_signal.py"
 
 
 def run(folder: Path, ranks: int, *more: str, restarts: int = 0) -> str:
-    """What the processes print; they compare the samples with those of one process themselves."""
+    """The output of the processes, which compare their samples with those of one process."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     how_many = ["--nproc-per-node", str(ranks), "--max-restarts", str(restarts)]
     what = [str(EXAMPLE), "--minutes", "0.1", "--folder", str(folder), *more]

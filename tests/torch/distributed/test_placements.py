@@ -1,4 +1,4 @@
-"""Every placement of input, weight and bias, on two and four ranks: the numbers of one process."""
+"""All placements of input, weight and bias, on two and four ranks, against one process."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def every_placement(layer: str) -> None:
 
 
 def kept_where_it_need_not_move() -> None:
-    """What the table in rules.py says, and no gather in its place."""
+    """The communication is that of the table in rules.py, without gathers."""
     mesh = mesh_of(dist.get_world_size())
     groups = {"groups": 4, "out": 4}
     for way, x, w, b, y, layer in (
@@ -175,7 +175,7 @@ def random_geometry(rng: random.Random) -> tuple[Geometry, int]:
 
 
 def along_time(dtype: torch.dtype) -> None:
-    """The bits of one process; halos of the size that the definition says, there and back."""
+    """The bits of one process; halos have the size that the definition gives, both ways."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
     mesh, rng = mesh_of(ranks), random.Random(ranks)
     for seed in range(30 if dtype is torch.float32 else 8):
@@ -220,7 +220,7 @@ def along_time(dtype: torch.dtype) -> None:
 
 
 def where_no_sum_is_split() -> None:
-    """Gradients of frames that no other rank hears have the bits of one process."""
+    """Gradients of frames that no other rank needs have the bits of one process."""
     ranks = dist.get_world_size()
     g, L = Geometry(9, 4, "same"), 24
     x, w = torch.randn(2, 4, L), torch.randn(4, 3, 9)
@@ -278,20 +278,21 @@ def a_wrong_shard() -> None:
 
 
 def torchs_own() -> None:
-    """What the README says of it; when this fails, torch has mended it: then guard.py can go."""
+    """torch's own sharded convolutions are wrong, as docs/pytorch.md says. If this fails, torch
+    has fixed them, and guard.py can be removed."""
     mesh = mesh_of(dist.get_world_size())
     x, w, _ = operands(1, 8)
     want = tf.conv_transpose1d(x, w, None, 2, 1)
-    handlers = guard._handlers
-    ours = handlers[guard._convolution]
-    handlers[guard._convolution] = guard._torchs_own
+    handlers = guard.handlers
+    ours = handlers[guard.convolution]
+    handlers[guard.convolution] = guard.torch_handler
     try:
         for x_cut, w_cut in ((Shard(2), R), (R, Shard(1)), (Shard(1), Shard(0))):
             cut = distribute_tensor(x, mesh, [x_cut]), distribute_tensor(w, mesh, [w_cut])
             got = whole(tf.conv_transpose1d(*cut, None, 2, 1))
             assert got.shape != want.shape or not torch.allclose(got, want), (x_cut, w_cut)
     finally:
-        handlers[guard._convolution] = ours
+        handlers[guard.convolution] = ours
 
 
 def another_mesh() -> None:

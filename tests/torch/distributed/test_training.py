@@ -1,4 +1,4 @@
-"""Training that is spread over two processes: the numbers of one process with the whole batch.
+"""Training on two processes, against one process with the whole batch.
 
 Each process runs every scenario once; the tests compare.
 """
@@ -49,7 +49,7 @@ def ours() -> nn.Module:
 
 
 def torchs() -> nn.Module:
-    """What ``accelerate`` finds in a model."""
+    """A model with torch's layers, for ``accelerate``."""
     return nn.Sequential(
         nn.ConvTranspose1d(3, 8, 8, stride=4, padding=2),
         nn.LeakyReLU(0.1),
@@ -91,7 +91,7 @@ def restored(model: nn.Module) -> nn.Module:
     return model
 
 
-# What is spread, how, and what it must be equal to on one process.
+# The model, how it is distributed, and the one-process model that it must equal.
 SCENARIOS: dict[str, tuple[Callable[[], nn.Module], Callable[..., nn.Module], str]] = {
     "ddp": (ours, ddp, "ours"),
     "fsdp": (ours, fsdp, "ours"),
@@ -116,7 +116,7 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A parameter or gradient as one tensor that nobody writes to any more."""
+    """A copy of a whole parameter or gradient as one plain tensor."""
     tensor = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
     return tensor.detach().clone()
 
@@ -239,7 +239,7 @@ def mixed(kind: str) -> None:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each rank saw."""
+    """The results of each rank."""
     return launch(__file__, RANKS, tmp_path_factory.mktemp("ranks"))
 
 

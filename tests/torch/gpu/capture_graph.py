@@ -1,6 +1,6 @@
-"""Takes the operators apart as torch.compile does; run by test_compiled.py in its own process.
+"""Decomposes the operators as torch.compile does; test_compiled.py runs it in a new process.
 
-The tensors are fake ones of a GPU that need not be here.
+The tensors are fake CUDA tensors, so no GPU is needed.
 """
 
 from __future__ import annotations

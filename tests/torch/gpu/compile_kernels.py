@@ -1,4 +1,4 @@
-"""Compiles kernels for GPUs that need not be here; run by test_compiled.py in its own process."""
+"""Compiles kernels for GPUs without a GPU; test_compiled.py runs it in a new process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the compiler makes of the kernels, and what other compilers see of them: without a GPU."""
+"""The compiled kernels, and how torch.compile sees them, without a GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def run(script: str, *arguments: str) -> str:
-    """In a process where Triton compiles."""
+    """Run the program in a process in which Triton compiles instead of interpreting."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, str(HERE / script), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -38,16 +38,16 @@ def test_for_each_architecture(capability: int) -> None:
         pytest.skip("this Triton cannot compile for it")
     found: list[list[Any]] = json.loads(run("compile_kernels.py", str(capability)))
     names = {entry[2] for entry in found}
-    assert names >= {f"dense.{m}" for m in ("forward", "input_grad", "weight_grad")}
-    assert names >= {f"direct.{m}" for m in ("forward", "input_grad", "weight_grad")}
+    assert names >= {f"dense_{m}" for m in ("forward", "input_grad", "weight_grad")}
+    assert names >= {f"direct_{m}" for m in ("forward", "input_grad", "weight_grad")}
     for layer, dtype, name, registers, spilt, counts in found:
         case = f"{name} of {layer} in {dtype}"
         assert 0 < registers <= 255, case
         assert spilt <= 64, f"{case} spills {spilt} bytes"  # more than around the loop
-        if name.startswith("dense.") and "sum_parts" not in name and dtype != "torch.float64":
+        if name.startswith("dense_") and dtype != "torch.float64":
             products = counts["wgmma"] + counts["mma"] + counts["tcgen05"]
             assert products > 0, f"{case} multiplies without tensor cores"
-        if capability == 90 and layer == "dense" and name == "dense.forward":
+        if capability == 90 and layer == "dense" and name == "dense_forward":
             if dtype != "torch.float64":
                 assert counts["wgmma"] > 0, case
             assert counts["wide stores"] >= 8, case
@@ -69,6 +69,6 @@ def test_interpreted_kernels_are_not_compiled() -> None:
 def test_a_compiler_sees_the_kernels() -> None:
     """In a graph of fake CUDA tensors, whose length is a symbol, and stays one."""
     graph, guards = json.loads(run("capture_graph.py"))
-    assert graph.count("triton_kernel_wrapper_functional") >= 4
+    assert graph.count("triton_kernel_wrapper_functional") == 3
     assert "fracstride" not in graph.replace("fracstride_", "")
     assert all("==" not in guard and "Eq" not in guard for guard in guards), guards

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import triton
-import triton.language as tl
 from cases import Case, batched, cases, check_maps, random_case, wide
 from gpu_maps import DEVICE, Maps, array, tensor
 from hypothesis import HealthCheck, given, settings
@@ -18,12 +16,11 @@ from hypothesis import strategies as st
 
 from fracstride import reference
 from fracstride.extension import PADDING_MODES
-from fracstride.extension import source_frame as source_frame_of
 from fracstride.geometry import Geometry
 from fracstride.torch import kernels
 from fracstride.torch.gpu import launch, maps
+from fracstride.torch.gpu.capture import recorded
 from fracstride.torch.gpu.choices import Choice
-from fracstride.torch.gpu.indexing import source_frame
 from fracstride.torch.gpu.tiles import Direct, Tile
 
 # A tenth of what the compiled kernels get: an interpreted case takes a second.
@@ -48,7 +45,7 @@ def _exact() -> Iterator[None]:
 
 
 def _work(case: Case) -> float:
-    """Steps of the interpreter, about."""
+    """About how many steps the interpreter takes."""
     per_group = (case.in_channels // case.groups) * (case.out_channels // case.groups)
     samples = (case.batch or 1) * case.length * case.geometry.kernel_size
     return case.groups * per_group * samples
@@ -103,6 +100,37 @@ def test_every_kind_of_phase(k: int, s: int, d: int, choice: Choice, mode: str) 
         )
         case.__post_init__()
         check_maps(case, Maps(choice))
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES[1:])
+@pytest.mark.parametrize(
+    "choice",
+    [Tile(16, 16, 16), Tile(16, 16, 16, parts=2), Direct(16)],
+    ids=["dense", "in parts", "direct"],
+)
+@pytest.mark.parametrize("length", [1, 2, 5, 40])
+def test_wide_extensions(length: int, choice: Choice, mode: str) -> None:
+    """More extended frames than a program sums at a time, and many copies of one frame."""
+    rng = np.random.default_rng(0)
+    geometry = Geometry(11, 1, (25, 20), dilation=5, padding_mode=mode)
+    w, gy = rng.standard_normal((2, 2, 11)), rng.standard_normal((1, 2, length + 5))
+    got = maps.input_grad(
+        tensor(gy.astype(np.float32)), tensor(w.astype(np.float32)), length, geometry, 1, choice
+    )
+    wanted = reference.conv_transpose1d_input_grad(gy, w, length, geometry, 1)
+    np.testing.assert_allclose(array(got), wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_each_map_is_one_launch(mode: str) -> None:
+    """The input's gradient folds its extended frames in its own kernel."""
+    geometry = Geometry(4, 2, 1, padding_mode=mode)
+    x, w, gy = (torch.empty(s, device="meta") for s in ((1, 8, 99), (8, 8, 4), (1, 8, 198)))
+    for choice in (Tile(16, 16, 16), Direct(64)):
+        with recorded() as launches:
+            maps.forward(x, w, None, geometry, 1, choice)
+            maps.input_grad(gy, w, 99, geometry, 1, choice)
+        assert len(launches) == 2
 
 
 @pytest.mark.parametrize(
@@ -183,13 +211,13 @@ def test_64_bit_places(choice: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
         checked += 1
         results = []
         for is_wide in (False, True):
-            monkeypatch.setattr(launch, "_wide", lambda *_, wide=is_wide: wide)
-            maps, options = Maps(choice), case.options
+            monkeypatch.setattr(launch, "_needs_64_bits", lambda *_, wide=is_wide: wide)
+            faces, options = Maps(choice), case.options
             results.append(
                 (
-                    maps.conv_transpose1d(case.x, case.w, case.b, **options),
-                    maps.conv_transpose1d_input_grad(case.gy, case.w, case.length, **options),
-                    maps.conv_transpose1d_weight_grad(case.x, case.gy, case.w.shape[2], **options),
+                    faces.conv_transpose1d(case.x, case.w, case.b, **options),
+                    faces.conv_transpose1d_input_grad(case.gy, case.w, case.length, **options),
+                    faces.conv_transpose1d_weight_grad(case.x, case.gy, case.w.shape[2], **options),
                 )
             )
         for narrow, broad in zip(*results, strict=True):
@@ -217,23 +245,6 @@ def test_more_numbers_than_32_bits_count(choice: Choice) -> None:
     assert maps.weight_grad(x, y, geometry, 1, choice).flatten().tolist() == [1, 1, 1, 0]
 
 
-@triton.jit
-def _sources(sources, first, L, MODE: tl.constexpr, COUNT: tl.constexpr):
-    place = tl.arange(0, COUNT)
-    tl.store(sources + place, source_frame(first + place, L, MODE))
-
-
-@pytest.mark.parametrize("mode", PADDING_MODES[1:])
-@pytest.mark.parametrize("L", [1, 2, 5, 2**30 + 80, 2**31 - 100])
-def test_extension_by_arithmetic(mode: str, L: int) -> None:
-    """Frames of any distance, in 32 bits."""
-    sources = torch.empty(64, dtype=torch.int32, device=DEVICE)
-    for first in (-(2**31) + 1, -(2**30), -1000, -32, L - 32, 2**31 - 64):
-        _sources[(1,)](sources, first, L, mode, 64)
-        wanted = [source_frame_of(t, L, mode) for t in range(first, first + 64)]
-        assert sources.tolist() == wanted
-
-
 @pytest.mark.parametrize(
     "choice", [Tile(16, 16, 16, parts=4), Direct(256)], ids=["dense", "direct"]
 )
@@ -246,16 +257,16 @@ def test_the_same_bits_from_run_to_run(dtype: torch.dtype, choice: Choice) -> No
     gy = torch.randn(2, 2, 320)
     x, w, gy = (t.to(DEVICE, dtype) for t in (x, w, gy))
 
-    def maps() -> list[torch.Tensor]:
+    def results() -> list[torch.Tensor]:
         return [
             maps.forward(x, w, None, geometry, 1, choice),
             maps.input_grad(gy, w, 80, geometry, 1, choice),
             maps.weight_grad(x, gy, geometry, 1, choice),
         ]
 
-    first = maps()
+    first = results()
     for _ in range(1 if DEVICE == "cpu" else 10):
-        assert all(torch.equal(a, b) for a, b in zip(first, maps(), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(first, results(), strict=True))
 
 
 def test_parts_of_a_sum() -> None:
@@ -312,7 +323,7 @@ def test_errors_name_what_is_wrong() -> None:
 
 
 def test_a_poisoned_result_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every sample is written, whatever memory held before."""
+    """Every sample is written, into memory of any contents."""
 
     def poisoned(self: torch.Tensor, *size: Any, **options: Any) -> torch.Tensor:
         return new_empty(self, *size, **options).fill_(float("nan"))
@@ -331,7 +342,7 @@ def test_a_poisoned_result_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_reference_is_what_it_says() -> None:
-    """The yardstick itself, once, against torch in float64."""
+    """The reference itself, against torch in float64."""
     rng = np.random.default_rng(2)
     x, w = rng.standard_normal((1, 2, 5)), rng.standard_normal((2, 3, 4))
     y = torch.nn.functional.conv_transpose1d(torch.from_numpy(x), torch.from_numpy(w), stride=2)

@@ -19,7 +19,7 @@ from torch.distributed.tensor.parallel import ParallelStyle
 from torch.nn.utils import parametrize
 
 from fracstride.torch.accelerate import accelerate
-from fracstride.torch.distributed.assemble import of_pieces
+from fracstride.torch.distributed.assemble import assemble
 from fracstride.torch.distributed.halo import shard_bounds, some_for_all
 from fracstride.torch.distributed.meshes import check_mesh, line_of
 
@@ -29,9 +29,9 @@ _CHANNELS = Shard(-2)  # of (B, C, L) and of (C, L)
 
 
 class _Channelwise(ParallelStyle):
-    """What the two styles have in common. A layer of several groups is cut between these."""
+    """The base of the two styles. A layer of several groups is cut between the groups."""
 
-    _input: Placement  # what the layer needs, and the default of input_layouts
+    _input: Placement  # the placement that the layer needs, and the default of input_layouts
     _weight: Placement
     _bias: Placement
     _output: Placement  # the default of output_layouts
@@ -79,21 +79,21 @@ class _Channelwise(ParallelStyle):
 
     def _cut(self, name: str, module: Any, mesh: DeviceMesh) -> None:
         between_groups = module.groups > 1
-        ways = {
+        placements = {
             "weight": Shard(0) if between_groups else self._weight,
             "bias": Shard(0) if between_groups else self._bias,
         }
         for key, parameter in list(module._parameters.items()):
             if parameter is not None:
                 cut = distribute_tensor(
-                    parameter, mesh, [ways[key]], src_data_rank=self.src_data_rank
+                    parameter, mesh, [placements[key]], src_data_rank=self.src_data_rank
                 )
                 module.register_parameter(key, nn.Parameter(cut, parameter.requires_grad))
 
     def _take(self, module: Any, inputs: tuple[Any, ...], mesh: DeviceMesh) -> Any:
         x, *rest = inputs
         if not isinstance(x, DTensor):
-            x = _of_local(x, module.in_channels, self.input_layouts, mesh)
+            x = _distribute(x, module.in_channels, self.input_layouts, mesh)
         needed = _CHANNELS if module.groups > 1 else self._input
         return x.redistribute(placements=[needed], async_op=True), *rest
 
@@ -111,14 +111,16 @@ class _Channelwise(ParallelStyle):
 class ColwiseConvTranspose1d(_Channelwise):
     """Each rank has some of the output channels, and needs the whole input.
 
-    As torch's ``ColwiseParallel`` is for ``Linear``; followed by :class:`RowwiseConvTranspose1d`
-    over elementwise functions, the two take one all-reduce. A layer of several groups is cut
-    between these: each rank has some groups, their input and their output.
+    What torch's ``ColwiseParallel`` is for ``Linear``. Followed by elementwise functions and a
+    :class:`RowwiseConvTranspose1d`, the two layers take one all-reduce. A layer of several groups
+    is cut between the groups: each rank has some groups, their input and their output.
 
     Args:
-        input_layouts: what an ordinary tensor that comes in is, by default ``Replicate()``.
-        output_layouts: what comes out, by default ``Shard(-2)``: the rank's own channels.
-        use_local_output: whether an ordinary tensor comes out, not a DTensor.
+        input_layouts: the placement of an input that is an ordinary tensor, by default
+            ``Replicate()``.
+        output_layouts: the placement of the output, by default ``Shard(-2)``: the rank's own
+            channels.
+        use_local_output: whether the output is an ordinary tensor, not a DTensor.
 
     ``parallelize_module`` raises ``TypeError`` for a module that is no ``ConvTranspose1d``, and
     ``ValueError`` if there are fewer output channels than ranks, if the ranks do not divide the
@@ -136,9 +138,9 @@ class ColwiseConvTranspose1d(_Channelwise):
 class RowwiseConvTranspose1d(_Channelwise):
     """Each rank has some of the input channels; outputs are sums over the ranks.
 
-    As torch's ``RowwiseParallel`` is for ``Linear``. Arguments and errors are those of
-    :class:`ColwiseConvTranspose1d`; by default an ordinary tensor that comes in has the rank's own
-    channels, ``Shard(-2)``, and the whole output comes out, ``Replicate()``. With
+    What torch's ``RowwiseParallel`` is for ``Linear``. Arguments and errors are those of
+    :class:`ColwiseConvTranspose1d`. By default an input that is an ordinary tensor has the rank's
+    own channels, ``Shard(-2)``, and the output is whole on every rank, ``Replicate()``. With
     ``output_layouts=Shard(-1)`` the all-reduce is a reduce-scatter along time.
 
     >>> RowwiseConvTranspose1d(use_local_output=False).output_layouts
@@ -148,13 +150,13 @@ class RowwiseConvTranspose1d(_Channelwise):
     _input, _weight, _bias, _output = _CHANNELS, Shard(0), Replicate(), Replicate()
 
 
-def _of_local(x: Any, channels: int, layout: Placement, mesh: DeviceMesh) -> DTensor:
-    """A rank's tensor as a DTensor; channels need not divide."""
+def _distribute(x: Any, channels: int, layout: Placement, mesh: DeviceMesh) -> DTensor:
+    """A rank's tensor as a DTensor; the ranks need not divide the channels."""
     if not isinstance(x, Tensor):
         raise TypeError(f"input must be a tensor, got {type(x).__name__}")
     if not layout.is_shard(-2) and not layout.is_shard(x.dim() - 2):
         if isinstance(layout, Shard):
-            return of_pieces(x, layout.dim, mesh)
+            return assemble(x, layout.dim, mesh)
         return DTensor.from_local(x, mesh, [layout], run_check=False)
     first, stop = shard_bounds(channels, mesh.size(), line_of(mesh).rank)
     if x.dim() not in (2, 3) or x.shape[-2] != stop - first:

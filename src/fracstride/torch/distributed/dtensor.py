@@ -1,14 +1,15 @@
-"""A layer whose input is cut along time: each rank computes its own samples.
+"""The transposed convolution of a DTensor whose time is cut: each rank computes its own samples.
 
-First the ranks exchange halos (:mod:`~fracstride.torch.distributed.halo`); then each has an
-ordinary layer and an ordinary tensor. Nothing is added up across the cuts of time, so the output
-has the bits of one process. A mesh may have more dimensions: :func:`_way` says what they cut.
+The ranks exchange halos (:mod:`~fracstride.torch.distributed.halo`); then each has an ordinary
+layer and an ordinary tensor. Nothing is summed across the cuts of time, so the output has the bits
+of one process. A mesh may have more dimensions, which cut other axes: see :func:`_way`. A DTensor
+whose time is not cut is DTensor's own business, by :mod:`~fracstride.torch.distributed.rules`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -18,54 +19,23 @@ from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Sha
 from fracstride.geometry import Geometry
 from fracstride.torch.checks import check_forward
 from fracstride.torch.dispatch import forward_mode_possible
-from fracstride.torch.distributed.exchange import shared
+from fracstride.torch.distributed.exchange import share
 from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_all
-from fracstride.torch.distributed.local import samples
+from fracstride.torch.distributed.local import compute_samples
 from fracstride.torch.distributed.meshes import line_of
 from fracstride.torch.operators import transposed
 from fracstride.torch.packed import PackedWeights
 
-__all__ = ["conv_transpose1d", "cut_along_time", "eagerly", "on_mesh", "take", "time_cut"]
+__all__ = ["conv_transpose1d"]
 
 _TIME = 2
 
-#: Out of graphs: a compiler does not see messages.
-eagerly: Any = torch.compiler.disable
 
-
-def take(
-    x: Tensor,
-    w: Tensor,
-    b: Tensor | None,
-    geometry: Geometry,
-    groups: int,
-    kept: PackedWeights | None,
-) -> Tensor:
-    """``T`` where some operand is a DTensor.
-
-    An input that is cut along time goes by halos; otherwise DTensor has rules for the operator.
-    """
-    cut = time_cut(x)
-    if cut is not None:
-        return conv_transpose1d(cast(DTensor, x), w, b, geometry, groups, cut, kept)
-    if isinstance(x, DTensor):
-        w = on_mesh(x.device_mesh, "weight", w)
-        b = None if b is None else on_mesh(x.device_mesh, "bias", b)
-    return transposed(x, w, b, geometry, groups)
-
-
-def cut_along_time(x: Any) -> bool:
-    """Whether a DTensor ``(B, C, L)`` or ``(C, L)`` is cut along its last axis."""
-    return any(p.is_shard(x.dim() - 1) for p in x.placements)
-
-
-def time_cut(x: Tensor) -> int | None:
+def _time_cut(x: DTensor) -> int | None:
     """The dimension of the mesh along which the time of a DTensor ``(B, C, L)`` is cut, or None.
 
     ``NotImplementedError`` where the layer cannot follow the cut.
     """
-    if not isinstance(x, DTensor):
-        return None
     cuts = [i for i, p in enumerate(x.placements) if getattr(p, "dim", None) == _TIME]
     if not cuts:
         return None
@@ -79,7 +49,10 @@ def time_cut(x: Tensor) -> int | None:
 
 @dataclass(frozen=True)
 class _Way:
-    """What one dimension of the mesh cuts; ``summed`` names whose gradients it adds up."""
+    """How one dimension of the mesh cuts the input, the weight, the bias and the output.
+
+    ``summed`` has the letters of the operands whose gradients are summed over its ranks.
+    """
 
     x: Placement
     w: Placement
@@ -100,10 +73,11 @@ _GROUPS = _Way(Shard(1), Shard(0), Shard(0), Shard(1))
 def _way(
     x: Placement, w: Placement, groups: int, channels: tuple[int, int], ranks: int, others: int
 ) -> _Way:
-    """What a dimension of the mesh that does not cut time cuts, by how the operands come.
+    """How a dimension of the mesh that does not cut time cuts the layer, given ``x`` and ``w``.
 
-    ``channels`` are all that go in and come out of a group; ``others`` are all ranks that do not
-    cut time, of which each must have some.
+    It has ``ranks`` ranks. ``channels`` are the input and output channels of a group. Channels are
+    cut only if none of the ``others``, the ranks of all dimensions that do not cut time, is left
+    without any.
     """
     if w.is_shard(1) and groups == 1:
         return _COLUMNS if some_for_all(channels[1], others) else _WHOLE
@@ -115,22 +89,43 @@ def _way(
 
 
 def conv_transpose1d(
-    x: DTensor,
+    x: Tensor,
     w: Tensor,
     b: Tensor | None,
     geometry: Geometry,
     groups: int,
-    cut: int,
-    kept: PackedWeights | None = None,
+    store: PackedWeights | None = None,
 ) -> Tensor:
-    """``T``: ``(B, C_out, L_out)``, cut along time as ``x`` is, by dimension ``cut`` of the mesh.
+    """``(B, C_out, L_out)`` of operands ``(B, C_in, L)`` and so on, some of them DTensors.
 
-    ``w`` and ``b`` are DTensors on the mesh of ``x``, or ordinary tensors, the same on every rank;
-    their gradients are sums over the ranks.
+    Where time is cut, the ranks exchange halos; else DTensor calls the operator, by the rules of
+    :mod:`~fracstride.torch.distributed.rules`. ``w`` and ``b`` are on the mesh of ``x``, or
+    ordinary tensors, the same on every rank. ``store`` keeps packed weights from call to call.
+    """
+    if not isinstance(x, DTensor):  # a weight is one, and DTensor says that it does not mix them
+        return transposed(x, w, b, geometry, groups)
+    mesh, cut = x.device_mesh, _time_cut(x)
+    w, b = _place_on_mesh(mesh, "weight", w), None if b is None else _place_on_mesh(mesh, "bias", b)
+    if cut is None:
+        return transposed(x, w, b, geometry, groups)
+    return _cut_along_time(x, w, b, geometry, groups, cut, store)
+
+
+def _cut_along_time(
+    x: DTensor,
+    w: DTensor,
+    b: DTensor | None,
+    geometry: Geometry,
+    groups: int,
+    cut: int,
+    store: PackedWeights | None,
+) -> Tensor:
+    """The output of an input whose time dimension ``cut`` of the mesh cuts, cut likewise.
+
+    Gradients of ``w`` and ``b`` are sums over the ranks.
     """
     mesh = x.device_mesh
-    w, b = on_mesh(mesh, "weight", w), None if b is None else on_mesh(mesh, "bias", b)
-    x, w, b = _autocast(x), _autocast(w), None if b is None else _autocast(b)
+    x, w, b = _cast(x), _cast(w), None if b is None else _cast(b)
     L, length = x.shape[_TIME], check_forward(x, w, b, geometry, groups)
     line = line_of(mesh, cut)
     rank, ranks = line.rank, len(line.members)
@@ -143,25 +138,25 @@ def conv_transpose1d(
         local_groups //= size if way is _GROUPS else 1
         ways.append(way)
 
-    local = _local(x, ways, "x")
+    shard = _local_operand(x, ways, "x")
     first, stop = shard_bounds(L, ranks, rank)
-    if local.shape[_TIME] != stop - first:
+    if shard.shape[_TIME] != stop - first:
         raise ValueError(
             f"input of length {L}, cut over {ranks} ranks, must have {stop - first} frames on "
-            f"rank {rank}, got {local.shape[_TIME]}"
+            f"rank {rank}, got {shard.shape[_TIME]}"
         )
     halo = halo_of(geometry, L, ranks, rank)
-    weight = _local(w, ways, "w")
-    bias = None if b is None else _local(b, ways, "b")
-    y = samples(local, weight, bias, geometry, local_groups, halo, line, kept)
+    weight = _local_operand(w, ways, "w")
+    bias = None if b is None else _local_operand(b, ways, "b")
+    y = compute_samples(shard, weight, bias, geometry, local_groups, halo, line, store)
     shape = torch.Size((x.shape[0], w.shape[1] * groups, length))
     stride = (shape[1] * length, length, 1)
-    made = [way.y for way in ways]
-    return DTensor.from_local(y, mesh, made, run_check=False, shape=shape, stride=stride)
+    placements = [way.y for way in ways]
+    return DTensor.from_local(y, mesh, placements, run_check=False, shape=shape, stride=stride)
 
 
-def _autocast(tensor: DTensor) -> DTensor:
-    """In the dtype of autocast, if that is on, as the operator will have it."""
+def _cast(tensor: DTensor) -> DTensor:
+    """The tensor in the dtype of autocast, if that is on: what the operator would do to it."""
     device = tensor.device.type
     if not torch.is_autocast_enabled(device) or tensor.dtype == torch.float64:
         return tensor
@@ -170,8 +165,8 @@ def _autocast(tensor: DTensor) -> DTensor:
     return cast(DTensor, tensor.to(torch.get_autocast_dtype(device)))
 
 
-def on_mesh(mesh: DeviceMesh, name: str, tensor: Tensor) -> DTensor:
-    """A weight or bias as a DTensor on the input's mesh; an ordinary one is every rank's."""
+def _place_on_mesh(mesh: DeviceMesh, name: str, tensor: Tensor) -> DTensor:
+    """A weight or bias as a DTensor on the input's mesh; an ordinary one is replicated."""
     if not isinstance(tensor, DTensor):
         if not torch.is_grad_enabled() and not forward_mode_possible():
             tensor = tensor.detach()
@@ -183,8 +178,8 @@ def on_mesh(mesh: DeviceMesh, name: str, tensor: Tensor) -> DTensor:
     return tensor
 
 
-def _local(tensor: DTensor, ways: list[_Way], name: str) -> Tensor:
-    """This rank's part of an operand, cut as the ways say, its gradient cut likewise."""
+def _local_operand(tensor: DTensor, ways: list[_Way], name: str) -> Tensor:
+    """This rank's part of an operand, cut as ``ways`` say; its gradient is cut likewise."""
     mesh = tensor.device_mesh
     placements = tuple(getattr(way, name) for way in ways)
     if tensor.placements != placements:
@@ -192,7 +187,7 @@ def _local(tensor: DTensor, ways: list[_Way], name: str) -> Tensor:
     local = tensor.to_local(grad_placements=placements)
     for i, way in enumerate(ways):
         if name in way.summed:
-            local = shared(local, mesh.get_group(i))
+            local = share(local, mesh.get_group(i))
         if name == "b" and way is _ROWS and line_of(mesh, i).rank:
-            local = local.masked_fill(local.new_ones((), dtype=torch.bool), 0)  # added once
+            local = local.masked_fill(local.new_ones((), dtype=torch.bool), 0)  # one rank adds it
     return local

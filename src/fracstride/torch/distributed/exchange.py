@@ -1,7 +1,9 @@
-"""Halos on the wire: the frames that a rank lacks, and on the way back the gradients of them.
+"""Halos as messages: ranks send each other frames, and their gradients on the way back.
 
-Two linear maps, each the adjoint of the other, so that derivatives of any order go through. Point
-to point, one message from a rank to another; every rank of the group calls them in the same order.
+Two linear maps, each the adjoint of the other, so that there are derivatives of any order:
+:class:`Extend` puts together a shard and its halo, :class:`Fold` sends gradients back to the frames
+that they are of. Messages go point to point, at most one from a rank to another in each call. Every
+rank of the group calls these functions, in the same order.
 """
 
 from __future__ import annotations
@@ -20,18 +22,18 @@ from fracstride.geometry import Geometry
 from fracstride.torch.distributed.halo import Halo, Part, Piece
 from fracstride.torch.distributed.meshes import Line
 
-__all__ = ["Traffic", "extended", "in_parts", "shared", "traffic"]
+__all__ = ["Traffic", "compute_in_parts", "extend", "share", "traffic"]
 
 
 @dataclass(eq=False)
 class Traffic:
-    """What this rank has sent to others as halos."""
+    """The halos that this rank has sent: how many messages, and how many bytes in all."""
 
     messages: int = 0
     bytes: int = 0
 
 
-_watching: list[Traffic] = []
+_counters: list[Traffic] = []
 
 
 @contextmanager
@@ -43,103 +45,105 @@ def traffic() -> Iterator[Traffic]:
     >>> sent.messages, sent.bytes
     (0, 0)
     """
-    counted = Traffic()
-    _watching.append(counted)
+    counter = Traffic()
+    _counters.append(counter)
     try:
-        yield counted
+        yield counter
     finally:
-        _watching.remove(counted)
+        _counters.remove(counter)
 
 
-def extended(x: Tensor, halo: Halo, line: Line) -> Tensor:
-    """A rank's shard ``(B, C, frames)`` as the input that its samples are computed from."""
-    return _applied(Extend, x, halo, line)
+def extend(x: Tensor, halo: Halo, line: Line) -> Tensor:
+    """A rank's shard ``(B, C, frames)`` with its halo: the input of all its samples."""
+    return _apply(Extend, x, halo, line)
 
 
-def shared(w: Tensor, group: Any) -> Tensor:
-    """A tensor that every rank of a group has; its gradient is the sum of all of theirs."""
-    return _applied(Shared, w, group) if torch.is_grad_enabled() else w
+def share(w: Tensor, group: Any) -> Tensor:
+    """A tensor that is the same on every rank of a group; its gradient is the sum of theirs."""
+    return _apply(Share, w, group) if torch.is_grad_enabled() else w
 
 
-def in_parts(
+def compute_in_parts(
     x: Tensor,
     halo: Halo,
     line: Line,
     make: Callable[[Tensor, Geometry, slice], None],
 ) -> None:
-    """Let ``make`` compute a rank's samples, most of them while the frames for the others come.
+    """Let ``make`` compute a rank's samples part by part, most of them while the halo travels.
 
-    It is called with the input ``(B, C, frames)`` of some samples, the geometry that makes them,
-    and their place among the rank's own.
+    ``make`` is called with the input ``(B, C, frames)`` of some samples, the geometry that makes
+    them, and their place among the rank's own samples.
     """
-    asked, buffers = _ask(x, halo, line), {line.rank: x}
+    trade, buffers = _begin_trade(x, halo, line), {line.rank: x}
     for part in sorted(halo.parts, key=lambda part: not part.own):
         if not part.own and len(buffers) == 1:
-            buffers |= asked.finish()
+            buffers |= trade.finish()
         place = slice(part.first, part.first + part.samples)
-        make(_joined(part, buffers, x), part.geometry, place)
-    asked.finish()
+        make(_join(part, buffers, x), part.geometry, place)
+    trade.finish()
 
 
-def _ask(x: Tensor, halo: Halo, line: Line) -> _Trade:
-    """Give to others what they need of a shard, and wait for what it lacks."""
-    outgoing = [(other, torch.cat([x[:, :, a:b] for a, b in runs], 2)) for other, runs in halo.sent]
-    return _Trade(outgoing, halo.received, x, line)
+def _begin_trade(x: Tensor, halo: Halo, line: Line) -> _Trade:
+    """Begin to send others what they need of a shard, and to receive what it lacks."""
+    outgoing = [
+        (other, torch.cat([x[:, :, a:b] for a, b in runs], 2)) for other, runs in halo.sends
+    ]
+    return _Trade(outgoing, halo.receives, x, line)
 
 
 class Extend(Function):
-    """:func:`extended`."""
+    """:func:`extend`."""
 
     @staticmethod
     def forward(x: Tensor, halo: Halo, line: Line) -> Tensor:
-        """Give to others what they need, and put together the pieces."""
-        buffers = _ask(x, halo, line).finish()
+        """Exchange the halos, and join the pieces."""
+        buffers = _begin_trade(x, halo, line).finish()
         if halo.whole is None:
             return x[:, :, :0]
         buffers[line.rank] = x
-        joined = _joined(halo.whole, buffers, x)
+        joined = _join(halo.whole, buffers, x)
         return joined if joined is not x else x.view_as(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """The way back needs the sizes alone."""
+        """The derivative needs sizes only."""
         x, ctx.halo, ctx.line = inputs
         ctx.frames = x.shape[2]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        """Each frame's gradient, with what became of its copies."""
-        return _applied(Fold, g, ctx.halo, ctx.frames, ctx.line), None, None
+        """Each frame's gradient, its copies' included."""
+        return _apply(Fold, g, ctx.halo, ctx.frames, ctx.line), None, None
 
     @staticmethod
     def jvp(ctx: Any, dx: Tensor, *_: Any) -> Tensor:
         """It is linear."""
-        return _applied(Extend, dx, ctx.halo, ctx.line)
+        return _apply(Extend, dx, ctx.halo, ctx.line)
 
 
 class Fold(Function):
-    """The adjoint of :class:`Extend`: what fell on copies is added to the frames they are of.
+    """The adjoint of :class:`Extend`: gradients of copies are added to those of their frames.
 
-    A frame's own rank comes first, then the others in their order: the same sum in every run.
+    A frame's own rank is added first, then the others in their order: the same sum in every run.
     """
 
     @staticmethod
     def forward(g: Tensor, halo: Halo, frames: int, line: Line) -> Tensor:
-        """Give back to others what fell on their frames, and add up what fell on ours."""
+        """Send others the gradients of their frames, and add up those of this rank's."""
         shape = g.shape[:2]
-        buffers = {other: g.new_zeros((*shape, count)) for other, count in halo.received}
+        buffers = {other: g.new_zeros((*shape, count)) for other, count in halo.receives}
         rank, pieces = line.rank, () if halo.whole is None else halo.whole.pieces
-        own = _whole(g, pieces, frames, rank)
+        own = _whole_shard(g, pieces, frames, rank)
         buffers[rank] = g.new_zeros((*shape, frames)) if own is None else own[1]
         at = 0
         for piece in pieces:
             if piece.owner is not None and (own is None or piece is not own[0]):
-                _add(buffers[piece.owner], piece, g[:, :, at : at + piece.count])
+                add_gradient(buffers[piece.owner], piece, g[:, :, at : at + piece.count])
             at += piece.count
-        outgoing = [(other, buffers[other]) for other, _ in halo.received]
-        incoming = [(other, sum(b - a for a, b in runs)) for other, runs in halo.sent]
+        outgoing = [(other, buffers[other]) for other, _ in halo.receives]
+        incoming = [(other, sum(b - a for a, b in runs)) for other, runs in halo.sends]
         back = _Trade(outgoing, incoming, g, line).finish()
-        for other, runs in halo.sent:
+        for other, runs in halo.sends:
             at = 0
             for a, b in runs:
                 buffers[rank][:, :, a:b] += back[other][:, :, at : at + b - a]
@@ -148,46 +152,46 @@ class Fold(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """The way back needs no numbers."""
+        """The derivative needs sizes only."""
         _, ctx.halo, ctx.frames, ctx.line = inputs
 
     @staticmethod
     def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:
         """The adjoint of the adjoint."""
-        return _applied(Extend, h, ctx.halo, ctx.line), None, None, None
+        return _apply(Extend, h, ctx.halo, ctx.line), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, dg: Tensor, *_: Any) -> Tensor:
         """It is linear."""
-        return _applied(Fold, dg, ctx.halo, ctx.frames, ctx.line)
+        return _apply(Fold, dg, ctx.halo, ctx.frames, ctx.line)
 
 
-class Shared(Function):
-    """:func:`shared`."""
+class Share(Function):
+    """:func:`share`."""
 
     @staticmethod
     def forward(w: Tensor, group: Any) -> Tensor:
-        """As it is."""
+        """The tensor itself."""
         return w.view_as(w)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Which group."""
+        """The derivative needs the group."""
         ctx.group = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        """The sum, on each of them."""
-        return _applied(Summed, g, ctx.group), None
+        """The sum, on each rank."""
+        return _apply(SumOverRanks, g, ctx.group), None
 
     @staticmethod
     def jvp(ctx: Any, dw: Tensor, *_: Any) -> Tensor:
-        """As it is."""
+        """The tensor itself."""
         return dw.view_as(dw)
 
 
-class Summed(Function):
-    """The sum over the ranks of a group, for each of them: the adjoint of :class:`Shared`."""
+class SumOverRanks(Function):
+    """The sum over the ranks of a group, for each of them: the adjoint of :class:`Share`."""
 
     @staticmethod
     def forward(g: Tensor, group: Any) -> Tensor:
@@ -198,26 +202,26 @@ class Summed(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Which group."""
+        """The derivative needs the group."""
         ctx.group = inputs[1]
 
     @staticmethod
     def backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:
         """The adjoint of the adjoint."""
-        return _applied(Shared, h, ctx.group), None
+        return _apply(Share, h, ctx.group), None
 
     @staticmethod
     def jvp(ctx: Any, dg: Tensor, *_: Any) -> Tensor:
         """It is linear."""
-        return _applied(Summed, dg, ctx.group)
+        return _apply(SumOverRanks, dg, ctx.group)
 
 
-def _applied(function: Any, *operands: Any) -> Tensor:
+def _apply(function: Any, *operands: Any) -> Tensor:
     result: Tensor = function.apply(*operands)
     return result
 
 
-def _joined(part: Part, buffers: dict[int, Tensor], like: Tensor) -> Tensor:
+def _join(part: Part, buffers: dict[int, Tensor], like: Tensor) -> Tensor:
     """The input of a part; no copy where it is one piece."""
     pieces = [_piece(piece, buffers, like) for piece in part.pieces]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 2)
@@ -234,7 +238,8 @@ def _piece(piece: Piece, buffers: dict[int, Tensor], like: Tensor) -> Tensor:
     return buffer.narrow(2, piece.start, piece.count)
 
 
-def _add(buffer: Tensor, piece: Piece, g: Tensor) -> None:
+def add_gradient(buffer: Tensor, piece: Piece, g: Tensor) -> None:
+    """Add ``g``, the gradient of a piece, to that of its owner's frames, in place."""
     if piece.indices is None:
         buffer.narrow(2, piece.start, piece.count).add_(g)
         return
@@ -264,7 +269,7 @@ def _runs(indices: Sequence[int]) -> Iterator[tuple[int, int, int]]:
         at = stop
 
 
-def _whole(
+def _whole_shard(
     g: Tensor, pieces: Sequence[Piece], frames: int, rank: int
 ) -> tuple[Piece, Tensor] | None:
     """The piece that is the rank's whole shard, and its gradient in memory of its own."""
@@ -277,9 +282,11 @@ def _whole(
 
 
 class _Trade:
-    """Tensors on their way to ranks of the group, and so many frames from others on theirs here.
+    """Tensors that travel to other ranks of the group, and frames that travel from them to here.
 
-    ``received`` is there, by rank, and what was sent may be written to, after ``finish``.
+    ``outgoing`` has a rank and a tensor for each message, ``incoming`` a rank and a number of
+    frames. After ``finish``, which returns the incoming frames by rank, the tensors that were sent
+    may be written to.
     """
 
     def __init__(
@@ -290,24 +297,25 @@ class _Trade:
         line: Line,
     ) -> None:
         shape = like.shape[:2]
-        self.received = {other: like.new_empty((*shape, count)) for other, count in incoming}
+        self._incoming = {other: like.new_empty((*shape, count)) for other, count in incoming}
         self._operations = []
         for other, tensor in outgoing:
             self._operations.append(_operation(dist.isend, tensor.contiguous(), other, line))
-            for counted in _watching:
-                counted.messages += 1
-                counted.bytes += tensor.nbytes
-        for other, tensor in self.received.items():
+            for counter in _counters:
+                counter.messages += 1
+                counter.bytes += tensor.nbytes
+        for other, tensor in self._incoming.items():
             self._operations.append(_operation(dist.irecv, tensor, other, line))
         self._works = dist.batch_isend_irecv(self._operations) if self._operations else []
 
     def finish(self) -> dict[int, Tensor]:
-        while self._works:  # none may be waited for twice
+        """Wait for all messages; the frames of others, by rank."""
+        while self._works:  # each may be waited for once
             self._works.pop().wait()
-        return self.received
+        return self._incoming
 
 
 def _operation(kind: Any, tensor: Tensor, other: int, line: Line) -> dist.P2POp:
-    # As bytes: not every backend knows every dtype.
+    # Sent as bytes: not every backend knows every dtype.
     flat = tensor.view(-1) if tensor.numel() else tensor.reshape(-1)
     return dist.P2POp(kind, flat.view(torch.uint8), line.members[other], line.group)

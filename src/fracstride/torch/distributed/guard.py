@@ -1,8 +1,11 @@
-"""torch's own convolutions of an input that is cut along time: refused, for they are wrong.
+"""An error for torch's own convolutions of an input that is cut along time: DTensor is wrong there.
 
-DTensor (2.13) has each rank convolve its piece as if that were the whole input, and calls the
-outcome whatever the input was. Nobody is told. So a model that calls ``torch.nn.functional.conv1d``
-between our layers gets an error here in place of such numbers.
+DTensor (2.13) lets each rank convolve its piece as if that were the whole input, and labels the
+result with the input's placements, silently. A model that calls ``torch.nn.functional.conv1d``
+between layers of this library gets an error here in place of such numbers.
+
+Importing this module replaces DTensor's handler of ``aten.convolution`` by one that raises for such
+an input, and calls ``torch_handler``, the one before, for all others.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ from torch.distributed.tensor import DTensor
 __all__: list[str] = []
 
 _TIME = 2
-_convolution = torch.ops.aten.convolution.default
-# torch has no other way to say it; where a version has none of this, its convolutions are its own.
-_handlers: dict[Any, Any] = getattr(
+convolution = torch.ops.aten.convolution.default
+# torch has no public way to do this. A version of torch without this table keeps its own handling.
+handlers: dict[Any, Any] = getattr(
     getattr(DTensor, "_op_dispatcher", None), "_custom_op_handlers", {}
 )
-_torchs_own = _handlers.get(_convolution)
+torch_handler = handlers.get(convolution)
 
 
 def _refuse_time(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -32,8 +35,8 @@ def _refuse_time(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             "fracstride.torch.conv_transpose1d or a ConvTranspose1d or Conv1d module, or "
             "redistribute the input"
         )
-    return _torchs_own(op, args, kwargs)  # type: ignore[misc]
+    return torch_handler(op, args, kwargs)  # type: ignore[misc]
 
 
-if _torchs_own is not None:
-    _handlers[_convolution] = _refuse_time
+if torch_handler is not None:
+    handlers[convolution] = _refuse_time

@@ -1,17 +1,19 @@
-"""Who needs which frames of a signal that is cut along time: integers in, integers out.
+"""Which rank needs which frames of a signal that is cut along time: integers in, integers out.
 
 A signal of ``length`` over ``ranks`` is cut as ``torch.distributed.tensor.Shard`` cuts it: into
 pieces of ``ceil(length/ranks)``, of which the last ones may be short, or empty. A rank that holds a
-piece of a layer's input computes its own piece of the output. What it lacks for it is its *halo*::
+piece of a layer's input computes its own piece of the output. The frames that it lacks for that are
+its *halo*::
 
     ranks               0           1           2
     frames        0 1 2 3 4 5|6 7 8 9 a b|c d e f g h
     samples                  |-----------|              kernel 3, padding 1: frames 5 to c
     halo of rank 1         5 |           | c            one frame from either side
 
-The halo holds each frame that some tap puts on one of the rank's samples, and no other: what a
-padding mode mirrors or wraps around is looked up where it is, so with ``circular`` the ranks are a
-ring.
+The halo holds each frame that some tap puts on one of the rank's samples, and no other. Where a
+padding mode copies a frame past an end of the input, the halo holds that frame itself, whichever
+rank has it: with ``circular`` the ranks form a ring. All sizes and frames are asked of
+:mod:`~fracstride.geometry` and :mod:`~fracstride.part_geometry`.
 """
 
 from __future__ import annotations
@@ -24,25 +26,40 @@ from fracstride.extension import source_frame
 from fracstride.geometry import Geometry
 from fracstride.part_geometry import frames_of_part, geometry_of_part, samples_of_frames
 
-__all__ = ["Halo", "Part", "Piece", "Runs", "halo_of", "messages", "shard_bounds", "some_for_all"]
+__all__ = [
+    "Halo",
+    "Part",
+    "Piece",
+    "Runs",
+    "halo_of",
+    "messages",
+    "shard_bounds",
+    "shard_size",
+    "some_for_all",
+]
 
 #: Sorted disjoint intervals ``[start, stop)``.
 Runs = tuple[tuple[int, int], ...]
 _Place = Callable[[int], tuple[int, int]]  # the owner of a frame, and where the owner has it
 
 
+def shard_size(length: int, ranks: int) -> int:
+    """The size of every full piece that ``Shard`` makes."""
+    return -(-length // ranks)
+
+
 def shard_bounds(length: int, ranks: int, rank: int) -> tuple[int, int]:
-    """What ``Shard`` gives to one of the ranks: ``[start, stop)``.
+    """The interval ``[start, stop)`` of a signal that ``Shard`` gives to one of the ranks.
 
     >>> [shard_bounds(10, 4, rank) for rank in range(4)]
     [(0, 3), (3, 6), (6, 9), (9, 10)]
     """
-    size = -(-length // ranks)
+    size = shard_size(length, ranks)
     return min(rank * size, length), min((rank + 1) * size, length)
 
 
 def some_for_all(count: int, ranks: int) -> bool:
-    """Whether ``Shard`` leaves no rank without any of so many.
+    """Whether ``Shard`` gives each rank some of ``count``.
 
     >>> some_for_all(6, 4), some_for_all(7, 4)  # 2 + 2 + 2 + 0, 2 + 2 + 2 + 1
     (False, True)
@@ -68,10 +85,10 @@ class Piece:
 
 @dataclass(frozen=True)
 class Part:
-    """Neighbouring samples of a rank, and what makes them.
+    """Neighbouring samples of a rank, and how they are computed.
 
-    ``first`` counts from the rank's own first sample. ``geometry`` makes them of an input that is
-    made of ``pieces``. ``own`` says that all of these are the rank's own.
+    ``first`` counts from the rank's own first sample. ``geometry`` makes the samples of an input
+    that consists of ``pieces``. ``own`` says that all pieces are from the rank's own shard.
     """
 
     first: int
@@ -83,17 +100,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Halo:
-    """What one rank computes, from what, and what it gives to others.
+    """What one rank computes, of which frames, and which frames it sends to others.
 
-    ``whole`` is all of its samples, None if there are none. ``parts`` are the same, cut so that
-    most need nothing of others. Messages come with the rank at the other end: of ``received`` the
-    number of frames, of ``sent`` the frames themselves, from the start of this rank's shard.
+    ``whole`` is all of its samples, None if there are none. ``parts`` are the same samples, cut so
+    that most need no frame of another rank. ``receives`` has for each message the sender and the
+    number of frames; ``sends`` the receiver and the frames, counted from the start of this shard.
     """
 
     whole: Part | None
     parts: tuple[Part, ...]
-    received: tuple[tuple[int, int], ...]
-    sent: tuple[tuple[int, Runs], ...]
+    receives: tuple[tuple[int, int], ...]
+    sends: tuple[tuple[int, Runs], ...]
 
 
 def messages(geometry: Geometry, L: int, ranks: int) -> dict[tuple[int, int], int]:
@@ -112,7 +129,7 @@ def messages(geometry: Geometry, L: int, ranks: int) -> dict[tuple[int, int], in
     return {
         (sender, receiver): frames
         for receiver in range(ranks)
-        for sender, runs in _from_others(geometry, L, ranks, receiver).items()
+        for sender, runs in _frames_from_others(geometry, L, ranks, receiver).items()
         for frames in [_count(runs)]
     }
 
@@ -124,11 +141,11 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
     mine = shard_bounds(L, ranks, rank)
     sent = []
     for other in range(ranks):
-        runs = () if other == rank else _within(_needed(geometry, L, ranks, other), *mine)
+        runs = () if other == rank else _clip(_needed_frames(geometry, L, ranks, other), *mine)
         if runs:
             sent.append((other, tuple((a - mine[0], b - mine[0]) for a, b in runs)))
-    received = _from_others(geometry, L, ranks, rank)
-    counts = tuple((owner, _count(runs)) for owner, runs in received.items())
+    halo = _frames_from_others(geometry, L, ranks, rank)
+    counts = tuple((owner, _count(runs)) for owner, runs in halo.items())
     if first == stop:
         return Halo(None, (), counts, tuple(sent))
 
@@ -136,7 +153,7 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
         return _part(geometry, L, ranks, rank, a, b)
 
     begin, end = samples_of_frames(geometry, *mine)
-    if geometry.padding_mode == "zeros":  # beyond an end there is nothing to wait for
+    if geometry.padding_mode == "zeros":  # no frame lies past an end
         begin = first if mine[0] == 0 else begin
         end = stop if mine[1] == L else end
     begin, end = max(begin, first), min(end, stop)
@@ -150,22 +167,22 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
 def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: int) -> Part:
     """The samples ``[first, stop)`` of a rank."""
     begin, end = frames_of_part(geometry, L, first, stop - first)
-    received = _from_others(geometry, L, ranks, rank)
+    halo = _frames_from_others(geometry, L, ranks, rank)
     own_first, _ = shard_bounds(L, ranks, rank)
-    size = -(-L // ranks)
+    size = shard_size(L, ranks)
 
     def place(t: int) -> tuple[int, int]:
         """The owner of a frame of the input, and where it is in the owner's shard or message."""
         owner = t // size
-        return owner, (t - own_first if owner == rank else _position(received[owner], t))
+        return owner, (t - own_first if owner == rank else _position(halo[owner], t))
 
     pieces: list[Piece] = []
     at = begin
     for start, end_of_run in geometry.frames_reached(L, stop, first):
         pieces += [Piece(None, 0, start - at)] if at < start else []
-        pieces += _extended(range(start, min(end_of_run, 0)), geometry, L, place)
-        pieces += _inside(max(start, 0), min(end_of_run, L), size, place)
-        pieces += _extended(range(max(start, L), end_of_run), geometry, L, place)
+        pieces += _pieces_past_an_end(range(start, min(end_of_run, 0)), geometry, L, place)
+        pieces += _pieces_inside(max(start, 0), min(end_of_run, L), size, place)
+        pieces += _pieces_past_an_end(range(max(start, L), end_of_run), geometry, L, place)
         at = end_of_run
     pieces += [Piece(None, 0, end - at)] if at < end else []
     start, _ = shard_bounds(geometry.output_length(L), ranks, rank)
@@ -178,18 +195,18 @@ def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: i
     )
 
 
-def _from_others(geometry: Geometry, L: int, ranks: int, rank: int) -> dict[int, Runs]:
-    """The frames that a rank needs and has not, by owner."""
-    needed, size = _needed(geometry, L, ranks, rank), -(-L // ranks)
+def _frames_from_others(geometry: Geometry, L: int, ranks: int, rank: int) -> dict[int, Runs]:
+    """The frames that a rank needs from others, by owner."""
+    needed, size = _needed_frames(geometry, L, ranks, rank), shard_size(L, ranks)
     owners = {owner for a, b in needed for owner in range(a // size, (b - 1) // size + 1)}
     return {
-        owner: _within(needed, *shard_bounds(L, ranks, owner)) for owner in sorted(owners - {rank})
+        owner: _clip(needed, *shard_bounds(L, ranks, owner)) for owner in sorted(owners - {rank})
     }
 
 
 @lru_cache(maxsize=4096)
-def _needed(geometry: Geometry, L: int, ranks: int, rank: int) -> Runs:
-    """The frames of the input that a rank's samples are sums of, its own among them."""
+def _needed_frames(geometry: Geometry, L: int, ranks: int, rank: int) -> Runs:
+    """The frames of the input that a rank's samples are sums of, its own included."""
     first, stop = shard_bounds(geometry.output_length(L), ranks, rank)
     inside, copied = [], set()
     for a, b in geometry.frames_reached(L, stop, first) if first < stop else ():
@@ -197,10 +214,11 @@ def _needed(geometry: Geometry, L: int, ranks: int, rank: int) -> Runs:
             inside.append((max(a, 0), min(b, L)))
         for t in (*range(a, min(b, 0)), *range(max(a, L), b)):
             copied.add(source_frame(t, L, geometry.padding_mode))
-    return _merged([*inside, *((t, t + 1) for t in copied if t is not None)])
+    return _merge([*inside, *((t, t + 1) for t in copied if t is not None)])
 
 
-def _merged(runs: Iterable[tuple[int, int]]) -> Runs:
+def _merge(runs: Iterable[tuple[int, int]]) -> Runs:
+    """Intervals in any order, as sorted disjoint ones."""
     merged: list[tuple[int, int]] = []
     for start, stop in sorted(runs):
         if merged and start <= merged[-1][1]:
@@ -210,7 +228,8 @@ def _merged(runs: Iterable[tuple[int, int]]) -> Runs:
     return tuple(merged)
 
 
-def _within(runs: Runs, start: int, stop: int) -> Runs:
+def _clip(runs: Runs, start: int, stop: int) -> Runs:
+    """The parts of the intervals that lie in ``[start, stop)``."""
     cut = ((max(a, start), min(b, stop)) for a, b in runs)
     return tuple((a, b) for a, b in cut if a < b)
 
@@ -220,11 +239,11 @@ def _count(runs: Runs) -> int:
 
 
 def _position(runs: Runs, t: int) -> int:
-    """How many of the frames in ``runs`` come before ``t``."""
+    """The place of frame ``t`` among those in ``runs``: how many of them come before it."""
     return sum(min(b, t) - a for a, b in runs if a < t)
 
 
-def _inside(start: int, stop: int, size: int, place: _Place) -> Iterator[Piece]:
+def _pieces_inside(start: int, stop: int, size: int, place: _Place) -> Iterator[Piece]:
     """Frames of the input itself, cut where the owner changes."""
     while start < stop:
         end = min(stop, (start // size + 1) * size)
@@ -233,7 +252,9 @@ def _inside(start: int, stop: int, size: int, place: _Place) -> Iterator[Piece]:
         start = end
 
 
-def _extended(frames: range, geometry: Geometry, L: int, place: _Place) -> Iterator[Piece]:
+def _pieces_past_an_end(
+    frames: range, geometry: Geometry, L: int, place: _Place
+) -> Iterator[Piece]:
     """Frames past an end of the input: copies, gathered one by one, cut where the owner changes."""
     indices: list[int] = []
     last = None

@@ -1,4 +1,4 @@
-"""Meshes: the ones that styles are for, and the ranks along one of their dimensions."""
+"""The ranks along one dimension of a device mesh, and the check that a style's mesh has one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ __all__ = ["Line", "check_mesh", "line_of"]
 class Line:
     """The ranks along one dimension of a mesh.
 
-    ``rank`` is this one's place among them, ``members`` are their numbers among all processes.
+    ``rank`` is this process's place among them, ``members`` are their numbers among all processes,
+    ``group`` is torch's process group of them.
     """
 
     rank: int
@@ -23,10 +24,10 @@ class Line:
 
 
 def line_of(mesh: DeviceMesh, dimension: int = 0) -> Line:
-    """The ranks along a dimension of the mesh, this one among them.
+    """The ranks along a dimension of the mesh, this process among them.
 
-    ``ValueError`` for a mesh that orders them otherwise than by number: DTensor (2.13) itself gives
-    each the piece of another then.
+    ``ValueError`` for a mesh whose ranks are not in ascending order: DTensor (2.13) itself gives
+    each of them the piece of another then.
     """
     place = _coordinate(mesh)
     along: Any = (*place[:dimension], slice(None), *place[dimension + 1 :])
@@ -37,7 +38,7 @@ def line_of(mesh: DeviceMesh, dimension: int = 0) -> Line:
 
 
 def check_mesh(mesh: DeviceMesh) -> None:
-    """Raise unless it has one dimension, and this rank in it."""
+    """Raise an error unless the mesh has one dimension and this rank is in it."""
     if not isinstance(mesh, DeviceMesh):
         raise TypeError(f"device_mesh must be a DeviceMesh, got {type(mesh).__name__}")
     if mesh.ndim != 1:

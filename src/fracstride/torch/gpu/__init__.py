@@ -1,12 +1,25 @@
-"""The three maps on NVIDIA GPUs, as Triton kernels: experimental, and used by whoever asks.
+"""The three maps on NVIDIA GPUs, as Triton kernels. Experimental: not yet run on a GPU.
 
-They have not yet run on a GPU. Until they have passed their tests on one, CUDA tensors go to
-torch's own operators unless :func:`use_triton` or ``FRACSTRIDE_TRITON=1`` says otherwise.
+The maps are T, the transposed convolution; C, its input's gradient; R, its weight's gradient. Until
+the kernels have passed their tests on a GPU, CUDA tensors go to torch's own operators, unless
+:func:`use_triton` or ``FRACSTRIDE_TRITON=1`` says otherwise.
 
-``maps.py`` is where tensors meet them. ``dense.py`` multiplies matrices on the tensor cores,
-``direct.py`` is for the few channels of a depthwise layer. ``shapes.py`` says in integers which
-products these are, ``tiles.py`` how they are cut into programs, ``choices.py`` what was measured to
-be faster.
+=====================================  ==========================================================
+``maps.py``                            the maps on CUDA tensors
+``launch.py``                          calls of the kernels: which tensor is which argument
+``dense_forward.py``,                  kernels that multiply matrices on the tensor cores,
+``dense_input_grad.py``,               one map a file
+``dense_weight_grad.py``
+``direct.py``                          kernels for the few channels of a depthwise layer
+``split_sum.py``                       the kernel that adds up the parts of a sum
+``indexing.py``, ``extension.py``,     what the kernels share: places in tensors, padding modes,
+``products.py``                        arithmetic
+``shapes.py``                          the maps as products of matrices, in integers
+``tiles.py``                           how a product is cut into programs, and what that costs
+``choices.py``                         which kernel and tile a product gets
+``capture.py``                         kernels in the graphs of ``torch.compile``; recorded calls
+``resources.py``                       registers of a kernel, without a GPU
+=====================================  ==========================================================
 """
 
 from __future__ import annotations
@@ -21,11 +34,11 @@ import torch
 
 __all__ = ["available", "triton_maps", "use_triton"]
 
-LEAST = (8, 0)  # compute capability: tensor cores that know bfloat16 and tf32
-TRITON = (3, 6)  # older ones cannot multiply float64
+MINIMUM_CAPABILITY = (8, 0)  # its tensor cores know bfloat16 and tf32
+MINIMUM_TRITON = (3, 6)  # older versions cannot multiply float64
 
 
-_wanted = os.environ.get("FRACSTRIDE_TRITON") == "1"
+_enabled = os.environ.get("FRACSTRIDE_TRITON") == "1"
 
 
 def use_triton(enabled: bool = True) -> None:
@@ -45,26 +58,27 @@ def use_triton(enabled: bool = True) -> None:
     >>> use_triton()
     >>> use_triton(False)
     """
-    global _wanted
+    global _enabled
     if not isinstance(enabled, bool):
         raise TypeError(f"enabled must be a bool, got {enabled!r}")
-    _wanted = enabled
+    _enabled = enabled
 
 
 def available(device: torch.device) -> bool:
-    """Whether a device's tensors go to the kernels: asked for, and an NVIDIA GPU with Triton."""
-    return _wanted and device.type == "cuda" and _available(device.index)
+    """Whether tensors of a device go to the kernels: these are enabled, and can run there."""
+    return _enabled and device.type == "cuda" and _can_run(device.index)
 
 
 @lru_cache
-def _available(index: int | None) -> bool:
-    if torch.version.cuda is None or _triton() < TRITON:
+def _can_run(index: int | None) -> bool:
+    """Whether a GPU and the installed Triton can run the kernels."""
+    if torch.version.cuda is None or _triton_version() < MINIMUM_TRITON:
         return False
-    return torch.cuda.get_device_capability(index) >= LEAST
+    return torch.cuda.get_device_capability(index) >= MINIMUM_CAPABILITY
 
 
-def _triton() -> tuple[int, ...]:
-    """Version of the Triton that is installed; empty if there is none."""
+def _triton_version() -> tuple[int, ...]:
+    """The installed version of Triton, empty if there is none."""
     try:
         return tuple(int(number) for number in version("triton").split(".")[:2])
     except (PackageNotFoundError, ValueError):
@@ -72,5 +86,5 @@ def _triton() -> tuple[int, ...]:
 
 
 def triton_maps() -> Any:
-    """The module of the maps, which imports Triton."""
+    """The module :mod:`maps`, imported when it is needed: it imports Triton."""
     return import_module("fracstride.torch.gpu.maps")

@@ -1,9 +1,9 @@
-"""Kernels as part of a compiler's graph.
+"""Kernels in the graphs of ``torch.compile``, and calls of kernels that are recorded, not run.
 
-``torch.compile`` meets one operator, which is what eager mode calls. Where it takes programs apart,
-under :class:`FunctionalTensorMode`, the operator's CUDA side is called with tensors that have no
-numbers yet: allocations and kernels go into the graph, where Inductor sees them, as it sees
-:func:`torch.library.triton_op`.
+``torch.compile`` traces the operators that eager mode calls. When it takes an operator apart, under
+:class:`FunctionalTensorMode`, :func:`see_through` runs the operator's code with tensors that have
+no numbers yet. Allocations and kernels then go into the graph one by one, where Inductor sees them,
+as with :func:`torch.library.triton_op`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _state = threading.local()
 
 @dataclass(frozen=True)
 class Launch:
-    """A call of a kernel, by so many programs, that did not take place."""
+    """A recorded call of a kernel by so many programs."""
 
     kernel: Any
     programs: int
@@ -33,13 +33,13 @@ class Launch:
 
 
 def recorder() -> list[Launch] | None:
-    """Where calls of kernels are to be written down, if they are not to run."""
+    """The list that calls of kernels are added to in place of running, if they are recorded."""
     return getattr(_state, "launches", None)
 
 
 @contextmanager
 def recorded() -> Iterator[list[Launch]]:
-    """Write calls of kernels down: results are then memory that nobody wrote."""
+    """Record calls of kernels in a list; they do not run, and their results are undefined."""
     _state.launches = launches = list[Launch]()
     try:
         yield launches
@@ -48,14 +48,14 @@ def recorded() -> Iterator[list[Launch]]:
 
 
 def capturing() -> bool:
-    """Whether kernels are recorded, not run."""
+    """Whether kernels go into a compiler's graph."""
     return getattr(_state, "capturing", False)
 
 
 def typical(size: int | torch.SymInt) -> int:
-    """A size to decide by: where it is a symbol, the one that the compiler was called with.
+    """A size to choose a kernel by: for a symbol, the size that the compiler was called with.
 
-    Such a decision may be a bad one for another size, never a wrong one.
+    The choice may be slower for another size; its results are right for all.
     """
     if isinstance(size, int):
         return size
@@ -77,7 +77,7 @@ def see_through(
     applies: Callable[[torch.device], bool],
     library: torch.library.Library,
 ) -> None:
-    """Let compilers see ``run`` inside the operator ``name`` of tensors to whose device it applies.
+    """Let compilers trace ``run`` in place of the operator ``name``, on devices that it applies to.
 
     Exporters go on seeing the operator.
     """

@@ -1,13 +1,15 @@
-"""Which kernel and which tile a product gets: what was measured, else what the model says.
+"""Which kernel and which tile a product gets: the one that was measured to be best, or the model's.
 
-All that is decided is decided by *bucket*: the layer's sizes, and the power of two that its length
-is next to, so that a new length needs neither a measurement nor a kernel of its own. Measurements
-come from ``measured.json`` beside this file, which ``benchmarks/gpu.py --tune`` writes, and where
-``FRACSTRIDE_TUNE=1`` is set from measuring the first call in each bucket (``again``: whatever is
-known of it), kept in ``~/.cache/fracstride`` (``XDG_CACHE_HOME``).
+A choice is made for a *bucket*: the layer's sizes, and its length rounded up to a power of two. So
+a new length needs neither a measurement nor a kernel of its own. Measurements come from two files:
 
-A choice may be ``"torch"``: where cuDNN was measured to be faster, by algorithms that give the same
-bits from run to run, it does the work.
+- ``measured.json`` beside this file, which ``benchmarks/gpu.py --tune`` writes;
+- the user's, in ``~/.cache/fracstride`` (``XDG_CACHE_HOME``). With ``FRACSTRIDE_TUNE=1`` the first
+  call in each bucket that neither file knows is measured and kept there; with
+  ``FRACSTRIDE_TUNE=again`` the first call in every bucket.
+
+The choice ``"torch"`` stands for cuDNN, where that was measured to be faster: by algorithms that
+give the same bits from run to run.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ __all__ = ["Choice", "Problem", "as_json", "by_model", "candidates", "choose", "
 
 Choice = Tile | Direct | Literal["torch"]
 MEASURED = Path(__file__).with_name("measured.json")
-TRIED = 8  # of the model's best tiles, where they are measured
+TRIED = 8  # how many of the model's best tiles are measured
 _TORCH: Choice = "torch"
 
 
@@ -66,7 +68,7 @@ class Problem:
         kind: str,
         size: int,
     ) -> Problem:
-        """The problem of a product of any length."""
+        """The problem of a product of any length: its length is rounded up."""
         if map == "R":
             product = replace(product, terms=_bucket(product.terms))
         else:
@@ -75,7 +77,7 @@ class Problem:
 
     @property
     def bucket(self) -> str:
-        """The name under which measurements of it and its like are kept.
+        """The name under which measurements of this problem and its like are kept.
 
         >>> g = Geometry(4, stride=2)
         >>> Problem.of("T", Product(8, 100, 16), g, (8, 4), "half", 2).bucket
@@ -83,7 +85,7 @@ class Problem:
         """
         g = self.geometry
         along = self.product.terms if self.map == "R" else self.product.columns
-        # What the extension holds is all the same; that there is one is not.
+        # All kinds of extension take the same time; none takes less.
         mode = "zeros" if g.padding_mode == "zeros" else "extended"
         return (
             f"{self.map} {self.in_channels}>{self.out_channels} g{self.product.groups} "
@@ -92,7 +94,7 @@ class Problem:
 
     @property
     def products(self) -> int:
-        """Multiply-adds, without those that padding crops."""
+        """Number of multiply-adds, without those that padding crops."""
         p = self.product
         return p.rows * p.columns * p.terms * p.groups
 
@@ -104,7 +106,7 @@ def _bucket(length: int) -> int:
 def choose(
     problem: Problem, machine: Machine, measure: Callable[[Choice], float] | None = None
 ) -> Choice:
-    """The choice for a problem. ``measure`` gives the seconds of a choice, where that is wanted."""
+    """The choice for a problem; ``measure``, if given, returns the seconds that a choice takes."""
     tuning = measure is not None and os.environ.get("FRACSTRIDE_TUNE")
     known = measured(machine.name)
     if known and tuning != "again" and (choice := known.get(problem.bucket)) is not None:
@@ -121,12 +123,12 @@ def choose(
 
 @lru_cache(maxsize=4096)
 def by_model(problem: Problem, machine: Machine) -> Choice:
-    """The best of our own kernels, as far as the model knows."""
+    """The model's best choice among our own kernels."""
     return candidates(problem, machine, 1)[0]
 
 
 def candidates(problem: Problem, machine: Machine, count: int) -> list[Choice]:
-    """The best so many choices among our own kernels, by the model."""
+    """The model's best choices among our own kernels, ``count`` at most."""
     sizes = problem.product, problem.kind, problem.size, machine
     best = best_tiles(*sizes)[:count]
     tiles: list[Choice] = [*best]
@@ -139,20 +141,20 @@ def candidates(problem: Problem, machine: Machine, count: int) -> list[Choice]:
 
 
 def forget() -> None:
-    """Read the files again at the next call."""
+    """Forget what the files said: the next call reads them."""
     measured.cache_clear()
 
 
 @lru_cache
 def measured(machine: str) -> dict[str, Choice]:
-    """What is known of a machine: the package's own table, then the user's."""
+    """Choices by bucket for a machine, from the package's table and the user's, which prevails."""
     known: dict[str, Choice] = {}
     for file in (MEASURED, _cache(machine)):
         try:
             table = json.loads(file.read_text())
             known |= {bucket: _from_json(entry) for bucket, entry in table[machine].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # there is none, or nobody can read it: then nothing is known
+            continue  # no file, or not one of ours: nothing is known
     return known
 
 
@@ -176,11 +178,11 @@ def _keep(machine: str, bucket: str, choice: Choice) -> None:
             json.dump(table, part, indent=1)
         os.replace(part.name, file)
     except OSError:
-        pass  # it cannot be kept: the next process measures again
+        pass  # nowhere to keep it: the next process measures, too
 
 
 def as_json(choice: Choice) -> Any:
-    """A choice as the files have it."""
+    """A choice in the form of the files."""
     return choice if isinstance(choice, str) else asdict(choice)
 
 

@@ -3,6 +3,8 @@
 A program has the frames and phases of one channel in its registers and goes through the taps: each
 input is read once per tap of a phase, out of the first-level cache, and each output written once,
 phases next to each other as memory has them. What does not exist is never multiplied.
+
+Arguments are those of the ``dense`` kernels, except that ``channels`` are those of all groups.
 """
 
 from __future__ import annotations
@@ -10,69 +12,35 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from fracstride.torch.gpu.indexing import edge_frame, source_frame, wide
+from fracstride.torch.gpu.extension import add_copies, copies_within, source_frame
+from fracstride.torch.gpu.indexing import SIZES, wide
+from fracstride.torch.gpu.products import add_existing
 
-__all__ = ["forward", "input_grad", "weight_grad"]
-
-
-@triton.jit
-def add_present(acc, a, b, here):
-    """``acc + a*b`` where the term exists."""
-    return tl.where(here, acc + a.to(acc.dtype) * b.to(acc.dtype), acc)
+__all__ = ["direct_forward", "direct_input_grad", "direct_weight_grad"]
 
 
-@triton.jit(
-    do_not_specialize=[
-        "length",
-        "aligned_length",
-        "frames",
-        "first",
-        "x_batch",
-        "x_channel",
-        "tiles",
-        "channels",
-    ]
-)
-def forward(
-    x,
-    w,
-    bias,
-    y,
-    in_channels,
-    out_channels,
-    channels,  # all output channels
-    length,
-    aligned_length,
-    frames,
-    first,
-    x_batch,
-    x_channel,
-    x_frame,
+@triton.jit(do_not_specialize=SIZES)
+def direct_forward(
+    x, w, bias, y,
+    in_channels, out_channels, channels,  # of one group, and all output channels
+    length, aligned_length, frames, first,
+    x_batch, x_channel, x_frame,
     tiles,
-    K: tl.constexpr,
-    STRIDE: tl.constexpr,
-    DILATION: tl.constexpr,
-    PADDING: tl.constexpr,
-    STEP: tl.constexpr,
-    SHIFT: tl.constexpr,
-    MODE: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    ALIGN: tl.constexpr,
-    FRAMES: tl.constexpr,
-    PHASES: tl.constexpr,
-    UNROLL: tl.constexpr,
-    WIDE: tl.constexpr,
-):
-    """``T``; :func:`fracstride.torch.gpu.dense.forward` says what the arguments are."""
+    K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
+    STEP: tl.constexpr, SHIFT: tl.constexpr, MODE: tl.constexpr, ALIGN: tl.constexpr,
+    FRAMES: tl.constexpr, PHASES: tl.constexpr, UNROLL: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """``T``: ``(B, C_out, L_out)``; its arguments are those of :func:`dense_forward`."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    pid = tl.program_id(0)
-    row = wide(pid // tiles, WIDE)  # (entry of the batch, output channel)
+    program = tl.program_id(0)
+    row = wide(program // tiles, WIDE)  # (entry of the batch, output channel)
     channel = row % channels
     group = channel // out_channels
     c = channel % out_channels
     aligned_length = wide(aligned_length, WIDE)
     first = wide(first, WIDE)
-    place = wide(pid % tiles, WIDE) * FRAMES + tl.arange(0, FRAMES)
+    before = wide(program % tiles, WIDE) * FRAMES
+    place = before + tl.arange(0, FRAMES)
     u = first + place
     m = tl.arange(0, PHASES)
     from_x = x + row // channels * x_batch
@@ -92,12 +60,11 @@ def forward(
                 a = tl.load(from_channel + t * x_frame, mask=here, other=0.0)
                 is_tap = (m < STEP) & (m + j * STEP < K)
                 b = tl.load(of_channel + m + j * STEP, mask=is_tap, other=0.0)
-                acc = add_present(acc, a[:, None], b[None, :], here[:, None] & is_tap[None, :])
-    if HAS_BIAS:
+                acc = add_existing(acc, a[:, None], b[None, :], here[:, None] & is_tap[None, :])
+    if bias is not None:
         acc += tl.load(bias + channel).to(ACC)
     if DILATION == 1 and PHASES == STRIDE:  # one run of samples, said so that it is seen
         q = tl.arange(0, FRAMES * PHASES)
-        before = wide(pid % tiles, WIDE) * FRAMES
         n = (first + before) * STRIDE - PADDING + q
         acc = tl.reshape(acc, (FRAMES * PHASES,))
         known = q < (frames - before) * STRIDE
@@ -110,147 +77,102 @@ def forward(
     tl.store(y + row * aligned_length * ALIGN + n, acc.to(y.dtype.element_ty), mask=kept)
 
 
-@triton.jit(
-    do_not_specialize=[
-        "length",
-        "out_length",
-        "frames",
-        "left",
-        "edges_count",
-        "gy_batch",
-        "gy_channel",
-        "tiles",
-        "channels",
-    ]
-)
-def input_grad(
-    gy,
-    w,
-    edges,
-    gx,
-    in_channels,
-    out_channels,
-    channels,  # all input channels
-    length,
-    out_length,
-    frames,
-    left,
-    edges_count,
-    gy_batch,
-    gy_channel,
-    gy_sample,
+@triton.jit(do_not_specialize=SIZES)
+def direct_input_grad(
+    gy, w, gx,
+    in_channels, out_channels, channels,  # of one group, and all input channels
+    length, out_length,
+    gy_batch, gy_channel, gy_sample,
     tiles,
-    K: tl.constexpr,
-    STRIDE: tl.constexpr,
-    DILATION: tl.constexpr,
-    PADDING: tl.constexpr,
-    STEP: tl.constexpr,
-    MODE: tl.constexpr,
-    OF_EDGES: tl.constexpr,
-    FRAMES: tl.constexpr,
-    PHASES: tl.constexpr,
-    UNROLL: tl.constexpr,
-    WIDE: tl.constexpr,
-):
-    """``C``; :func:`fracstride.torch.gpu.dense.input_grad` says what the arguments are."""
-    ACC: tl.constexpr = tl.float64 if gy.dtype.element_ty == tl.float64 else tl.float32
-    pid = tl.program_id(0)
-    row = wide(pid // tiles, WIDE)
+    K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
+    STEP: tl.constexpr, MODE: tl.constexpr,
+    LEFT: tl.constexpr, EXTENDED: tl.constexpr, COPIES: tl.constexpr,
+    FRAMES: tl.constexpr, PHASES: tl.constexpr, UNROLL: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """``C``: ``(B, C_in, length)``; its arguments are those of :func:`dense_input_grad`."""
+    program = tl.program_id(0)
+    row = wide(program // tiles, WIDE)  # (entry of the batch, input channel)
     i = row % channels
-    group = i // in_channels
-    place = wide(pid % tiles, WIDE) * FRAMES + tl.arange(0, FRAMES)
-    t = place
-    if OF_EDGES:
-        t = edge_frame(place, left, length)
-    m = tl.arange(0, PHASES)
     from_gy = gy + row // channels * gy_batch
+    channel = i // in_channels * out_channels
+    from_w = w + i * out_channels * K
+    t = wide(program % tiles, WIDE) * FRAMES + tl.arange(0, FRAMES)
+    known = t < length
+    total = sum_of_frames(
+        from_gy, from_w, t, known, channel, out_channels, out_length, gy_channel, gy_sample,
+        K, STRIDE, DILATION, PADDING, STEP, FRAMES, PHASES, UNROLL, WIDE,
+    )  # fmt: skip
+    for start in range(0, EXTENDED, COPIES):
+        copy, is_copy, any_copy = copies_within(
+            start, t, known, length, LEFT, EXTENDED, COPIES, MODE, WIDE
+        )
+        if any_copy:
+            sums = sum_of_frames(
+                from_gy, from_w, copy, is_copy, channel, out_channels, out_length,
+                gy_channel, gy_sample,
+                K, STRIDE, DILATION, PADDING, STEP, COPIES, PHASES, UNROLL, WIDE,
+            )  # fmt: skip
+            total = add_copies(total, sums, start, t, known, length, LEFT, EXTENDED, COPIES, MODE)
+    tl.store(gx + row * length + t[None, :], total.to(gx.dtype.element_ty), mask=known[None, :])
 
-    acc = tl.zeros((FRAMES, PHASES), ACC)
+
+@triton.jit
+def sum_of_frames(
+    gy, w, t, known, channel, out_channels, out_length, gy_channel, gy_sample,
+    K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
+    STEP: tl.constexpr, FRAMES: tl.constexpr, PHASES: tl.constexpr, UNROLL: tl.constexpr,
+    WIDE: tl.constexpr,
+):  # fmt: skip
+    """``C`` of frames ``t`` of one input channel, as a tile of one row.
+
+    ``gy`` and ``w`` point to its entry and its weights, ``channel`` is its group's first in ``gy``.
+    """
+    m = tl.arange(0, PHASES)
+    acc = tl.zeros(
+        (FRAMES, PHASES), tl.float64 if gy.dtype.element_ty == tl.float64 else tl.float32
+    )
     for c in range(out_channels):
-        from_channel = from_gy + (group * out_channels + c) * gy_channel
-        of_channel = w + (i * out_channels + c) * K
         for block in range((K + STEP * UNROLL - 1) // (STEP * UNROLL)):
             for step in tl.static_range(UNROLL):
-                j = block * UNROLL + step
-                is_tap = (m < STEP) & (m + j * STEP < K)
-                b = tl.load(of_channel + m + j * STEP, mask=is_tap, other=0.0)
-                n = t[:, None] * STRIDE + ((m + j * STEP) * DILATION)[None, :] - PADDING
-                here = (place < frames)[:, None] & is_tap[None, :] & (n >= 0) & (n < out_length)
+                tap = m + (block * UNROLL + step) * STEP
+                is_tap = (m < STEP) & (tap < K)
+                b = tl.load(w + c * K + tap, mask=is_tap, other=0.0)
+                n = t[:, None] * STRIDE + (tap * DILATION)[None, :] - PADDING
+                here = known[:, None] & is_tap[None, :] & (n >= 0) & (n < out_length)
                 n = wide(tl.where(here, n, 0), WIDE)
-                a = tl.load(from_channel + n * gy_sample, mask=here, other=0.0)
-                acc = add_present(acc, a, b[None, :], here)
-    total = tl.sum(acc, 1)
-    if MODE != "zeros":
-        for e in range(edges_count):
-            source = source_frame(edge_frame(e, left, length), length, MODE)
-            hit = (place == source) & (place < frames)
-            if tl.max(hit.to(tl.int32), 0) > 0:
-                total += tl.where(hit, tl.load(edges + row * edges_count + e), 0.0)
-    tl.store(gx + row * frames + place, total.to(gx.dtype.element_ty), mask=place < frames)
+                at = (channel + c) * gy_channel + n * gy_sample
+                a = tl.load(gy + at, mask=here, other=0.0)
+                acc = add_existing(acc, a, b[None, :], here)
+    return tl.sum(acc, 1)[None, :]
 
 
-@triton.jit(
-    do_not_specialize=[
-        "terms",
-        "length",
-        "out_length",
-        "frames",
-        "first",
-        "x_batch",
-        "x_channel",
-        "gy_batch",
-        "gy_channel",
-        "tap_tiles",
-        "terms_of_part",
-        "channels",
-    ]
-)
-def weight_grad(
-    x,
-    gy,
-    parts,
-    in_channels,
-    out_channels,
-    channels,  # all input channels
-    terms,
-    length,
-    out_length,
-    frames,
-    first,
-    x_batch,
-    x_channel,
-    x_frame,
-    gy_batch,
-    gy_channel,
-    gy_sample,
-    tap_tiles,
-    terms_of_part,
-    K: tl.constexpr,
-    STRIDE: tl.constexpr,
-    DILATION: tl.constexpr,
-    PADDING: tl.constexpr,
-    MODE: tl.constexpr,
-    TERMS: tl.constexpr,
-    TAPS: tl.constexpr,
-    WIDE: tl.constexpr,
-):
-    """``R``; :func:`fracstride.torch.gpu.dense.weight_grad` says what the arguments are."""
+@triton.jit(do_not_specialize=SIZES)
+def direct_weight_grad(
+    x, gy, gw,
+    in_channels, out_channels, channels,  # of one group, and all input channels
+    terms, length, out_length, frames, first,
+    x_batch, x_channel, x_frame, gy_batch, gy_channel, gy_sample,
+    tap_tiles, terms_of_part,
+    K: tl.constexpr, STRIDE: tl.constexpr, DILATION: tl.constexpr, PADDING: tl.constexpr,
+    MODE: tl.constexpr, TERMS: tl.constexpr, TAPS: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """``R``: ``(part, C_in, C_out/g, k)``; its arguments are those of :func:`dense_weight_grad`."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
-    pid = tl.program_id(0)
+    program = tl.program_id(0)
     first = wide(first, WIDE)
-    m = pid % tap_tiles * TAPS + tl.arange(0, TAPS)
-    row = wide(pid // tap_tiles % (channels * out_channels), WIDE)  # (input, output channel)
-    part = pid // tap_tiles // (channels * out_channels)
+    m = program % tap_tiles * TAPS + tl.arange(0, TAPS)
+    row = wide(program // tap_tiles % (channels * out_channels), WIDE)  # (input, output channel)
+    part = program // tap_tiles // (channels * out_channels)
     i = row // out_channels
     c = i // in_channels * out_channels + row % out_channels
     begin = wide(part, WIDE) * terms_of_part
-    stop = tl.minimum(begin + terms_of_part, terms)
+    end = tl.minimum(begin + terms_of_part, terms)
 
     acc = tl.zeros((TERMS, TAPS), ACC)
-    for start in range(begin, stop, TERMS):
+    for start in range(begin, end, TERMS):
         term = start + tl.arange(0, TERMS)
-        exists = term < stop
-        term = tl.minimum(term, stop - 1)
+        exists = term < end
+        term = tl.minimum(term, end - 1)
         entry = term // frames
         t = first + term - entry * frames
         entry = wide(entry, WIDE)
@@ -262,7 +184,7 @@ def weight_grad(
         b = tl.load(
             gy + c * gy_channel + (entry * gy_batch)[:, None] + n * gy_sample, mask=here, other=0.0
         )
-        acc = add_present(acc, a[:, None], b, here)
+        acc = add_existing(acc, a[:, None], b, here)
     total = tl.sum(acc, 0)
     to = (wide(part, WIDE) * (channels * out_channels) + row) * K + m
-    tl.store(parts + to, total.to(parts.dtype.element_ty), mask=m < K)
+    tl.store(gw + to, total.to(gw.dtype.element_ty), mask=m < K)

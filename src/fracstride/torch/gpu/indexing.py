@@ -1,34 +1,40 @@
-"""Where in a tensor things are: what all kernels share."""
+"""Which results a program makes, and where in a tensor they are: shared by all kernels.
+
+Kernels of one file use the helpers of another by their own names, and no two helpers share a name:
+``torch.compile`` copies a kernel and all helpers that it reaches into one module of its own. Groups
+of values that belong together go from helper to helper as plain tuples, for the same reason: that
+module has no classes of ours.
+"""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-__all__ = ["edge_frame", "source_frame", "wide"]
+__all__ = ["SIZES", "columns_of_tile", "tile_of_program", "wide"]
 
-
-@triton.jit
-def source_frame(t, L, MODE: tl.constexpr):
-    """:func:`fracstride.geometry.source_frame` of a tensor of frames; for ``zeros``, themselves."""
-    if MODE == "replicate":
-        t = tl.minimum(tl.maximum(t, 0), L - 1)
-    elif MODE == "circular":
-        t = t % L  # the remainder has the sign of t
-        t = tl.where(t < 0, t + L, t)
-    elif MODE == "reflect":
-        t = tl.where(t < 0, -t, t)
-        last = tl.maximum(L - 1, 1)
-        bounces = t // last
-        t -= bounces * last
-        t = tl.minimum(tl.where(bounces % 2 == 0, t, last - t), L - 1)
-    return t
-
-
-@triton.jit
-def edge_frame(e, left, L):
-    """Frame of the extension: ``left`` of them come before frame 0, the others after ``L - 1``."""
-    return e - left + tl.where(e < left, 0, L)
+#: Arguments whose values no kernel is compiled for: lengths of one bucket share their kernels.
+SIZES = [
+    "aligned_length",
+    "batch",
+    "channels",
+    "column_tiles",
+    "first",
+    "frames",
+    "gy_batch",
+    "gy_channel",
+    "length",
+    "more_tiles",
+    "out_length",
+    "row_tiles",
+    "splits",
+    "tap_tiles",
+    "terms",
+    "terms_of_part",
+    "tiles",
+    "x_batch",
+    "x_channel",
+]
 
 
 @triton.jit
@@ -37,3 +43,38 @@ def wide(index, WIDE: tl.constexpr):
     if WIDE:
         index = index.to(tl.int64)
     return index
+
+
+@triton.jit
+def tile_of_program(row_tiles, column_tiles, groups):
+    """Number of the program's tile among those of rows and of columns; its group; its part."""
+    program = tl.program_id(0)
+    tile = program % row_tiles
+    column_tile = program // row_tiles % column_tiles
+    group = program // row_tiles // column_tiles % groups
+    part = program // row_tiles // column_tiles // groups
+    return tile, column_tile, group, part
+
+
+@triton.jit
+def columns_of_tile(
+    tile, count, batch, COLUMNS: tl.constexpr, FLAT: tl.constexpr, WIDE: tl.constexpr
+):
+    """The batch entry and place of each column of a tile, and whether there is such a column.
+
+    An entry has ``count`` places. ``FLAT`` tiles go on from one entry of the batch to the next; the
+    others end with it.
+    """
+    tile = wide(tile, WIDE)
+    column = wide(tl.arange(0, COLUMNS), WIDE)
+    if FLAT:
+        column += tile * COLUMNS
+        entry = column // count
+        place = column - entry * count
+        known = entry < batch
+    else:
+        tiles = tl.cdiv(count, COLUMNS)
+        entry = tl.zeros_like(column) + tile // tiles
+        place = column + tile % tiles * COLUMNS
+        known = place < count
+    return entry, place, known

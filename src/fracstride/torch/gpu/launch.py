@@ -1,4 +1,7 @@
-"""The kernels' calls: which tensor, size and constant goes where."""
+"""Calls of the kernels: which tensor, size and constant is which argument.
+
+Operands go by position, constants by name.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ import triton
 from torch import Tensor
 
 from fracstride.geometry import Geometry
-from fracstride.torch.gpu import dense, direct
+from fracstride.torch.gpu import direct
 from fracstride.torch.gpu.capture import Launch, capturing, recorder, typical
+from fracstride.torch.gpu.dense_forward import dense_forward
+from fracstride.torch.gpu.dense_input_grad import dense_input_grad
+from fracstride.torch.gpu.dense_weight_grad import dense_weight_grad
 from fracstride.torch.gpu.shapes import Phases, reached, summed
+from fracstride.torch.gpu.split_sum import sum_parts as sum_parts_kernel
 from fracstride.torch.gpu.tiles import Direct, Tile
 
 __all__ = [
@@ -31,291 +38,170 @@ __all__ = [
 def forward_densely(
     x: Tensor, w: Tensor, b: Tensor | None, y: Tensor, g: Geometry, groups: int, tile: Tile
 ) -> None:
-    """``T`` by :mod:`dense`, where some tap reaches a sample: ``(part, B, C_out, L_out)``."""
-    length = y.shape[-1]
-    phases, (first, frames) = Phases.of(g), reached(g, length)
-    out_channels = w.shape[1]
-    # Whole frames to a tile of rows, where their phases are neighbours in memory.
-    one_class = len(phases.classes) == 1
-    interleave = (
-        one_class and phases.firsts == g.stride and g.dilation == 1 and tile.rows % g.stride == 0
-    ) and g.stride > 1
+    """T on the tensor cores, of samples that some tap reaches: ``(part, B, C_out, L_out)``."""
+    batch, in_channels, out_channels = x.shape[0], w.shape[0] // groups, w.shape[1]
+    phases, (first, frames) = Phases.of(g), reached(g, y.shape[-1])
     row_tiles = [triton.cdiv(out_channels * many, tile.rows) for _, many, _ in phases.classes]
-    flat = _flat(x.shape[0], frames, tile.columns)
-    column_tiles = _column_tiles(x.shape[0], frames, tile.columns, flat)
-    align = _alignment(g, length)
+    flat = _is_flat(batch, frames, tile.columns)
+    column_tiles = _column_tiles(batch, frames, tile.columns, flat)
+    align = _alignment(g, y.shape[-1])
+    terms = [in_channels * taps for *_, taps in phases.classes]
     _launch(
-        dense.forward,
+        dense_forward,
         sum(row_tiles) * column_tiles * groups * tile.parts,
-        x,
-        w,
-        x if b is None else b.contiguous(),
-        y,
-        w.shape[0] // groups,
-        out_channels,
-        groups,
-        x.shape[0],
-        x.shape[2],
-        length // align,
-        frames,
-        first,
+        *(x, w, None if b is None else b.contiguous(), y),
+        *(in_channels, out_channels, groups, batch),
+        *(x.shape[2], y.shape[-1] // align, frames, first),
         *x.stride(),
-        sum(row_tiles),
-        row_tiles[0],
-        column_tiles,
-        _terms_of_part(tile, w.shape[0] // groups * phases.classes[0][2]),
-        K=g.kernel_size,
-        STRIDE=g.stride,
-        DILATION=g.dilation,
-        PADDING=g.padding_left,
+        *(sum(row_tiles), row_tiles[0], column_tiles, _terms_of_part(tile, terms[0])),
         STEP=phases.step,
         SHIFT=phases.shift,
         MODE=g.padding_mode,
-        HAS_BIAS=b is not None,
-        ONE_CLASS=one_class,
-        INTERLEAVE=interleave,
         ALIGN=align,
         FLAT=flat,
-        EVEN=all(w.shape[0] // groups * taps % tile.terms == 0 for *_, taps in phases.classes),
-        **_of_tile(tile, x, _wide(x, w, y)),
+        EVEN=all(count % tile.terms == 0 for count in terms),
+        WIDE=_needs_64_bits(x, w, y),
+        **_layer(g),
+        **_tile(tile, x.dtype),
     )
 
 
 def forward_directly(
     x: Tensor, w: Tensor, b: Tensor | None, y: Tensor, g: Geometry, groups: int, choice: Direct
 ) -> None:
-    """``T`` by :mod:`direct`, where some tap reaches a sample."""
+    """T without tensor cores, of samples that some tap reaches."""
     phases, (first, frames) = Phases.of(g), reached(g, y.shape[2])
-    many = triton.next_power_of_2(min(phases.step, g.kernel_size))
-    rows = _frames_of(choice, many, frames)
-    tiles = triton.cdiv(frames, rows)
+    block = _block(choice, g, frames)
+    tiles = triton.cdiv(frames, block["FRAMES"])
     align = _alignment(g, y.shape[2])
     _launch(
-        direct.forward,
+        direct.direct_forward,
         y.shape[0] * y.shape[1] * tiles,
-        x,
-        w,
-        x if b is None else b.contiguous(),
-        y,
-        w.shape[0] // groups,
-        w.shape[1],
-        y.shape[1],
-        x.shape[2],
-        y.shape[2] // align,
-        frames,
-        first,
+        *(x, w, None if b is None else b.contiguous(), y),
+        *(w.shape[0] // groups, w.shape[1], y.shape[1]),
+        *(x.shape[2], y.shape[2] // align, frames, first),
         *x.stride(),
         tiles,
-        K=g.kernel_size,
-        STRIDE=g.stride,
-        DILATION=g.dilation,
-        PADDING=g.padding_left,
-        STEP=phases.step,
         SHIFT=phases.shift,
         MODE=g.padding_mode,
-        HAS_BIAS=b is not None,
         ALIGN=align,
-        FRAMES=rows,
-        PHASES=many,
-        UNROLL=min(8, triton.cdiv(g.kernel_size, phases.step)),
-        WIDE=_wide(x, w, y),
-        num_warps=choice.warps,
+        WIDE=_needs_64_bits(x, w, y),
+        **_layer(g),
+        **block,
     )
 
 
 def input_grad_densely(
-    gy: Tensor,
-    w: Tensor,
-    edges: Tensor | None,
-    to: Tensor,
-    length: int,
-    g: Geometry,
-    groups: int,
-    tile: Tile,
-    of_edges: bool = False,
+    gy: Tensor, w: Tensor, gx: Tensor, g: Geometry, groups: int, tile: Tile
 ) -> None:
-    """``C``, with ``edges`` added, or of these alone: ``(part, B, C_in, frames)``."""
-    in_channels, frames = w.shape[0] // groups, to.shape[-1]
+    """C on the tensor cores: ``(part, B, C_in, L)``."""
+    batch, in_channels, out_channels = gy.shape[0], w.shape[0] // groups, w.shape[1]
+    length, extension = gx.shape[-1], _extension(g)
     row_tiles = triton.cdiv(in_channels, tile.rows)
-    flat = edges is None and _flat(gy.shape[0], frames, tile.columns)
-    column_tiles = _column_tiles(gy.shape[0], frames, tile.columns, flat)
+    # Frames of a tile that copies are added to are those of one entry of the batch.
+    flat = extension["EXTENDED"] == 0 and _is_flat(batch, length, tile.columns)
+    column_tiles = _column_tiles(batch, length, tile.columns, flat)
+    terms = out_channels * g.kernel_size
     _launch(
-        dense.input_grad,
+        dense_input_grad,
         row_tiles * column_tiles * groups * tile.parts,
-        gy,
-        w,
-        gy if edges is None else edges,
-        to,
-        in_channels,
-        w.shape[1],
-        groups,
-        gy.shape[0],
-        length,
-        gy.shape[2],
-        frames,
-        g.extension_left,
-        0 if edges is None else edges.shape[2],
+        *(gy, w, gx),
+        *(in_channels, out_channels, groups, batch),
+        *(length, gy.shape[2]),
         *gy.stride(),
-        row_tiles,
-        column_tiles,
-        _terms_of_part(tile, w.shape[1] * g.kernel_size),
+        *(row_tiles, column_tiles, _terms_of_part(tile, terms)),
         FLAT=flat,
-        EVEN=w.shape[1] * g.kernel_size % tile.terms == 0,
-        **_of_input_grad(g, edges, of_edges),
-        **_of_tile(tile, gy, _wide(gy, w, to, gy if edges is None else edges)),
+        EVEN=terms % tile.terms == 0,
+        STAGES=tile.stages,
+        WIDE=_needs_64_bits(gy, w, gx),
+        **_layer(g),
+        **extension,
+        **_tile(tile, gy.dtype),
     )
 
 
 def input_grad_directly(
-    gy: Tensor,
-    w: Tensor,
-    edges: Tensor | None,
-    to: Tensor,
-    length: int,
-    g: Geometry,
-    groups: int,
-    choice: Direct,
-    of_edges: bool = False,
+    gy: Tensor, w: Tensor, gx: Tensor, g: Geometry, groups: int, choice: Direct
 ) -> None:
-    """``C`` by :mod:`direct`."""
-    frames, step = to.shape[2], Phases.of(g).step
-    many = triton.next_power_of_2(min(step, g.kernel_size))
-    rows = _frames_of(choice, many, frames)
-    tiles = triton.cdiv(frames, rows)
+    """C without tensor cores."""
+    block = _block(choice, g, gx.shape[2])
+    tiles = triton.cdiv(gx.shape[2], block["FRAMES"])
     _launch(
-        direct.input_grad,
-        to.shape[0] * to.shape[1] * tiles,
-        gy,
-        w,
-        gy if edges is None else edges,
-        to,
-        w.shape[0] // groups,
-        w.shape[1],
-        to.shape[1],
-        length,
-        gy.shape[2],
-        frames,
-        g.extension_left,
-        0 if edges is None else edges.shape[2],
+        direct.direct_input_grad,
+        gx.shape[0] * gx.shape[1] * tiles,
+        *(gy, w, gx),
+        *(w.shape[0] // groups, w.shape[1], gx.shape[1]),
+        *(gx.shape[2], gy.shape[2]),
         *gy.stride(),
         tiles,
-        STEP=step,
-        FRAMES=rows,
-        PHASES=many,
-        UNROLL=min(8, triton.cdiv(g.kernel_size, step)),
-        WIDE=_wide(gy, w, to, gy if edges is None else edges),
-        num_warps=choice.warps,
-        **_of_input_grad(g, edges, of_edges),
-    )
-
-
-def _of_input_grad(g: Geometry, edges: Tensor | None, of_edges: bool) -> dict[str, Any]:
-    """What both kernels of ``C`` are told."""
-    return dict(
-        K=g.kernel_size,
-        STRIDE=g.stride,
-        DILATION=g.dilation,
-        PADDING=g.padding_left,
-        MODE="zeros" if edges is None else g.padding_mode,
-        OF_EDGES=of_edges,
+        WIDE=_needs_64_bits(gy, w, gx),
+        **_layer(g),
+        **_extension(g),
+        **block,
     )
 
 
 def weight_grad_densely(
-    x: Tensor,
-    gy: Tensor,
-    to: Tensor,
-    g: Geometry,
-    groups: int,
-    tile: Tile,
-    terms: int,
+    x: Tensor, gy: Tensor, gw: Tensor, g: Geometry, groups: int, tile: Tile, terms: int
 ) -> None:
-    """``R``, a sum of so many terms: ``(part, C_in, C_out/g, k)``."""
+    """R on the tensor cores, a sum of so many terms: ``(part, C_in, C_out/g, k)``."""
     in_channels, out_channels = x.shape[1] // groups, gy.shape[1] // groups
     first, frames = summed(g, x.shape[2], gy.shape[2])
     row_tiles = triton.cdiv(in_channels, tile.rows)
     column_tiles = triton.cdiv(out_channels * g.kernel_size, tile.columns)
     _launch(
-        dense.weight_grad,
+        dense_weight_grad,
         row_tiles * column_tiles * groups * tile.parts,
-        x,
-        gy,
-        to,
-        in_channels,
-        out_channels,
-        groups,
-        terms,
-        x.shape[2],
-        gy.shape[2],
-        frames,
-        first,
+        *(x, gy, gw),
+        *(in_channels, out_channels, groups),
+        *(terms, x.shape[2], gy.shape[2], frames, first),
         *x.stride(),
         *gy.stride(),
-        row_tiles,
-        column_tiles,
-        _terms_of_part(tile, terms),
-        K=g.kernel_size,
-        STRIDE=g.stride,
-        DILATION=g.dilation,
-        PADDING=g.padding_left,
+        *(row_tiles, column_tiles, _terms_of_part(tile, terms)),
         MODE=g.padding_mode,
-        **_of_tile(tile, x, _wide(x, gy, to)),
+        WIDE=_needs_64_bits(x, gy, gw),
+        **_layer(g),
+        **_tile(tile, x.dtype),
     )
 
 
 def weight_grad_directly(
-    x: Tensor,
-    gy: Tensor,
-    to: Tensor,
-    g: Geometry,
-    groups: int,
-    tile: Tile,
-    terms: int,
+    x: Tensor, gy: Tensor, gw: Tensor, g: Geometry, groups: int, tile: Tile, terms: int
 ) -> None:
-    """``R`` by :mod:`direct`: columns of the tile are taps."""
+    """R without tensor cores; the columns of the tile are taps."""
     out_channels = gy.shape[1] // groups
     first, frames = summed(g, x.shape[2], gy.shape[2])
     tap_tiles = triton.cdiv(g.kernel_size, tile.columns)
     _launch(
-        direct.weight_grad,
+        direct.direct_weight_grad,
         tap_tiles * x.shape[1] * out_channels * tile.parts,
-        x,
-        gy,
-        to,
-        x.shape[1] // groups,
-        out_channels,
-        x.shape[1],
-        terms,
-        x.shape[2],
-        gy.shape[2],
-        frames,
-        first,
+        *(x, gy, gw),
+        *(x.shape[1] // groups, out_channels, x.shape[1]),
+        *(terms, x.shape[2], gy.shape[2], frames, first),
         *x.stride(),
         *gy.stride(),
-        tap_tiles,
-        _terms_of_part(tile, terms),
-        K=g.kernel_size,
-        STRIDE=g.stride,
-        DILATION=g.dilation,
-        PADDING=g.padding_left,
+        *(tap_tiles, _terms_of_part(tile, terms)),
         MODE=g.padding_mode,
         TERMS=tile.terms,
         TAPS=tile.columns,
-        WIDE=_wide(x, gy, to),
+        WIDE=_needs_64_bits(x, gy, gw),
         num_warps=tile.warps,
+        **_layer(g),
     )
 
 
 def sum_parts(parts: Tensor, whole: Tensor) -> None:
     """The sum over the first axis, in order."""
     count = whole.numel()
-    wide = parts.numel() >= 2**30
     programs = triton.cdiv(count, 512)
-    _launch(dense.sum_parts, programs, parts, whole, count, parts.shape[0], ELEMENTS=512, WIDE=wide)
+    wide = _needs_64_bits(parts)
+    _launch(
+        sum_parts_kernel, programs, parts, whole, count, parts.shape[0], ELEMENTS=512, WIDE=wide
+    )
 
 
 def tf32_allowed() -> bool:
-    """Torch's own setting for convolutions."""
+    """Whether torch's setting for convolutions allows tf32."""
     conv = getattr(torch.backends.cudnn, "conv", None)
     if conv is not None and hasattr(conv, "fp32_precision"):
         return bool(conv.fp32_precision == "tf32")
@@ -323,7 +209,7 @@ def tf32_allowed() -> bool:
 
 
 def kind_of(dtype: torch.dtype) -> str:
-    """What multiplies: ``half``, ``tf32``, ``float32`` or ``float64``."""
+    """What multiplies numbers of a dtype: ``half``, ``tf32``, ``float32`` or ``float64``."""
     if dtype == torch.float64:
         return "float64"
     if dtype == torch.float32:
@@ -341,38 +227,67 @@ def _launch(kernel: Any, programs: int, *operands: Any, **constants: Any) -> Non
     kernel[(programs,)](*operands, **constants)
 
 
-def _terms_of_part(tile: Tile, terms: int) -> int:
-    return -(-terms // (tile.parts * tile.terms)) * tile.terms
+def _layer(g: Geometry) -> dict[str, Any]:
+    """Constants that all kernels have of a geometry."""
+    return dict(K=g.kernel_size, STRIDE=g.stride, DILATION=g.dilation, PADDING=g.padding_left)
 
 
-def _of_tile(tile: Tile, operand: Tensor, wide: bool) -> dict[str, Any]:
-    """What all kernels of :mod:`dense` are told of a tile."""
-    interpreted = not isinstance(dense.forward, triton.JITFunction)
+def _extension(g: Geometry) -> dict[str, Any]:
+    """Constants that the kernels of C have of the extension; ``zeros``, if there is none."""
+    extended = g.extension_left + g.extension_right
+    if g.padding_mode == "zeros" or extended == 0:
+        return dict(MODE="zeros", LEFT=0, EXTENDED=0, COPIES=16)
+    copies = min(32, max(16, triton.next_power_of_2(extended)))
+    return dict(MODE=g.padding_mode, LEFT=g.extension_left, EXTENDED=extended, COPIES=copies)
+
+
+def _tile(tile: Tile, dtype: torch.dtype) -> dict[str, Any]:
+    """Constants of the kernels on tensor cores: their tile, and how they multiply."""
+    interpreted = not isinstance(dense_forward, triton.JITFunction)
+    precision = "tf32" if kind_of(dtype) == "tf32" else "ieee"
     return dict(
         ROWS=tile.rows,
         COLUMNS=tile.columns,
         TERMS=tile.terms,
-        PRECISION="tf32" if kind_of(operand.dtype) == "tf32" else "ieee",
-        WIDEN=interpreted and operand.dtype == torch.bfloat16,
-        WIDE=wide,
+        PRECISION="widened" if interpreted and dtype == torch.bfloat16 else precision,
         num_warps=tile.warps,
         num_stages=tile.stages,
     )
 
 
-def _wide(*tensors: Tensor) -> bool:
+def _block(choice: Direct, g: Geometry, frames: int) -> dict[str, Any]:
+    """Constants of the kernels without tensor cores: the frames and phases of a program."""
+    step = Phases.of(g).step
+    phases = triton.next_power_of_2(min(step, g.kernel_size))
+    most = max(1, choice.elements // phases)
+    return dict(
+        STEP=step,
+        FRAMES=min(most, max(16, int(triton.next_power_of_2(typical(frames))))),
+        PHASES=phases,
+        UNROLL=min(8, triton.cdiv(g.kernel_size, step)),
+        num_warps=choice.warps,
+    )
+
+
+def _terms_of_part(tile: Tile, terms: int) -> int:
+    """Terms of each part of a sum, whole trips of the loop."""
+    return -(-terms // (tile.parts * tile.terms)) * tile.terms
+
+
+def _needs_64_bits(*tensors: Tensor) -> bool:
     """Whether some place in one of them, or next to one, may be beyond 32 bits."""
     return any(_extent(tensor) >= 2**30 for tensor in tensors)
 
 
 def _extent(tensor: Tensor) -> int:
+    """Numbers of memory from a tensor's first to its last."""
     if tensor.is_contiguous():  # at a third of the cost
         return tensor.numel()
     steps = zip(tensor.shape, tensor.stride(), strict=True)
     return sum((n - 1) * step for n, step in steps)
 
 
-def _flat(batch: int, frames: int, columns: int) -> bool:
+def _is_flat(batch: int, frames: int, columns: int) -> bool:
     """Whether tiles go on across the batch: where they would be emptier by a quarter."""
     frames = typical(frames)
     return batch > 1 and 4 * triton.cdiv(frames, columns) * columns > 5 * frames
@@ -380,12 +295,6 @@ def _flat(batch: int, frames: int, columns: int) -> bool:
 
 def _column_tiles(batch: int, frames: int, columns: int, flat: bool) -> int:
     return -(-batch * frames // columns) if flat else -(-frames // columns) * batch
-
-
-def _frames_of(choice: Direct, phases: int, frames: int) -> int:
-    """Frames of a program of :mod:`direct`."""
-    most = max(1, choice.elements // phases)
-    return min(most, max(16, int(triton.next_power_of_2(typical(frames)))))
 
 
 def _alignment(g: Geometry, length: int) -> int:

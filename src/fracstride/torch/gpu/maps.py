@@ -1,7 +1,7 @@
-"""The three maps on CUDA tensors: sizes and strides go to the Triton kernels.
+"""The three maps on CUDA tensors.
 
-Where an operand has a dtype, or a layer sizes, that the kernels do not know, torch's own operators
-do the work.
+They check their arguments, choose a kernel, and hand the tensors to :mod:`launch`. Operands of a
+dtype, and layers of sizes, that no kernel knows go to torch's own operators.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ __all__ = ["forward", "input_grad", "weight_grad"]
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COMPLEX = (torch.complex64, torch.complex128)
-_Map = Literal["T", "C", "R"]
 
 
 def forward(
@@ -51,37 +50,41 @@ def forward(
     groups: int,
     choice: Choice | None = None,
 ) -> Tensor:
-    """``T``: ``(B, C_out, L_out)``. ``choice`` is for who measures or tests."""
+    """The transposed convolution T, ``(B, C_out, L_out)``.
+
+    A ``choice`` of kernel is for tests and measurements; without one, :func:`choose` decides.
+    """
     length = check_forward(x, w, b, geometry, groups)
     if x.dtype in _COMPLEX:
         bias = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
         parts = split_signal(x, groups), split_weight(w, groups)
         return join_signal(forward(*parts, bias, geometry, groups, choice), groups)
-    if x.dtype not in _DTYPES or _huge(geometry):
+
+    def by_torch() -> Tensor:
         return fallback.forward(x, w, b, geometry, groups).contiguous()
+
+    if x.dtype not in _DTYPES or _exceeds_kernels(geometry):
+        return by_torch()
     w = w.contiguous()
     y = x.new_empty((x.shape[0], w.shape[1] * groups, length))
     if x.shape[0] == 0:
         return y
 
-    def run(choice: Choice) -> Tensor:
-        if choice == "torch":
-            with _reproducible():
-                return fallback.forward(x, w, b, geometry, groups).contiguous()
-        to = _parts(choice, y)
-        if Phases.of(geometry).firsts < geometry.stride:  # samples that no tap reaches
-            to.zero_()
+    def by_kernel(choice: Tile | Direct) -> Tensor:
+        parts = _empty_parts(choice, y)
+        if Phases.of(geometry).firsts < geometry.stride:  # no tap reaches some samples
+            parts.zero_()
             if b is not None:
-                (y if to is y else to[0]).copy_(b[:, None])
+                (y if parts is y else parts[0]).copy_(b[:, None])
         if isinstance(choice, Direct):
             launch.forward_directly(x, w, b, y, geometry, groups, choice)
         else:
-            launch.forward_densely(x, w, b, to, geometry, groups, choice)
-        return _sum(to, y)
+            launch.forward_densely(x, w, b, parts, geometry, groups, choice)
+        return _sum_of_parts(parts, y)
 
     channels = w.shape[0] // groups, w.shape[1]
     product = of_forward(geometry, x.shape[0], *channels, length, groups)
-    return _run(run, "T", product, geometry, channels, x, choice)
+    return _compute("T", product, geometry, channels, x, choice, by_kernel, by_torch)
 
 
 def input_grad(
@@ -92,134 +95,132 @@ def input_grad(
     groups: int,
     choice: Choice | None = None,
 ) -> Tensor:
-    """``C``: ``(B, C_in, length)``, the extension's sums added to the frames that it copies."""
+    """The input's gradient C, ``(B, C_in, length)``; ``choice`` as in :func:`forward`.
+
+    The sums of extended frames are added to those of the frames that they copy.
+    """
     check_input_grad(gy, w, length, geometry, groups)
     if gy.dtype in _COMPLEX:
         # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
         parts = split_signal(gy, groups), split_weight(torch.conj_physical(w), groups)
         return join_signal(input_grad(*parts, length, geometry, groups, choice), groups)
-    if gy.dtype not in _DTYPES or _huge(geometry):
+
+    def by_torch() -> Tensor:
         return fallback.input_grad(gy, w, length, geometry, groups).contiguous()
+
+    if gy.dtype not in _DTYPES or _exceeds_kernels(geometry):
+        return by_torch()
     w = w.contiguous()
-    batch, channels = gy.shape[0], w.shape[0]
-    gx = gy.new_empty((batch, channels, length))
-    if batch == 0:
+    gx = gy.new_empty((gy.shape[0], w.shape[0], length))
+    if gy.shape[0] == 0:
         return gx
-    left, right = geometry.extension_left, geometry.extension_right
-    extended = geometry.padding_mode != "zeros" and left + right > 0
 
-    def one(choice: Tile | Direct, edges: Tensor | None, whole: Tensor, **which: bool) -> None:
+    def by_kernel(choice: Tile | Direct) -> Tensor:
+        parts = _empty_parts(choice, gx)
         if isinstance(choice, Direct):
-            launch.input_grad_directly(
-                gy, w, edges, whole, length, geometry, groups, choice, **which
-            )
-            return
-        to = _parts(choice, whole)
-        launch.input_grad_densely(gy, w, edges, to, length, geometry, groups, choice, **which)
-        _sum(to, whole)
+            launch.input_grad_directly(gy, w, gx, geometry, groups, choice)
+        else:
+            launch.input_grad_densely(gy, w, parts, geometry, groups, choice)
+        return _sum_of_parts(parts, gx)
 
-    def run(choice: Choice) -> Tensor:
-        if choice == "torch":
-            with _reproducible():
-                return fallback.input_grad(gy, w, length, geometry, groups).contiguous()
-        edges = None
-        if extended:  # not rounded before they are added
-            size = (batch, channels, left + right)
-            edges = gy.new_empty(size, dtype=_accumulated(gy.dtype))
-            one(choice, None, edges, of_edges=True)
-        one(choice, edges, gx)
-        return gx
-
-    of_group = channels // groups, w.shape[1]
-    product = of_input_grad(geometry, batch, *of_group, length, groups)
-    return _run(run, "C", product, geometry, of_group, gx, choice)
+    channels = w.shape[0] // groups, w.shape[1]
+    product = of_input_grad(geometry, gy.shape[0], *channels, length, groups)
+    return _compute("C", product, geometry, channels, gx, choice, by_kernel, by_torch)
 
 
 def weight_grad(
     x: Tensor, gy: Tensor, geometry: Geometry, groups: int, choice: Choice | None = None
 ) -> Tensor:
-    """``R``: ``(C_in, C_out/g, k)``, summed in an order that the shapes and the GPU decide."""
+    """The weight's gradient R, ``(C_in, C_out/g, k)``; ``choice`` as in :func:`forward`.
+
+    The shapes and the GPU decide in which order it is summed.
+    """
     check_weight_grad(x, gy, geometry, groups)
     if x.dtype in _COMPLEX:
         parts = split_signal(x, groups), split_signal(gy, groups)
         return join_weight_grad(weight_grad(*parts, geometry, groups, choice), groups)
-    if x.dtype not in _DTYPES or _huge(geometry):
+
+    def by_torch() -> Tensor:
         return fallback.weight_grad(x, gy, geometry, groups).contiguous()
-    in_channels, out_channels = x.shape[1] // groups, gy.shape[1] // groups
-    gw = x.new_empty((x.shape[1], out_channels, geometry.kernel_size))
-    length, out_length = x.shape[2], gy.shape[2]
-    product = of_weight_grad(
-        geometry, x.shape[0], in_channels, out_channels, length, out_length, groups
-    )
+
+    if x.dtype not in _DTYPES or _exceeds_kernels(geometry):
+        return by_torch()
+    channels = x.shape[1] // groups, gy.shape[1] // groups
+    gw = x.new_empty((x.shape[1], channels[1], geometry.kernel_size))
+    product = of_weight_grad(geometry, x.shape[0], *channels, x.shape[2], gy.shape[2], groups)
     if product.terms == 0:
         return gw.zero_()
 
-    def run(choice: Choice) -> Tensor:
-        if choice == "torch":
-            with _reproducible():
-                return fallback.weight_grad(x, gy, geometry, groups).contiguous()
+    def by_kernel(choice: Tile | Direct) -> Tensor:
         if isinstance(choice, Direct):
             taps = min(16, triton.next_power_of_2(geometry.kernel_size))
             tile = Tile(1, taps, max(16, choice.elements // taps), choice.warps)
             tile = replace(tile, parts=parts_of(tile, _typical(product), Machine.of(x.device)))
-            to = _parts(tile, gw)
-            launch.weight_grad_directly(x, gy, to, geometry, groups, tile, product.terms)
+            parts = _empty_parts(tile, gw)
+            launch.weight_grad_directly(x, gy, parts, geometry, groups, tile, product.terms)
         else:
-            to = _parts(choice, gw)
-            launch.weight_grad_densely(x, gy, to, geometry, groups, choice, product.terms)
-        return _sum(to, gw)
+            parts = _empty_parts(choice, gw)
+            launch.weight_grad_densely(x, gy, parts, geometry, groups, choice, product.terms)
+        return _sum_of_parts(parts, gw)
 
-    return _run(run, "R", product, geometry, (in_channels, out_channels), x, choice)
+    return _compute("R", product, geometry, channels, x, choice, by_kernel, by_torch)
 
 
-def _huge(g: Geometry) -> bool:
-    """Whether its own numbers are beyond those of the kernels."""
+def _exceeds_kernels(g: Geometry) -> bool:
+    """Whether a geometry's own numbers are beyond those of the kernels, which have 32 bits."""
     return max(g.stride, g.span, g.padding_left, g.padding_right) >= 2**30
 
 
-def _parts(choice: Choice, whole: Tensor) -> Tensor:
-    """Where the parts of a sum go: the tensor itself, if there is one part."""
-    if not isinstance(choice, Tile) or choice.parts == 1:
+def _empty_parts(choice: Tile | Direct, whole: Tensor) -> Tensor:
+    """Memory for the parts of a sum; the result's own, if there is one part."""
+    if isinstance(choice, Direct) or choice.parts == 1:
         return whole
-    return whole.new_empty((choice.parts, *whole.shape), dtype=_accumulated(whole.dtype))
+    dtype = torch.float64 if whole.dtype == torch.float64 else torch.float32
+    return whole.new_empty((choice.parts, *whole.shape), dtype=dtype)
 
 
-def _sum(parts: Tensor, whole: Tensor) -> Tensor:
+def _sum_of_parts(parts: Tensor, whole: Tensor) -> Tensor:
+    """The result, once its parts are added up."""
     if parts is not whole:
         launch.sum_parts(parts, whole)
     return whole
 
 
-def _run(
-    run: Callable[[Choice], Tensor],
-    of: _Map,
+def _compute(
+    map: Literal["T", "C", "R"],
     product: Product,
     geometry: Geometry,
     channels: tuple[int, int],
     signal: Tensor,
     choice: Choice | None,
+    by_kernel: Callable[[Tile | Direct], Tensor],
+    by_torch: Callable[[], Tensor],
 ) -> Tensor:
-    """Choose, if nobody has, and run on the tensors' own device."""
-    with _on(signal.device):
+    """Compute a map on the device of ``signal`` by the kernel chosen, or choose one first."""
+
+    def compute(choice: Choice) -> Tensor:
+        if choice != "torch":
+            return by_kernel(choice)
+        with _deterministic_cudnn():
+            return by_torch()
+
+    with _current_device(signal.device):
         if choice is None:
-            problem = Problem.of(
-                of,
-                _typical(product),
-                geometry,
-                channels,
-                launch.kind_of(signal.dtype),
-                signal.element_size(),
-            )
-            machine, recording = Machine.of(signal.device), _recording(signal.device)
-            measure = None if recording else lambda choice: _seconds(lambda: run(choice))
+            kind, size = launch.kind_of(signal.dtype), signal.element_size()
+            problem = Problem.of(map, _typical(product), geometry, channels, kind, size)
+            machine = Machine.of(signal.device)
+            measure = None
+            if not _is_recorded(signal.device):
+                measure = lambda choice: _seconds(lambda: compute(choice))  # noqa: E731
             choice = choose(problem, machine, measure)
             if choice == "torch" and capturing():
                 # How cuDNN works is settled when the graph runs, by whoever runs it.
                 choice = by_model(problem, machine)
-        return run(choice)
+        return compute(choice)
 
 
 def _typical(product: Product) -> Product:
+    """The product with numbers to decide by in place of symbols."""
     return Product(product.rows, typical(product.columns), typical(product.terms), product.groups)
 
 
@@ -231,20 +232,21 @@ def _seconds(call: Callable[[], Any]) -> float:
         return float("inf")
 
 
-def _recording(device: torch.device) -> bool:
-    """Whether calls are written down, in a compiler's graph or one of CUDA's, not carried out."""
+def _is_recorded(device: torch.device) -> bool:
+    """Whether calls go into a compiler's graph or one of CUDA's, and are not carried out."""
     return capturing() or (device.type == "cuda" and torch.cuda.is_current_stream_capturing())
 
 
-def _on(device: torch.device) -> AbstractContextManager[Any]:
+def _current_device(device: torch.device) -> AbstractContextManager[Any]:
+    """Make a GPU the current one, where kernels start, for as long as the context lasts."""
     if device.type != "cuda" or capturing():
         return nullcontext()
     return torch.cuda.device(device)
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
-    """CuDNN by algorithms whose bits do not change from run to run."""
+def _deterministic_cudnn() -> Iterator[None]:
+    """Let cuDNN use only algorithms whose bits do not change from run to run."""
     backend = torch.backends.cudnn
     before = backend.benchmark, backend.deterministic
     backend.benchmark, backend.deterministic = False, True
@@ -252,7 +254,3 @@ def _reproducible() -> Iterator[None]:
         yield
     finally:
         backend.benchmark, backend.deterministic = before
-
-
-def _accumulated(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,7 +1,7 @@
-"""Kernels compiled for a GPU that need not be here: how many registers, which instructions.
+"""What a kernel needs of a GPU, found by compiling it, on a machine that need not have one.
 
-That is what can be known of a kernel without running it: whether it spills, whether its products go
-to the tensor cores, whether its loads are asynchronous and how wide its stores are.
+The compiler tells whether registers spill, whether products go to the tensor cores, whether loads
+are asynchronous and how wide stores are.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Compiled:
-    """What became of a kernel: registers and spilt bytes of a thread, bytes shared, counts."""
+    """A kernel's registers and spilt bytes of a thread, bytes of shared memory, instructions."""
 
     name: str
     registers: int
@@ -54,7 +54,7 @@ class Compiled:
 def compile_for(launch: Launch, capability: int) -> Compiled:
     """Compile a recorded call for a compute capability (90 is Hopper's 9.0).
 
-    Under Triton's interpreter there is nothing to compile: ``TypeError``.
+    Raises ``TypeError`` under Triton's interpreter, which has nothing to compile.
     """
     if not isinstance(launch.kernel, triton.JITFunction):
         raise TypeError("kernels must be compiled, not interpreted: TRITON_INTERPRET must be unset")
@@ -68,9 +68,9 @@ def compile_for(launch: Launch, capability: int) -> Compiled:
         aligned = not parameter.do_not_specialize
         if isinstance(value, torch.Tensor):
             types[parameter.name] = _POINTERS[value.dtype]
-        elif value == 1 and aligned:
+        elif value is None or (value == 1 and aligned):
             types[parameter.name] = "constexpr"
-            constants[(i,)] = 1
+            constants[(i,)] = value
             continue
         else:
             types[parameter.name] = "i32"
@@ -86,10 +86,8 @@ def compile_for(launch: Launch, capability: int) -> Compiled:
     made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     ptx = made.asm["ptx"]
     registers, spilt = _resources(made.asm["cubin"])
-    counts = {what: len(re.findall(pattern, ptx)) for what, pattern in _INSTRUCTIONS.items()}
-    module = launch.kernel.fn.__module__.rsplit(".", 1)[-1]
-    name = f"{module}.{launch.kernel.fn.__name__}"
-    return Compiled(name, registers, spilt, made.metadata.shared, counts)
+    counts = {kind: len(re.findall(pattern, ptx)) for kind, pattern in _INSTRUCTIONS.items()}
+    return Compiled(launch.kernel.fn.__name__, registers, spilt, made.metadata.shared, counts)
 
 
 def _resources(cubin: bytes) -> tuple[int, int]:

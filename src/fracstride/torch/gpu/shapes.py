@@ -1,15 +1,20 @@
 """The three maps as products of matrices, in integers.
 
-Taps ``m`` and ``m + step`` of a frame, with ``step = s/gcd(s, d)``, land ``shift = d/gcd(s, d)``
-frames apart on the same phase. So with ``m = first + j*step``, sample ``n = u*s + first*d - p_l``
-takes tap ``m`` from frame ``u - j*shift``:
+Taps of a frame whose numbers are ``step = s/gcd(s, d)`` apart land on the same phase, ``shift =
+d/gcd(s, d)`` frames later. They are named by their *first tap*, which is below ``step``. Sample
+``n = u*s + first*d - p_l`` takes tap ``first + j*step`` from frame ``u - j*shift``. So the maps are
 
     T   rows (c, first)   columns (b, u)   terms (i, j)
     C   rows i            columns (b, t)   terms (c, m)
     R   rows i            columns (c, m)   terms (b, t)
 
-First taps below ``k % step`` have one tap more than the others: two *classes* of rows, none of
-which multiplies zeros.
+with an entry ``b`` of the batch, an input channel ``i``, an output channel ``c``, a frame ``t`` and
+a tap ``m``. First taps below ``k % step`` have one tap more than the others: two *classes* of rows,
+so that no class multiplies zeros.
+
+Lengths may be symbols of ``torch.compile`` here, which :class:`fracstride.geometry.Geometry`, that
+checks its sizes, does not take. So the phases are a twin of :meth:`Geometry.taps`, and the frames
+one of :meth:`Geometry.frames_reached`. A test holds them together.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Phases:
-    """How taps fall on phases: ``step`` between taps of one, ``shift`` between their frames.
+    """How taps fall on phases: a phase's taps are ``step`` apart, their frames ``shift``.
 
     >>> Phases.of(Geometry(11, stride=5)).classes
     ((0, 1, 3), (1, 4, 2))
@@ -41,7 +46,7 @@ class Phases:
 
     step: int
     shift: int
-    #: ``(first tap, how many first taps, taps of each)``, those with more taps first.
+    #: ``(lowest first tap, number of first taps, taps of each)``; those with more taps first.
     classes: tuple[tuple[int, int, int], ...]
 
     @classmethod
@@ -51,7 +56,7 @@ class Phases:
 
     @property
     def firsts(self) -> int:
-        """First taps of all classes."""
+        """Number of first taps, of all classes."""
         return sum(phases for _, phases, _ in self.classes)
 
 
@@ -67,7 +72,7 @@ def _phases(geometry: Geometry) -> Phases:
 
 @dataclass(frozen=True)
 class Product:
-    """Sizes of the product of one group, as tiles are chosen by them."""
+    """Sizes of the product of one group, by which tiles are chosen."""
 
     rows: int
     columns: int
@@ -76,9 +81,9 @@ class Product:
 
 
 def reached(geometry: Geometry, length: int) -> tuple[int, int]:
-    """Frames ``u`` from the first on that bring some first tap onto a sample, and their number.
+    """The first frame ``u`` that has some first tap on a sample, and the number up to the last.
 
-    ``length`` is that of the output.
+    ``length`` is that of the output. A frame between them may have none.
 
     >>> reached(Geometry(4, stride=2, padding=1), 6)
     (0, 4)
@@ -89,7 +94,9 @@ def reached(geometry: Geometry, length: int) -> tuple[int, int]:
 
 
 def summed(geometry: Geometry, frames: int, length: int) -> tuple[int, int]:
-    """Frames from the first on that ``R`` sums over, extended ones included, and their number.
+    """The first frame that R sums over, extended ones included, and the number up to the last.
+
+    Twin of :meth:`fracstride.geometry.Geometry.frames_reached`, but for gaps between frames.
 
     >>> summed(Geometry(4, stride=2, padding=1, padding_mode="circular"), 3, 6)
     (-1, 5)
@@ -105,7 +112,7 @@ def summed(geometry: Geometry, frames: int, length: int) -> tuple[int, int]:
 def of_forward(
     geometry: Geometry, batch: int, in_channels: int, out_channels: int, length: int, groups: int
 ) -> Product:
-    """The product that ``T`` is; channels are those of a group."""
+    """The product that T is; channels are those of a group."""
     phases = Phases.of(geometry)
     most = phases.classes[0][2]
     columns = batch * reached(geometry, length)[1]
@@ -115,7 +122,7 @@ def of_forward(
 def of_input_grad(
     geometry: Geometry, batch: int, in_channels: int, out_channels: int, frames: int, groups: int
 ) -> Product:
-    """The product that ``C`` is."""
+    """The product that C is."""
     return Product(in_channels, batch * frames, out_channels * geometry.kernel_size, groups)
 
 
@@ -128,6 +135,6 @@ def of_weight_grad(
     length: int,
     groups: int,
 ) -> Product:
-    """The product that ``R`` is."""
+    """The product that R is."""
     terms = batch * summed(geometry, frames, length)[1]
     return Product(in_channels, out_channels * geometry.kernel_size, terms, groups)

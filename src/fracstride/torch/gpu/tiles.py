@@ -1,8 +1,8 @@
-"""How a product is cut into programs, and a model of what a cut costs.
+"""How a product is cut into programs, and a model of the time that they take.
 
-The model chooses where nothing was measured (:mod:`fracstride.torch.gpu.choices`). It knows four
-things: the multiply-adds of whole tiles, the bytes that a program brings through the second-level
-cache, how long one trip of the loop waits at least, and how many programs run at a time.
+The model chooses a tile where nothing was measured (:mod:`fracstride.torch.gpu.choices`). It counts
+the multiply-adds of whole tiles, the bytes that a program reads through the second-level cache, the
+least time that one trip of the loop waits, and the programs that run at a time.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ __all__ = ["CANDIDATES", "Direct", "Machine", "Tile", "best_tiles", "direct_cloc
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows, columns and terms that a program of :mod:`dense` has at a time.
+    """Rows, columns and terms that a program on tensor cores has at a time.
 
-    In several ``parts``, each has a part of all terms, and another kernel adds up the parts.
+    With several ``parts``, each program sums one part of the terms, and another kernel adds up the
+    parts. ``stages`` are trips of the loop whose operands are on their way at a time.
     """
 
     rows: int
@@ -34,7 +35,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Direct:
-    """Results that a program of :mod:`direct` has at a time."""
+    """Results that a program of :mod:`fracstride.torch.gpu.direct` has at a time."""
 
     elements: int
     warps: int = 4
@@ -71,7 +72,7 @@ _SHARED_PER_PROGRAM = 2 * 1024
 
 @dataclass(frozen=True)
 class Machine:
-    """What the model knows of a GPU."""
+    """A GPU, as far as the model depends on it."""
 
     multiprocessors: int = 132
     major: int = 9
@@ -81,12 +82,16 @@ class Machine:
 
     @classmethod
     def of(cls, device: torch.device) -> Machine:
-        """That of a CUDA device; an H100 stands for what is none (under the interpreter)."""
+        """The GPU of a CUDA device; for another device, as under the interpreter, an H100."""
         return _machine(device.index) if device.type == "cuda" else cls()
 
     @property
     def name(self) -> str:
-        """As compilers call it."""
+        """The name that compilers have for its architecture.
+
+        >>> Machine().name
+        'sm_90'
+        """
         return f"sm_{self.major}{self.minor}"
 
     def rate(self, kind: str) -> int:
@@ -102,7 +107,7 @@ def _machine(index: int | None) -> Machine:
 
 
 def best_tiles(product: Product, kind: str, size: int, machine: Machine) -> list[Tile]:
-    """The candidates that fit, by what the model says of them; of ``size`` bytes an element."""
+    """The candidates that fit the machine, fastest first; an element has ``size`` bytes."""
     fitting = [
         replace(tile, parts=parts)
         for tile in CANDIDATES
@@ -113,7 +118,7 @@ def best_tiles(product: Product, kind: str, size: int, machine: Machine) -> list
 
 
 def clocks(tile: Tile, product: Product, kind: str, size: int, machine: Machine) -> float:
-    """What a product takes, cut into such tiles.
+    """Clocks that a product takes if it is cut into such tiles.
 
     >>> long = Product(rows=512, columns=8000, terms=512)
     >>> small, large = Tile(16, 16, 32), Tile(128, 128, 32)
@@ -141,12 +146,12 @@ def clocks(tile: Tile, product: Product, kind: str, size: int, machine: Machine)
 
 
 def direct_clocks(work: float, machine: Machine) -> float:
-    """Clocks of :mod:`direct` for so many multiply-adds: a load and a select go with each."""
+    """Clocks of ``work`` multiply-adds without tensor cores: a load and a select go with each."""
     return work / (machine.multiprocessors * 32) + _CLOCKS_PER_PROGRAM
 
 
 def parts_of(tile: Tile, product: Product, machine: Machine) -> int:
-    """Into how many parts terms may be cut: enough for all multiprocessors, none tiny.
+    """The number of parts to cut a sum into: enough for all multiprocessors, none of them tiny.
 
     >>> parts_of(Tile(64, 64, 32), Product(rows=64, columns=128, terms=12_800), Machine())
     100
@@ -159,16 +164,18 @@ def parts_of(tile: Tile, product: Product, machine: Machine) -> int:
 
 
 def _tiles(tile: Tile, product: Product) -> int:
+    """Number of tiles of a product."""
     rows, columns = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
     return rows * columns * product.groups
 
 
 def _shared(tile: Tile, size: int) -> int:
+    """Bytes of shared memory of a program."""
     return tile.stages * (tile.rows + tile.columns) * tile.terms * size + _SHARED_PER_PROGRAM
 
 
 def _registers(tile: Tile, size: int) -> int:
-    """Of a thread, about: as :mod:`fracstride.torch.gpu.resources` finds them, if most are used."""
+    """Registers of a thread, about: a fit to what :mod:`fracstride.torch.gpu.resources` finds."""
     words = 2 if size == 8 else 1
     sums = tile.rows * tile.columns / (32 * tile.warps)
     loads = (tile.rows + tile.columns) * tile.terms / (32 * tile.warps)
@@ -176,6 +183,6 @@ def _registers(tile: Tile, size: int) -> int:
 
 
 def _resident(tile: Tile, size: int, machine: Machine) -> int:
-    """Programs that a multiprocessor has room for."""
+    """Number of programs that a multiprocessor has room for."""
     by_registers = machine.registers // (32 * tile.warps * _registers(tile, size))
     return max(1, min(machine.shared // _shared(tile, size), by_registers, 64 // tile.warps))

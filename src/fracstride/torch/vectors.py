@@ -1,9 +1,9 @@
 """Elementwise functions of torch, computed so that a value's bits do not depend on its place.
 
-On CPUs torch computes most of a tensor by vectors. What is left over at the end of each thread's
-share is computed by another function, which rounds differently where exponentials are involved: the
-same number has two sigmoids, one in the middle of a tensor and one at its end. Here nothing is left
-over: a tensor is made as long as that takes.
+On CPUs torch computes most of a tensor by vectors. The values left over at the end of each thread's
+share are computed by another function, which rounds differently where exponentials are involved:
+the same number has two sigmoids, one in the middle of a tensor and one at its end. Here a tensor is
+made so long, by zeros at its end, that every thread gets whole vectors and nothing is left over.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["UNEVEN", "evenly"]
+__all__ = ["ROUNDED_BY_PLACE", "map_whole_vectors"]
 
 #: Modules of torch whose bits depend on a value's place.
-UNEVEN: tuple[type[nn.Module], ...] = (
+ROUNDED_BY_PLACE: tuple[type[nn.Module], ...] = (
     nn.CELU,
     nn.ELU,
     nn.GELU,
@@ -32,12 +32,12 @@ _VECTORS = 64  # numbers in two registers, at most
 _SHARE = 32768  # numbers for which torch takes another thread
 
 
-def evenly(function: Callable[[Tensor], Any], x: Tensor) -> Any:
+def map_whole_vectors(function: Callable[[Tensor], Any], x: Tensor) -> Any:
     """``function(x)`` of an elementwise function, every value as one in the middle of a tensor.
 
     >>> x = torch.linspace(-5, 5, 101)
-    >>> y = evenly(torch.sigmoid, x)
-    >>> torch.equal(y[50:], evenly(torch.sigmoid, x[50:]))
+    >>> y = map_whole_vectors(torch.sigmoid, x)
+    >>> torch.equal(y[50:], map_whole_vectors(torch.sigmoid, x[50:]))
     True
     """
     count = x.numel()

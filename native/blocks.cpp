@@ -1,0 +1,177 @@
+#include "blocks.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <limits>
+
+#include "plan.hpp"
+#include "scratch.hpp"
+
+namespace fracstride {
+namespace {
+
+constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a share of the L2 cache
+constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
+constexpr i64 most_tiles = 8;                 // tiles of frames in one block
+constexpr i64 few_rows = 8;                   // up to which packing the input does not pay
+constexpr i64 most_grad_rows = 128;           // of one unit of the weight's gradient
+
+// Words of one packed frame.
+i64 words_of_frame(const Product& p) {
+  i64 words = 0;
+  for (const Segment& s : p.segments) words += s.words;
+  return words;
+}
+
+// The shifts of a block reach this many frames beyond it.
+i64 reach_of(const Product& p) { return (p.segments[0].shifts - 1) * std::abs(p.shift_frames); }
+
+// Blocks that a signal is cut into so that the packed frames of each stay in the cache.
+template <class S>
+i64 blocks_for_cache(const Call<S>& call, i64 tile) {
+  constexpr i64 word_bytes = sizeof(Sum<S>);
+  const i64 reach = reach_of(call.product);
+  const i64 fitting = block_bytes / word_bytes / std::max<i64>(words_of_frame(call.product), 1);
+  // A block much shorter than what its shifts reach would be packing most of the time.
+  const i64 most = std::clamp(std::max(fitting - reach, std::min(reach, most_tiles * tile)), tile,
+                              most_tiles * tile);
+  // Weights are read once per block: a little more than fits costs less than a second block.
+  return 2 * call.frames <= 3 * most ? 1 : divide_up(call.frames, most);
+}
+
+// The frames of a block where several threads share at least so many blocks: as even as tiles
+// allow, and not cut further than that takes.
+template <class S>
+i64 frames_for_threads(const Call<S>& call, const Kernels<S>& kernels, i64 blocks, int threads) {
+  const Product& p = call.product;
+  const i64 lanes = kernels.lanes, tile = kernels.tile_frames, reach = reach_of(p);
+  const i64 panels = panel_count(call, kernels);
+  const i64 others = call.batch * call.groups * panels;
+  // Packing a frame, in times of its products with a panel: about a dozen elements' worth each.
+  const double packing =
+      12.0 * words_of_frame(p) / (std::min(row_count(p), kernels.panel_rows) * p.steps);
+  double least = std::numeric_limits<double>::infinity();
+  i64 best = call.frames;
+  for (i64 parts = std::max(blocks, divide_up(threads, others)), i = 0; i < 3; ++i, parts *= 2)
+    for (const i64 grain : {tile, lanes}) {
+      const i64 frames = std::min(call.frames, round_up(divide_up(call.frames, parts), grain));
+      const i64 units = divide_up(others * divide_up(call.frames, frames), threads);
+      const double products =
+          static_cast<double>(units) * (frames + (frames % tile ? lanes / 2 : 0));
+      const double cost =
+          products + packing * divide_up(units, panels) * static_cast<double>(frames + reach);
+      if (cost < 0.97 * least) {
+        least = cost;
+        best = frames;
+      }
+    }
+  return best;
+}
+
+// How the frames of a block are packed, if they are.
+template <class S>
+void choose_rows(Call<S>& call, const Kernels<S>& kernels) {
+  const Product& p = call.product;
+  const i64 frames = round_up(call.block_frames, kernels.lanes), reach = reach_of(p);
+  call.separate_shifts = static_cast<double>(p.steps) * frames <
+                         static_cast<double>(words_of_frame(p)) * (frames + reach);
+  call.window = call.separate_shifts ? frames : frames + reach;
+  // An odd number of cache lines, so that the rows of a block do not share a few cache sets.
+  const i64 line = cache_line / static_cast<i64>(sizeof(Sum<S>));
+  call.window = (divide_up(call.window, line) | 1) * line;
+  call.in_place = !is_half<S> && row_count(p) <= few_rows && !call.separate_shifts &&
+                  call.source.position_stride == 1 && call.source_at.frame == 1 &&
+                  call.source_at.phase_step == 0 && call.around.negative_slope == 1;
+}
+
+}  // namespace
+
+template <class S>
+i64 panel_count(const Call<S>& call, const Kernels<S>& kernels) {
+  return divide_up(row_count(call.product), kernels.panel_rows);
+}
+
+template <class S>
+void choose_blocks(Call<S>& call, const Kernels<S>& kernels, int threads) {
+  const i64 tile = kernels.tile_frames, blocks = blocks_for_cache(call, tile);
+  if (threads > 1)
+    call.block_frames = frames_for_threads(call, kernels, blocks, threads);
+  else
+    call.block_frames = std::min(call.frames, round_up(divide_up(call.frames, blocks), tile));
+  call.blocks = divide_up(call.frames, call.block_frames);
+  choose_rows(call, kernels);
+}
+
+template <class S>
+i64 first_unit(const Call<S>& call, i64 panels, i64 index, i64 count) {
+  const i64 signal = call.frames * panels, block = call.block_frames * panels;
+  const i64 work = share(call.batch * call.groups * signal, index, count);
+  const i64 b = (work % signal) / block;
+  const i64 frames = std::min(call.block_frames, call.frames - b * call.block_frames);
+  const i64 within = work % signal - b * block;
+  return (work / signal * call.blocks + b) * panels + (2 * within + frames) / (2 * frames);
+}
+
+template <class S>
+i64 unit_count(const WeightGradCall<S>& call) {
+  return call.groups * call.row_blocks * call.column_blocks * call.shift_blocks;
+}
+
+template <class S>
+void choose_blocks(WeightGradCall<S>& call, const GradKernels<S>& kernels, int threads) {
+  const Product& p = call.product;
+  const i64 shifts = p.segments[0].shifts;
+  const i64 panels = call.depthwise ? 1 : divide_up(row_count(p), kernels.columns);
+  const i64 most = grad_block_bytes / static_cast<i64>(sizeof(Sum<S>)) / kernels.columns;
+  call.row_block = std::min(most_grad_rows, round_up(call.in_channels, kernels.rows));
+  call.shift_block =
+      std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, most_shift_block));
+  call.column_block = std::clamp<i64>(most / (call.row_block * call.shift_block), 1, panels);
+  const auto cut = [&] {
+    call.row_blocks = divide_up(call.in_channels, call.row_block);
+    call.column_blocks = divide_up(panels, call.column_block);
+    call.shift_blocks = divide_up(shifts, call.shift_block);
+    return unit_count(call);
+  };
+  const i64 enough = threads > 1 ? 4 * threads : 1;
+  while (cut() < enough) {
+    if (call.column_block > 1)
+      call.column_block = divide_up(call.column_block, 2);
+    else if (call.row_block > 4 * kernels.rows)
+      call.row_block = round_up(divide_up(call.row_block, 2), kernels.rows);
+    else if (call.shift_block > 1)
+      call.shift_block = divide_up(call.shift_block, 2);
+    else
+      break;
+  }
+  if (threads == 1) call.column_block = divide_up(panels, call.column_blocks);
+  const i64 reach = (call.shift_block - 1) * std::abs(p.shift_frames);
+  call.separate_shifts = reach > (call.shift_block - 1) * call.run_frames;
+  // A last vector of a run may read past it, with any shift.
+  const i64 vector = kernels.lanes * (call.pairs ? 2 : 1);
+  const i64 frames = round_up(call.run_frames, vector);
+  call.window = round_up(frames + (call.separate_shifts ? 0 : reach), vector);
+}
+
+template <class S>
+void choose_pieces(DepthwiseCall<S>& call, const Kernels<S>& kernels, i64 rows, int threads) {
+  const i64 frames = call.last_frame - call.first_frame;
+  // A piece has a few vectors at the least; one thread takes rows as they are.
+  const i64 wanted = threads > 1 ? divide_up(4 * threads, std::max<i64>(rows, 1)) : 1;
+  call.piece_frames = std::max(divide_up(frames, wanted), 16 * kernels.lanes);
+  call.pieces = divide_up(frames, call.piece_frames);
+}
+
+#define FS_BLOCKS(S)                                                              \
+  template void choose_blocks<S>(Call<S>&, const Kernels<S>&, int);               \
+  template i64 panel_count<S>(const Call<S>&, const Kernels<S>&);                 \
+  template i64 first_unit<S>(const Call<S>&, i64, i64, i64);                      \
+  template void choose_blocks<S>(WeightGradCall<S>&, const GradKernels<S>&, int); \
+  template i64 unit_count<S>(const WeightGradCall<S>&);                           \
+  template void choose_pieces<S>(DepthwiseCall<S>&, const Kernels<S>&, i64, int);
+FS_BLOCKS(float)
+FS_BLOCKS(double)
+FS_BLOCKS(float16)
+FS_BLOCKS(bfloat16)
+
+}  // namespace fracstride

@@ -1,0 +1,26 @@
+// Arithmetic on sizes and positions. Units that are compiled for different instruction sets include
+// this file: its functions are static, so that each has its own.
+#pragma once
+#include <cstdint>
+
+namespace fracstride {
+
+using i64 = std::int64_t;
+
+static inline i64 smaller(i64 a, i64 b) { return a < b ? a : b; }
+static inline i64 larger(i64 a, i64 b) { return a > b ? a : b; }
+
+// Of a number of any sign by a positive one.
+static inline i64 floor_div(i64 a, i64 b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+static inline i64 ceil_div(i64 a, i64 b) { return -floor_div(-a, b); }
+
+// Of a size, which is not negative.
+static inline i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
+static inline i64 round_up(i64 a, i64 b) { return divide_up(a, b) * b; }
+
+// The first item of part `index` of `total` items, in `count` parts as equal as they can be.
+static inline i64 share(i64 total, i64 index, i64 count) {
+  return total / count * index + smaller(index, total % count);
+}
+
+}  // namespace fracstride

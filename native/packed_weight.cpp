@@ -1,0 +1,70 @@
+#include "packed_weight.hpp"
+
+#include <algorithm>
+
+#include "threads.hpp"
+
+namespace fracstride {
+namespace {
+
+template <class S>
+Format format_of(const Kernels<S>& kernels) {
+  return {kernels.panel_rows, kernels.lanes, kernels.multiplies_pairs};
+}
+
+}  // namespace
+
+template <class S>
+PackedWeight<S>::PackedWeight(const S* weight_, const Layer& layer_, Direction direction_,
+                              Packing packing, const InstructionSet& isa_)
+    : layer(layer_),
+      direction(direction_),
+      isa(isa_),
+      plan((direction == Direction::forward ? plan_forward : plan_input_grad)(
+          layer, format_of(kernels_of<S>(isa)))),
+      // The filters of a depthwise layer keep their order: copying them costs next to nothing.
+      weight(packing == Packing::once && plan.packed ? weight_ : nullptr) {
+  if (!weight) pack(weight_);
+}
+
+template <class S>
+i64 PackedWeight<S>::group_size() const {
+  return layer.in_channels * layer.out_channels * layer.kernel;
+}
+
+template <class S>
+void PackedWeight<S>::pack(const S* from) {
+  const Kernels<S>& kernels = kernels_of<S>(isa);
+  const i64 group = group_size();
+  // A vector of rows may be loaded past the last row of a filter that keeps its order.
+  packed_ = Scratch<Sum<S>>(layer.groups * plan.packed_group + kernels.panel_rows);
+  finite_ = kernels.all_finite(from, layer.groups * group);
+  std::fill_n(packed_.data() + layer.groups * plan.packed_group, kernels.panel_rows, Sum<S>(0));
+  if (!plan.packed) {
+    kernels.widen(from, packed_.data(), layer.groups * group);
+    return;
+  }
+  const int threads = threads_for(static_cast<double>(layer.groups) * group);
+  i64 scratch = 0;
+  for (const Product& p : plan.products) scratch = std::max(scratch, kernels.pack_scratch(p));
+  const Scratch<Sum<S>> memory(scratch * threads);
+  parallel(threads, [&](int index, int count) {
+    for (const Product& p : plan.products) {
+      const i64 panels = divide_up(row_count(p), kernels.panel_rows);
+      const i64 last = share(layer.groups * panels, index + 1, count);
+      for (i64 i = share(layer.groups * panels, index, count); i < last;) {
+        const i64 g = i / panels, end = std::min(last, (g + 1) * panels);
+        kernels.pack_panels(p, from + g * group, packed_.data() + g * plan.packed_group,
+                            i - g * panels, end - g * panels, memory.data() + index * scratch);
+        i = end;
+      }
+    }
+  });
+}
+
+template class PackedWeight<float>;
+template class PackedWeight<double>;
+template class PackedWeight<float16>;
+template class PackedWeight<bfloat16>;
+
+}  // namespace fracstride

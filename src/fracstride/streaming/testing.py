@@ -1,0 +1,329 @@
+"""A test for streams of your own: that they give the bits of the offline function in any chunks."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fracstride.arrays import Array
+from fracstride.streaming.stream import Stream
+
+__all__ = ["assert_streams_exactly"]
+
+
+def assert_streams_exactly(
+    stream: Stream,
+    offline: Callable[[Any], Any],
+    x: Any,
+    *,
+    chunks: Sequence[Sequence[int]] | None = None,
+    due: Callable[[int], int] | None = None,
+    another: Stream | None = None,
+    seed: int = 0,
+) -> None:
+    """Push ``x`` into a stream in many ways, and compare every bit with ``offline(x)``.
+
+    ``x`` is pushed in one piece, frame by frame, and cut at random, with chunks of no frames; so
+    are its first half and its first frame. Each time it is checked that
+
+    - the samples, put one after the other, have the dtype, the shape and the bits of ``offline(x)``
+      (which NaN a NaN is does not matter);
+    - after each push, as many samples are out as ``due`` says, however the frames were cut;
+      ``lengths`` agrees, and the whole is ``overhang`` samples longer than ``stride*frames``;
+    - a ``state()`` taken half way can be restored, and the rest then is the same;
+    - ``finish`` gives what ``push`` and ``flush`` give; the stream is as new after these and after
+      ``reset()``;
+    - chunks are not written to, and may be overwritten after the push.
+
+    Where ``independent_rows`` is set and ``x`` has a batch, its rows also begin, pause and end on
+    their own under random masks, and each must give its row of ``offline(x)``.
+
+    Args:
+        stream: the stream to be tested. It is reset first.
+        offline: a function of a whole input. An input that it refuses with ``ValueError`` or
+            ``RuntimeError``, or of which it makes no samples, must give none in the stream either.
+        x: an array ``(B, C, T)`` or ``(C, T)``; or a tensor, for a stream of tensors.
+        chunks: lists of chunk sizes that each add up to ``T``, to be tried in place of all these
+            cuts and masks.
+        due: the samples that must be out after so many frames. By default this is ``stride*frames -
+            latency``, or fewer at the beginning of ``x``, while a mirrored edge waits for frames.
+        another: a stream of the same make, to restore the state in; the same one by default. A
+            state of arrays goes there through a file of ``numpy.savez``.
+        seed: of the random cuts and masks.
+
+    Raises:
+        AssertionError: the stream is not exact. The message says how the input was cut, and which
+            sample differs.
+        ValueError: ``chunks`` do not add up to the frames of ``x``.
+
+    >>> import fracstride as fs
+    >>> layer = fs.ConvTranspose1d(2, 3, kernel_size=8, stride=4, padding=2, rng=0)
+    >>> x = np.random.default_rng(0).standard_normal((2, 2, 20), dtype=np.float32)
+    >>> assert_streams_exactly(layer.stream(batch_size=2), layer, x)
+    >>> assert_streams_exactly(fs.streaming.Identity(), np.square, np.full((2, 2, 9), 3.0))
+    Traceback (most recent call last):
+    AssertionError: pushed in one piece: sample 0 of row 0, channel 0 is 3.0, but offline makes 9.0
+    """
+    rng = np.random.default_rng(seed)
+    frames = int(x.shape[-1])
+    lengths = sorted({1, frames // 2, frames} & set(range(1, frames + 1)), reverse=True)
+    if chunks is not None or not lengths:
+        lengths = [frames]
+    stream.reset()
+    for length in lengths:
+        check = _Check(stream, offline, x[..., :length], due, another, length == frames)
+        for how, sizes in _ways(length, rng, chunks):
+            check.whole(how, sizes)
+        if chunks is None and stream.independent_rows and len(x.shape) == 3 and len(x) and length:
+            check.rows(rng)
+
+
+def _ways(
+    frames: int, rng: np.random.Generator, chunks: Sequence[Sequence[int]] | None
+) -> Iterator[tuple[str, list[int]]]:
+    """How to cut so many frames, in words and as chunk sizes."""
+    if chunks is not None:
+        for sizes in chunks:
+            if sum(sizes) != frames:
+                raise ValueError(f"chunks must add up to the {frames} frames of x, got {sizes!r}")
+            yield f"pushed in chunks of {list(sizes)} frames", list(sizes)
+        return
+    yield "pushed in one piece", [frames]
+    yield "pushed frame by frame", [1] * frames
+    for _ in range(3):
+        edges = np.sort(rng.integers(0, frames + 1, int(rng.integers(1, 8))))
+        sizes = np.diff(edges, prepend=0, append=frames).tolist()
+        yield f"pushed in chunks of {sizes} frames", sizes
+
+
+class _Check:
+    """A stream, an input of some length, and the output that the stream should make of it."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        offline: Callable[[Any], Any],
+        x: Any,
+        due: Callable[[int], int] | None,
+        another: Stream | None,
+        whole_x: bool,
+    ) -> None:
+        self.whole_x = whole_x  # not its first frames only
+        self.stream, self.x, self.due = stream, x, due
+        self.other = stream if another is None else another
+        self.frames = int(x.shape[-1])
+        self.out: dict[int, int] = {}  # samples that were out after so many frames
+        self.expected, self.refusal = None, None
+        try:
+            self.expected = offline(_copy(x))
+        except (ValueError, RuntimeError) as error:
+            self.refusal = error
+        self._total()
+
+    def _total(self) -> None:
+        length = 0 if self.expected is None else int(self.expected.shape[-1])
+        stream = self.stream
+        wanted = max(0, self.frames * stream.stride + stream.overhang)
+        if length not in (0, wanted):
+            raise AssertionError(
+                f"offline makes {length} samples of {self.frames} frames, but stride "
+                f"{stream.stride} and overhang {stream.overhang} say {wanted}: {stream!r}"
+            )
+
+    def whole(self, how: str, sizes: list[int]) -> None:
+        """Push, flush; go on from the state half way, and finish; reset."""
+        edges = np.cumsum([0, *(sizes or [0])]).tolist()
+        chunks = [self.x[..., a:b] for a, b in pairwise(edges)]
+        half = len(chunks) // 2
+        early: list[Any] = []
+        late: list[Any] = []
+        for chunk in chunks[:half]:
+            early.append(self._push(how, chunk, edges[len(early) + 1], early))
+        state = _saved(self.stream.state())
+        for i, chunk in enumerate(chunks[half:], half + 1):
+            late.append(self._push(how, chunk, edges[i], early + late))
+        late.append(self._taken(how, self.stream.flush()))
+        self._compare(how, early + late)
+        how = f"{how}, with the state restored after {edges[half]} frames and finish() at the end"
+        stream, self.stream = self.stream, self.other
+        stream.reset()
+        self.other.push(_copy(self.x[..., :5]))  # whatever it carries is replaced
+        self.other.restore(state)
+        late = []
+        for i, chunk in enumerate(chunks[half:-1], half + 1):
+            late.append(self._push(how, chunk, edges[i], early + late))
+        late.append(self._taken(how, self.other.finish(_copy(chunks[-1]))))
+        self._compare(how, early + late)
+        self.stream = stream
+        left = int(stream.flush().shape[-1])
+        if left:
+            raise AssertionError(f"{how}: {left} samples came from a second flush()")
+        stream.push(_copy(self.x[..., :5]))
+        stream.reset()
+
+    def _push(self, how: str, chunk: Any, frames: int, before: list[Any]) -> Any:
+        given = _copy(chunk)
+        samples = self._taken(how, self.stream.push(given))
+        if _bits(given).tobytes() != _bits(chunk).tobytes():
+            raise AssertionError(f"{how}: push() wrote into the chunk that ends at frame {frames}")
+        if given.shape[-1]:
+            given[...] = 77  # the caller's memory is the caller's
+        self._schedule(how, frames, sum(y.shape[-1] for y in [*before, samples]))
+        return samples
+
+    def _taken(self, how: str, samples: Any) -> Any:
+        """A copy of what came out last, with ``lengths`` that agree."""
+        lengths, length = self.stream.lengths, int(samples.shape[-1])
+        if length and (lengths.shape != tuple(samples.shape[:-2]) or (lengths != length).any()):
+            raise AssertionError(
+                f"{how}: lengths are {lengths.tolist()} for a result of shape "
+                f"{tuple(samples.shape)}"
+            )
+        return _copy(samples)
+
+    def _schedule(self, how: str, frames: int, samples: int) -> None:
+        once = self.out.setdefault(frames, samples)
+        if samples != once:
+            raise AssertionError(
+                f"{how}: {samples} samples are out after {frames} frames, but {once} when the "
+                "frames were cut otherwise"
+            )
+        stream = self.stream
+        if self.due is None:
+            wanted = self._by_latency(frames)
+            # Fewer only while a left edge waits: not once all were out, nor at the end of `x`.
+            full = any(0 < out == self._by_latency(t) for t, out in self.out.items() if t < frames)
+            ended = self.whole_x and frames == self.frames and self.expected is not None
+            fits = samples == wanted or (samples < wanted and not full and not ended)
+        else:
+            wanted = self.due(frames)
+            fits = samples == wanted
+        if not fits:
+            raise AssertionError(
+                f"{how}: {samples} samples are out after {frames} frames, but {wanted} are due "
+                f"(stride {stream.stride}, latency {stream.latency}): {stream!r}"
+            )
+
+    def _by_latency(self, frames: int) -> int:
+        """The samples that are out after so many frames, once the left edge waits no more."""
+        return max(0, frames * self.stream.stride - self.stream.latency) if frames else 0
+
+    def _compare(self, how: str, pieces: list[Any], row: int | None = None) -> None:
+        """The pieces are the expected output, or a row of it."""
+        total = sum(int(piece.shape[-1]) for piece in pieces)
+        if self.expected is None:
+            if total:
+                raise AssertionError(
+                    f"{how}: {total} samples came out, but offline refuses the input"
+                ) from self.refusal
+            return
+        length = int(self.expected.shape[-1]) if self.frames else 0
+        if total != length:
+            raise AssertionError(f"{how}: {total} samples came out, but offline makes {length}")
+        expected = self.expected if row is None else self.expected[row : row + 1]
+        first = 0
+        for piece in pieces:
+            stop = first + int(piece.shape[-1])
+            if stop > first:
+                _compare(how, piece, expected[..., first:stop], first, row or 0)
+            first = stop
+
+    def rows(self, rng: np.random.Generator) -> None:
+        """Push with random masks: each row begins, pauses and ends on its own."""
+        stream, count = self.stream, int(self.x.shape[0])
+        odd, read = np.arange(count) % 2 == 1, np.zeros(count, np.int64)
+        heard: list[list[Any]] = [[] for _ in range(count)]
+        if self.frames > 1:
+            self._some(stream.push, "active", 1, np.ones(count, np.bool_), read, heard)
+            stream.reset(rows=odd)  # these begin again
+            read[odd] = 0
+            heard = [[] if odd[row] else pieces for row, pieces in enumerate(heard)]
+        while (read < self.frames).any():
+            left = self.frames - read
+            active = (rng.random(count) < 0.7) & (left > 0)
+            size = int(min(rng.integers(1, 4), left[active].min(initial=4)))
+            ends = active & (left == size)
+            self._some(stream.push, "active", size, active & ~(ends & odd), read, heard)
+            self._some(stream.finish, "rows", size, ends & odd, read, heard)
+            self._some(stream.flush, "rows", 0, ends & ~odd, read, heard)
+        for row, pieces in enumerate(heard):
+            self._compare(f"row {row} on its own, pushed with random masks", pieces, row)
+
+    def _some(
+        self,
+        call: Callable[..., Any],
+        name: str,
+        size: int,
+        mask: Array,
+        read: Array,
+        heard: list[list[Any]],
+    ) -> None:
+        """Give so many frames of their own to the rows of a mask, with rubbish for the others."""
+        if not mask.any():
+            return
+        args = []
+        if size:
+            chunk = _copy(self.x[..., :size])
+            chunk[...] = 77
+            for row in np.flatnonzero(mask).tolist():
+                chunk[row] = self.x[row, :, int(read[row]) : int(read[row]) + size]
+            args = [chunk]
+        samples = call(*args, **{name: mask})
+        lengths = self.stream.lengths if samples.shape[-1] else np.zeros_like(read)
+        if lengths.shape != read.shape or lengths[~mask].any():
+            raise AssertionError(
+                f"lengths are {lengths.tolist()} for {call.__name__}({name}={mask.tolist()})"
+            )
+        for row in np.flatnonzero(mask).tolist():
+            heard[row].append(_copy(samples[row : row + 1, :, : int(lengths[row])]))
+        read[mask] += size
+
+
+def _copy(piece: Any) -> Any:
+    return piece.detach().clone() if hasattr(piece, "detach") else np.array(piece)
+
+
+def _saved(state: dict[str, Any]) -> Mapping[str, Any]:
+    """A state of arrays as a file keeps it; one of tensors as it is."""
+    if not all(isinstance(value, np.ndarray) for value in state.values()):
+        return state
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **state)
+    file.seek(0)
+    with np.load(file) as saved:
+        return dict(saved)
+
+
+def _bits(piece: Any) -> Array:
+    """The bytes of an array or tensor, with an axis more: those of each number."""
+    shape = (*piece.shape, piece.dtype.itemsize)
+    if hasattr(piece, "detach"):
+        torch = sys.modules["torch"]
+        piece = piece.detach().cpu().contiguous()
+        piece = torch.view_as_real(piece) if piece.is_complex() else piece
+        return np.asarray(piece.view(torch.uint8).numpy()).reshape(shape)
+    return np.ascontiguousarray(piece).view(np.uint8).reshape(shape)
+
+
+def _compare(how: str, piece: Any, expected: Any, first: int, row: int) -> None:
+    """Samples that came out, against those expected, from sample ``first`` and row ``row`` on."""
+    for what in ("dtype", "shape"):
+        got, wanted = getattr(piece, what), getattr(expected, what)
+        if got != wanted:
+            raise AssertionError(f"{how}: the samples have {what} {got}, but offline {wanted}")
+    both_nan = (piece != piece) & (expected != expected)
+    both_nan = np.asarray(both_nan.cpu() if hasattr(both_nan, "cpu") else both_nan)
+    wrong = np.argwhere((_bits(piece) != _bits(expected)).any(-1) & ~both_nan)
+    if not len(wrong):
+        return
+    at = tuple(wrong[wrong[:, -1].argmin()].tolist())  # the earliest
+    batch = f"row {row + at[0]}, " if len(at) == 3 else ""
+    raise AssertionError(
+        f"{how}: sample {first + at[-1]} of {batch}channel {at[-2]} is {piece[at].item()!r}, but "
+        f"offline makes {expected[at].item()!r}"
+    )

@@ -1,0 +1,229 @@
+"""``assert_streams_exactly`` passes exact streams and says what is wrong with others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fracstride as fs
+from fracstride.streaming import Chain, Identity, Pad, Pointwise, Stream, Sum, Upsample
+from fracstride.streaming.pieces import cut
+from fracstride.streaming.testing import assert_streams_exactly
+from fracstride.streaming.window import WindowStream
+
+
+def signal(*shape: int) -> Any:
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+class Delayed(WindowStream):
+    """Each frame and the one before it, added; a frame late, and as long as its input."""
+
+    latency = 1
+
+    def final_length(self, frames: int) -> int:
+        return max(0, frames - 1)
+
+    def length_at_end(self, frames: int) -> int:
+        return frames
+
+    def first_kept(self, frames: int) -> int:
+        return max(0, frames - 2)
+
+    def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
+        now = window[..., first - start : stop - start]
+        if first:
+            return now + window[..., first - 1 - start : stop - 1 - start]
+        later = now[..., 1:] + now[..., :-1]
+        return np.concatenate([now[..., :1], later], -1)
+
+
+def offline(x: Any) -> Any:
+    y = x.copy()
+    y[..., 1:] += x[..., :-1]
+    return y
+
+
+def test_streams_that_are_exact() -> None:
+    layer = fs.ConvTranspose1d(2, 3, 8, stride=4, padding=2, padding_mode="reflect", rng=0)
+    x = signal(3, 2, 20)
+    for stream, function, given in (
+        (layer.stream(3), layer, x),
+        (layer.stream(None), layer, x[0]),
+        (Delayed(), offline, x),
+        (Delayed(), offline, x[0]),
+        (Chain(Delayed(), Pointwise(np.tanh)), lambda x: np.tanh(offline(x)), x),
+        (Sum(Identity(), Delayed()), lambda x: x + offline(x), x),
+        (Upsample(3), lambda x: np.repeat(x, 3, -1), x),
+        (Identity(), lambda x: x, x[:0]),
+        (Pad(2, 0), lambda x: np.pad(x, ((0, 0), (0, 0), (2, 0))), x.astype(np.int16)),
+    ):
+        assert_streams_exactly(stream, function, given)
+    short = fs.ConvTranspose1d(2, 3, 1, padding=5)  # inputs of 10 frames have no sample
+    assert_streams_exactly(short.stream(3), short, x[..., :12])
+    assert_streams_exactly(short.stream(3), short, x[..., :0])
+
+
+class KeepsTheCallers(Delayed):
+    def advance(self, chunk: Any, last: bool) -> Any:
+        y = super().advance(chunk, last)
+        if chunk is not None and chunk.shape[-1] > 1 and not last:
+            self._carried = chunk[..., -2:]  # a view
+        return y
+
+
+class WritesIntoTheChunk(Delayed):
+    def advance(self, chunk: Any, last: bool) -> Any:
+        y = super().advance(chunk, last)
+        if chunk is not None:
+            chunk += 1
+        return y
+
+
+class ForgetsToSave(Delayed):
+    def prepare_restore(self, state: Any) -> Callable[[], None]:
+        return self.clear
+
+
+class ForgetsToEnd(Delayed):
+    def clear(self) -> None:
+        if not hasattr(self, "_carried"):
+            super().clear()
+
+
+class EndsTooSoon(Delayed):
+    def length_at_end(self, frames: int) -> int:
+        return self.final_length(frames)
+
+
+class ComesTooLate(Delayed):
+    latency = 0
+
+
+class ComesTooSoon(Delayed):
+    latency = 2
+
+
+class CountsChunks(Stream):
+    """What comes out depends on the chunks."""
+
+    count = 0
+
+    def advance(self, chunk: Any, last: bool) -> Any:
+        self.count = 0 if last else self.count + 1
+        return None if chunk is None else cut(chunk, 0) + self.count
+
+    def clear(self) -> None:
+        self.count = 0
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def prepare_restore(self, state: Any) -> Callable[[], None]:
+        return lambda: None
+
+
+class HoldsSamplesBack(Delayed):
+    """Of a chunk of several frames, the last sample waits."""
+
+    def advance(self, chunk: Any, last: bool) -> Any:
+        y = super().advance(chunk, last)
+        return y if last or y.shape[-1] != 4 else y[..., :3]
+
+
+class SharesRows(Delayed):
+    def clear_rows(self, rows: Any) -> None:
+        if rows.all():
+            self.clear()
+
+
+class SaysTooMuch(Delayed):
+    @property
+    def lengths(self) -> Any:
+        return super().lengths + 1
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (KeepsTheCallers(), r"sample \d+ of row 0, channel 0 is .*, but offline makes"),
+        (WritesIntoTheChunk(), r"pushed in one piece: push\(\) wrote into the chunk that ends"),
+        (ForgetsToSave(), r"frame by frame, with the state restored after 10 frames and finish"),
+        (ForgetsToEnd(), r"came from a second flush|samples are out|came out"),
+        (EndsTooSoon(), r"pushed in one piece: 19 samples came out, but offline makes 20"),
+        (ComesTooLate(), r"19 samples are out after 20 frames, but 20 are due .*latency 0"),
+        (ComesTooSoon(), r"19 samples are out after 20 frames, but 18 are due .*latency 2"),
+        (CountsChunks(), r"pushed in one piece: sample 0 of row 0, channel 0 is"),
+        (HoldsSamplesBack(), r"are out after \d+ frames, but"),
+        (SharesRows(), r"row 1 on its own, pushed with random masks: \d+ samples came out"),
+        (SaysTooMuch(), r"lengths are \[20, 20, 20\] for a result of shape \(3, 2, 19\)"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Stream) else "",
+)
+def test_streams_that_are_not(stream: Stream, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        assert_streams_exactly(stream, offline, signal(3, 2, 20))
+
+
+def test_what_offline_may_do() -> None:
+    x = signal(1, 2, 9)
+
+    def refuses(x: Any) -> Any:
+        raise ValueError("too short")
+
+    for function, message in (
+        (refuses, "9 samples came out, but offline refuses the input"),
+        (lambda x: x[..., 1:], "8 samples of 9 frames, but stride 1 and overhang 0 say 9"),
+        (lambda x: x.astype(float), "samples have dtype float32, but offline float64"),
+        (lambda x: x[:, :1], r"samples have shape \(1, 2, 9\), but offline \(1, 1, 9\)"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            assert_streams_exactly(Identity(), function, x)
+
+
+def test_bits() -> None:
+    """Zeros have signs; which NaN a NaN is does not matter."""
+    x = np.array([[[0.0, 1.0]]])
+    with pytest.raises(AssertionError, match=r"sample 0 .* is 0.0, but offline makes -0.0"):
+        assert_streams_exactly(Identity(), lambda x: np.where(x == 0, -0.0, x), x)
+    assert_streams_exactly(Identity(), np.negative, np.array([[[np.nan, np.nan]]]))
+
+
+def test_cuts_and_schedules_of_ones_own() -> None:
+    x = signal(1, 2, 9)
+    assert_streams_exactly(Identity(), lambda x: x, x, chunks=[[4, 0, 5], [9]], due=lambda t: t)
+    with pytest.raises(ValueError, match=r"must add up to the 9 frames of x, got \[4, 4\]"):
+        assert_streams_exactly(Identity(), lambda x: x, x, chunks=[[4, 4]])
+    with pytest.raises(AssertionError, match=r"chunks of \[4, 5\] frames: 4 samples .* 3 are due"):
+        assert_streams_exactly(Identity(), lambda x: x, x, chunks=[[4, 5]], due=lambda t: t - 1)
+
+
+def test_it_needs_no_pytest() -> None:
+    code = "import sys, fracstride.streaming.testing; print('pytest' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
+
+
+def test_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    import fracstride.torch
+
+    module = torch.nn.Sequential(
+        torch.nn.ReflectionPad1d(2), torch.nn.ConvTranspose1d(2, 2, 4, 2, 1), torch.nn.Tanh()
+    )
+    x = torch.from_numpy(signal(2, 2, 12))
+    for dtype in (torch.float32, torch.bfloat16):
+        stream = fracstride.torch.stream(module[:2].to(dtype), 2)
+        whole = fracstride.torch.stream(module[:2], 2)
+        assert_streams_exactly(stream, whole.finish, x.to(dtype))
+        with pytest.raises(AssertionError, match="sample 0 of row 0, channel 0 is"):
+            assert_streams_exactly(stream, lambda x, whole=whole: 2 * whole.finish(x), x.to(dtype))
+    pad, z = torch.nn.ZeroPad1d(2), torch.complex(x, -x)
+    assert_streams_exactly(fracstride.torch.stream(pad, 2), pad, z)
+    with pytest.raises(AssertionError, match=r"sample 0 .* is 0j, but offline makes -0j"):
+        assert_streams_exactly(fracstride.torch.stream(pad, 2), lambda x: pad(x).conj(), z)
