@@ -46,7 +46,7 @@ class TurnedWeights(PackedWeights):
 
     def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:  # noqa: D102
         kept = self._packed_turned
-        if kept is not None and kept[0] is weight:  # nobody writes to it, and there is one stride
+        if kept is not None and kept[0] is weight:  # never written to; the stride is always 1
             return kept[1]
         packed = super().pack(weight, geometry, groups)
         turned = self._turned

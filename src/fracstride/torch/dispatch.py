@@ -58,7 +58,7 @@ def plain(x: Tensor, w: Tensor, b: Tensor | None = None) -> bool:
 
 
 def needs_derivative(x: Tensor, w: Tensor, b: Tensor | None = None) -> bool:
-    """Whether somebody may ask for a derivative of what is computed from these tensors."""
+    """Whether a result computed from these tensors may have to have derivatives."""
     if forward_mode_possible():
         return True
     return torch.is_grad_enabled() and (
@@ -77,7 +77,7 @@ def transforming() -> bool:
 
 
 def exporting() -> bool:
-    """Whether the graph is for somebody who knows torch's operators only."""
+    """Whether the call becomes part of a graph that may hold torch's own operators only."""
     return bool(_is_exporting() or tracing())
 
 

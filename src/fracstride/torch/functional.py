@@ -91,8 +91,8 @@ def apply(
 ) -> Tensor:
     """:func:`conv_transpose1d` for a caller who keeps packed weights from call to call.
 
-    ``sizes`` are stride, padding, output padding, dilation and padding mode. Each ``return`` is one
-    of those who take calls, in this order; what is left at the end goes to the operator.
+    ``sizes`` are stride, padding, output padding, dilation and padding mode. The comments name the
+    kinds of calls, in the order in which they are told apart, and the code that computes each.
     """
     # Tensors of a class that overrides torch's functions: that class.
     if has_torch_function_variadic(input, weight, bias):

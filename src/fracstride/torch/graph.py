@@ -20,7 +20,7 @@ __all__ = ["batched", "in_a_graph"]
 def in_a_graph(
     x: Tensor, w: Tensor, b: Tensor | None, sizes: tuple[Any, ...], groups: Any, output_size: Any
 ) -> Tensor:
-    """One operator for a compiler; torch's own for exporters, who know no others.
+    """One operator for a compiler; torch's own for exporters, which know no others.
 
     ``sizes`` are stride, padding, output padding, dilation and padding mode.
     """

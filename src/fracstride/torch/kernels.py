@@ -29,6 +29,7 @@ from fracstride.torch.complex_tensors import (
 __all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "reads", "weight_grad"]
 
 _KERNELS = {getattr(torch, name): kernels for name, kernels in KERNELS.items()}
+_STORED = frozenset(dtype for dtype in _KERNELS if not dtype.is_complex)
 _MODE_NUMBER = {name: mode.number for name, mode in MODES.items()}
 # What Inductor's generated code allocates with, at half of what torch.empty costs.
 _empty: Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = getattr(
@@ -40,7 +41,7 @@ _empty: Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = geta
 
 def reads(dtype: torch.dtype) -> bool:
     """Whether the kernels take it as it is stored."""
-    return dtype in _KERNELS and not dtype.is_complex
+    return dtype in _STORED
 
 
 def pack(w: Tensor, geometry: Geometry, groups: int) -> Any:
@@ -237,7 +238,7 @@ def backward(
             f"grad_output must have the shape {shape} and the dtype {x.dtype}, got "
             f"{tuple(gy.shape)} and {gy.dtype}"
         )
-    known = reads(x.dtype)
+    known = x.dtype in _STORED
     of_input, of_weight = (_input_grad, _weight_grad) if known else (input_grad, weight_grad)
     return (
         of_input(gy, w, x.shape[2], geometry, groups) if needs[0] else None,

@@ -52,7 +52,7 @@ class PackedWeights:
             if native.same_bytes(weight.data_ptr(), copy.data_ptr(), weight.nbytes):
                 return packed
         copy = weight.detach().clone()
-        packed = kernels.pack(copy, geometry, groups)  # of the copy: nobody else writes to it
+        packed = kernels.pack(copy, geometry, groups)  # of the copy, which is never written to
         self._kept = key, copy, packed
         return packed
 

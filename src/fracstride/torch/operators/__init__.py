@@ -4,8 +4,8 @@ To add an operator, write one file here and add its record to the list in :mod:`
 holds a record of the class :class:`~fracstride.torch.operators.operator.Operator` and what the
 record names: the schema, the kernel for CPU tensors, the same map in torch's own operators for
 other devices, the derivatives, the rule for ``vmap``, the ways in which DTensor may cut it, and its
-floating-point operations. Everything that torch has to be told follows from the record; no other
-file knows how many operators there are.
+floating-point operations. Everything that torch has to know is registered from the record; no
+other file knows how many operators there are.
 
 The maps of the three operators that are here share code with each other, by technique:
 ``kernels.py`` has them as calls of compiled kernels, ``fallback.py`` in torch's own operators, and
