@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-_NOWHERE = (0, 0, 0, 0, 0)  # no signal, where a kernel can do without one
+_NOWHERE: tuple[int, ...] = (0, 0, 0, 0, 0)  # no signal, where a kernel can do without one
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,10 @@ class PackedWeight:
     in_channels: int
     out_channels: int
     groups: int
+    #: Whether the kernels read and write the dtype itself; if not, it is complex.
+    as_stored: bool
+    #: Channels that the kernels write: those of the real parts if the numbers are complex.
+    written_channels: int
 
 
 def pack_weight(
@@ -91,8 +95,17 @@ def pack_weight(
     )
     channels, out_per_group, _ = weight.shape
     source = split if once else None
+    out_channels, as_stored = out_per_group * groups, weight.dtype == real
     return PackedWeight(
-        packed, source, weight.dtype, real, channels, out_per_group * groups, groups
+        native=packed,
+        source=source,
+        dtype=weight.dtype,
+        real=real,
+        in_channels=channels,
+        out_channels=out_channels,
+        groups=groups,
+        as_stored=as_stored,
+        written_channels=out_channels if as_stored else 2 * out_channels,
     )
 
 
@@ -197,7 +210,7 @@ class PackedLayer:
                 raise ValueError(f"residual must have the output's shape {shape}, got {more.shape}")
         if out is not None:
             check_out(out, shape, packed.dtype, (input, residual, x, more))
-        if packed.dtype == packed.real:
+        if packed.as_stored:
             return forward(x, packed, bias, geometry, length, out, more, slope)
         # Complex numbers: their parts are put together again in between.
         with np.errstate(invalid="ignore", over="ignore"):
@@ -308,22 +321,20 @@ def samples(
         carried: frames that come before ``source``.
         residual_carried: what comes before the ``residual`` (stride 1 only).
     """
-    as_stored = packed.dtype == packed.real
-    if out is not None and as_stored and _kernel_can_write(out):
+    if out is not None and packed.as_stored and _kernel_can_write(out):
         target = out
     else:
-        channels = packed.out_channels * (2 if packed.dtype.kind == "c" else 1)
-        target = np.empty((source.shape[0], channels, length), packed.real)
+        target = np.empty((source.shape[0], packed.written_channels, length), packed.real)
     numbers: tuple[float, ...] = ()  # what a call may leave out
     if residual is not None or carried is not None or negative_slope != 1.0:
-        # (The kernel reads the residual later: this name keeps a copy of it alive.)
-        residual = None if residual is None else ready(residual)
-        numbers = (*(_NOWHERE if residual is None else native.signal_of(residual))[:4],)
-        numbers += (negative_slope,)
+        beside = before = _NOWHERE
+        if residual is not None:
+            residual = ready(residual)  # this name keeps a copy alive until the kernel has read it
+            beside = native.signal_of(residual)
         if carried is not None:
-            numbers += native.signal_of(carried)
+            before = native.signal_of(carried)
+        numbers = (*beside[:4], negative_slope, *before)
         if residual_carried is not None:
-            numbers += _NOWHERE if carried is None else ()
             numbers += native.signal_of(residual_carried)
     native.forward(
         packed.native,
@@ -337,7 +348,7 @@ def samples(
     )
     if target is out:
         return out
-    result = target if as_stored else join_channels(target, packed.groups, packed.dtype)
+    result = target if packed.as_stored else join_channels(target, packed.groups, packed.dtype)
     if out is None:
         return result
     out[...] = result
