@@ -104,6 +104,7 @@ template <class S, class W>
 static inline void run_along(const Call<S>& call, const Unit<W>& unit, const Run<W>& run,
                              const Sums<Sum<S>>& sums) {
   constexpr int lanes = Vec<S>::lanes;
+  Sum<S>* const z = sums.z;
   const i64 along = unit.along, rows = unit.rows, z_row = sums.row_stride;
   const i64 x_shift = unit.frame_shift, w_shift = call.product.step_stride;
   for (i64 f = 0, vectors; f < along; f += vectors * lanes) {
@@ -119,7 +120,7 @@ static inline void run_along(const Call<S>& call, const Unit<W>& unit, const Run
     for (i64 r = 0; r < rows; r += tile_rows)
       tiles<W, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
           run.x + from * x_shift + f, run.w + from * w_shift + r, run.along, run.channels,
-          larger(to - from, 0), sums.z + r * z_row + f, z_row, run.first);
+          larger(to - from, 0), z + r * z_row + f, z_row, run.first);
   }
 }
 
