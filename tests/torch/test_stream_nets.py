@@ -354,3 +354,6 @@ def test_chunks_that_do_not_fit() -> None:
             lone.restore({key: value.numpy() for key, value in lone.state().items()})
     with pytest.raises(RuntimeError, match="must have an even number of channels"):
         of(nn.GLU(1)).push(x[:1, :3])
+    for net in (nn.Sequential(nn.Conv1d(4, 3, 3), nn.Tanh()), nn.Sequential(nn.Tanh(), nn.GLU(1))):
+        with pytest.raises(RuntimeError, match=r"got shape \(2, 3, 5\)|channels for a GLU"):
+            of(net, 2).push(x[:, :3])

@@ -368,6 +368,8 @@ def test_what_cannot_stream() -> None:
     ):
         with pytest.raises(ValueError, match=r"state received|state frames"):
             stream.restore({**state, **wrong})
+    with pytest.raises(ValueError, match=r"a tensor of torch.float32, got ndarray"):
+        stream.restore({**state, "frames": state["frames"].numpy()})
     torch.testing.assert_close(
         torch.cat([fracstride.torch.stream(up).push(x), stream.flush()], -1), up(x)
     )

@@ -106,6 +106,12 @@ class Composite(Stream):
             (part, {name: getattr(part, name) for name in part.set_by_first_chunk})
             for part in self.nested()
         ]
+
+        def set_back() -> None:
+            self._tried = None
+            for part, attributes in before:
+                vars(part).update(attributes)
+
         try:
             nothing = chunk[..., :0]
             self._tried = chunks
@@ -115,9 +121,13 @@ class Composite(Stream):
             else:
                 self.advance(nothing, last=False)
         except BaseException:
-            self._tried = None
-            for part, attributes in before:
-                vars(part).update(attributes)
+            set_back()
+            try:
+                self.check_chunk(chunk)
+            except Exception as refusal:  # the same one, with the shape that the caller sent
+                raise refusal from None
+            finally:
+                set_back()
             raise
 
     def checked_mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
@@ -222,6 +232,13 @@ class Chain(Composite):
             self.latency = self.latency * stream.stride + stream.latency
             self.overhang = self.overhang * stream.stride + stream.overhang
             self.stride *= stream.stride
+
+    def check_chunk(self, chunk: Any) -> None:
+        for stream in self._streams:
+            stream.check_chunk(chunk)
+            if not stream.stateless:
+                return
+            chunk = stream.advance(chunk, last=False)
 
     def advance(self, chunk: Any, last: bool) -> Any:
         self.check_whole()

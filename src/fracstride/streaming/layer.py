@@ -136,6 +136,9 @@ class LayerStream(Stream):
         """
         return self._advance(self._no_frames(), rows, out, last=True)
 
+    def check_chunk(self, chunk: Any) -> None:
+        self._operand(chunk)
+
     def advance(self, chunk: Any, last: bool) -> Array:
         return self._advance(self._no_frames() if chunk is None else chunk, None, None, last)
 

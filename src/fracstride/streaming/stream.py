@@ -257,6 +257,13 @@ class Stream(ABC):
         advances the first of them.
         """
 
+    def check_chunk(self, chunk: Any) -> None:  # noqa: B027 - advance checks it too
+        """Raise unless the chunk fits. Nothing changes.
+
+        A composition refuses a chunk before any part has advanced by a trial with a chunk of no
+        frames. It then asks the part for the refusal of the chunk that the caller sent.
+        """
+
     def detach(self) -> None:  # noqa: B027 - arrays have no graph
         """Cut the carried frames from the graph of their derivatives, where tensors have one."""
 
