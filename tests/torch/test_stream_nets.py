@@ -347,7 +347,7 @@ def test_chunks_that_do_not_fit() -> None:
         stream.push(x)
         lone = of(module, 2)
         for chunk in (x[:1], x[0], x[0, 0]):
-            with pytest.raises(RuntimeError, match=r"chunk must have the shape \(batch_size, chan"):
+            with pytest.raises(RuntimeError, match=r"chunk must have the shape \(batch_size, in_"):
                 lone.push(chunk)
         lone.push(x)
         with pytest.raises(ValueError, match="state frames must be a tensor"):

@@ -12,7 +12,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from fracstride.arguments import as_size
 from fracstride.arrays import Array
-from fracstride.streaming.stream import check_mode, shown_shape
+from fracstride.streaming.stream import check_streams, shown_shape
 from fracstride.streaming.window import GeometryStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
 from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
@@ -33,7 +33,7 @@ class ModuleStream(GeometryStream):
         self._module = module
         self._kept = TurnedWeights() if isinstance(module, nn.Conv1d) else PackedWeights()
         geometry = geometry_of_module(module)
-        check_mode(geometry)
+        check_streams(geometry)
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
         self.independent_rows = batch_size is not None
         self.in_channels, self.out_channels = module.in_channels, module.out_channels
