@@ -85,8 +85,7 @@ def with_wanted_length(geometry: Geometry, length: Any, wanted: Any) -> Geometry
     if torch.SymInt not in (type(length), type(wanted)):
         return geometry.with_output_size(length, wanted)
     lengths.check_no_output_size(geometry.padding, wanted)
-    overhang = geometry.overhang - geometry.total_output_padding
-    a = lengths.output_padding_for(length, wanted, geometry.stride, overhang)
+    a = lengths.output_padding_for(length, wanted, geometry.stride, geometry.bare_overhang)
     return geometry.with_unchecked_output_padding(a)
 
 

@@ -82,6 +82,7 @@ class ModulePad(_OnTensors, Pad):
 
     def __init__(self, module: Any, mode: str) -> None:
         left, right = module.padding
+        # torch's own limits, which are not those of Pad (test_pads_are_torchs).
         super().__init__(left, right, mode, getattr(module, "value", 0.0))
         if mode == "zeros":
             self.shortest = max(1, -min(left, 0) - min(right, 0))
