@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 import fracstride as fs
+from fracstride.extension import STREAMING_MODES
 from fracstride.streaming import Chain, Identity, Pointwise, Stream, Sum
 
 # A function from a number of rows to a stream, and the offline function of that stream.
 Both = tuple[Callable[[int], Stream], Callable[[Any], Any]]
-MODES = ("zeros", "reflect", "replicate")
 
 
 def leaky(x: Any) -> Any:
@@ -65,7 +65,7 @@ def decoder(pick: Callable[[int, int], int], dtype: Any, depth: int = 2) -> Both
         right = room - left if keeps_length else pick(0, room)
         w = (rng.standard_normal((3, 3, k)) / 3).astype(dtype)  # float16 should not overflow
         layer = fs.ConvTranspose1d.from_conv1d(
-            w, None, (left, right), dilation=d, padding_mode=one_of(MODES)
+            w, None, (left, right), dilation=d, padding_mode=one_of(STREAMING_MODES)
         )
         return layer_both(layer)
 
@@ -74,7 +74,11 @@ def decoder(pick: Callable[[int, int], int], dtype: Any, depth: int = 2) -> Both
         padding = one_of(("same", "causal", 0, (pick(0, k), pick(0, k))))
         w = (rng.standard_normal((3, 3, k)) / 3).astype(dtype)
         layer = fs.ConvTranspose1d.from_weights(
-            w, rng.standard_normal(3).astype(dtype), s, padding, padding_mode=one_of(MODES)
+            w,
+            rng.standard_normal(3).astype(dtype),
+            s,
+            padding,
+            padding_mode=one_of(STREAMING_MODES),
         )
         return layer_both(layer)
 

@@ -39,7 +39,9 @@ def test_pictures(name: str) -> None:
 
 
 @ALL
-@pytest.mark.parametrize("public", [fs.conv_transpose1d, fs.ConvTranspose1d])
+@pytest.mark.parametrize(
+    "public", [fs.conv_transpose1d, fs.ConvTranspose1d, fs.ConvTranspose1d.from_conv1d]
+)
 def test_docstrings_name_them(public: Any, name: str) -> None:
     assert f'``"{name}"``' in public.__doc__
 

@@ -21,7 +21,8 @@ from fracstride.conv1d_geometry import conv1d_geometry, conv1d_padding
 from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.lengths import conv1d_output_length
-from fracstride.part_geometry import frames_of_part, geometry_of_part
+from fracstride.part_geometry import frames_of_part, geometry_of_part, samples_of_frames
+from fracstride.reach import taps_reaching
 
 NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 moderate = settings(max_examples=150, deadline=None)
@@ -477,6 +478,20 @@ def test_extensions_bound_the_frames(g: Geometry, L: int) -> None:
     assert all(-g.extension_left <= t < L + g.extension_right for t in frames)
 
 
+@given(geometries(), lengths)
+@moderate
+def test_extensions_are_those_that_frames_reached_has(g: Geometry, L: int) -> None:
+    length = length_of(g, L)
+    if g.padding_mode == "zeros":
+        g = dataclasses.replace(g, padding_mode="replicate")
+    runs = g.frames_reached(L, length)
+    if not runs:
+        return
+    early, late = runs[0][0], runs[-1][1] - 1
+    assert g.extension_left == max(0, -early)
+    assert g.extension_right == max(0, late - (L - 1))
+
+
 def test_extensions_are_reached() -> None:
     g = Geometry(12, 2, 5, padding_mode="replicate")
     frames = [t for _, _, t in all_products(g, g.output_length(20))]
@@ -529,6 +544,21 @@ def test_frames_of_part(g: Geometry, L: int, first: int, samples: int) -> None:
         for n in range(samples):
             taps = [(t + start, m) for t, m in part.taps(n, stop - start)]
             assert taps == g.taps(first + n, L)
+
+
+@given(geometries(), st.integers(-5, 20), st.integers(0, 8))
+@moderate
+def test_samples_of_frames(g: Geometry, first: int, count: int) -> None:
+    start, stop = samples_of_frames(g, first, first + count)
+
+    def frames(n: int) -> set[int]:
+        pairs = taps_reaching(n + g.padding_left, g.kernel_size, g.stride, g.dilation)
+        return {t for t, _ in pairs}
+
+    for n in range(start, stop):
+        assert frames(n) <= set(range(first, first + count))
+    assert first - 1 in frames(start - 1)
+    assert first + count in frames(stop)
 
 
 def test_frames_reached_with_gaps() -> None:

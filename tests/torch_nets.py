@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import fracstride as fs
 import fracstride.torch
+from fracstride.extension import STREAMING_MODES
 from fracstride.streaming import Stream
 from fracstride.torch.conv1d import geometry_of_module
 from fracstride.torch.vectors import map_whole_vectors
@@ -137,7 +138,7 @@ class Net:
         def one_of(*values: Any) -> Any:
             return values[pick(0, len(values) - 1)]
 
-        kind, mode = pick(0, 7), one_of("zeros", "reflect", "replicate")
+        kind, mode = pick(0, 7), one_of(*STREAMING_MODES)
         if kind == 0:
             k, d, out = pick(1, 5), pick(1, 2), 2 * pick(1, 2)
             padding = one_of("same", pick(0, d * (k - 1)))

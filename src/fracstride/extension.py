@@ -2,10 +2,14 @@
 
 A transposed convolution reads frames past both ends of its input. They are its *extension*, and
 each is either zero or a copy of a frame of the input. This table is the only place that says which,
-and what follows from it: the rest of the library asks :data:`MODES`. The same functions of integers
-exist once more in each language that cannot call Python: ``native/`` (C++),
+and what follows from it: the rest of the library asks :data:`MODES`.
+
+To add a mode, add a line to :data:`MODES`, with the next number. Then add the same function of
+integers to its twins in the languages that cannot call Python: ``native/extension.hpp`` (C++),
 ``fracstride/torch/gpu/extension.py`` (Triton) and ``fracstride/torch/extension.py`` (tensors, for
-graphs whose length is a symbol). Tests hold them together.
+graphs whose length is a symbol). Name the mode in the docstrings that list all of them, in the
+picture below and in that of ``README.md``. The tests take their modes from this table; they fail
+for each of these places that is forgotten.
 
 =============  ==============================  =======================
 padding mode   ``1234`` extended by 4 frames   as in
@@ -22,7 +26,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-__all__ = ["MODES", "PADDING_MODES", "PaddingMode", "check_numbers", "source_frame", "streamed"]
+__all__ = [
+    "MODES",
+    "PADDING_MODES",
+    "STREAMING_MODES",
+    "PaddingMode",
+    "check_numbers",
+    "source_frame",
+    "streamed",
+]
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,8 @@ class PaddingMode:
     picture: str
     #: The frame in ``[0, L)`` that frame ``t`` outside it is a copy of; None for zero.
     source: Callable[[int, int], int | None]
-    #: How many frames past the edge frame so many frames of extension are copies of.
+    #: ``mirrored(n)``: how far from the edge frame an extension of ``n`` frames reads. 0: the edge
+    #: frame alone.
     mirrored: Callable[[int], int] = lambda frames: 0
     #: Why a stream cannot have this mode, as the end of a sentence; empty where it can.
     obstacle: str = ""
@@ -91,6 +104,8 @@ MODES = {
 }
 #: Their names.
 PADDING_MODES = tuple(MODES)
+#: The names of those that can stream.
+STREAMING_MODES = tuple(name for name, mode in MODES.items() if mode.streams)
 
 
 def source_frame(t: int, L: int, padding_mode: str) -> int | None:
@@ -111,7 +126,7 @@ def streamed() -> str:
     >>> streamed()
     "'zeros', 'reflect' or 'replicate'"
     """
-    *others, last = (repr(name) for name, mode in MODES.items() if mode.streams)
+    *others, last = map(repr, STREAMING_MODES)
     return f"{', '.join(others)} or {last}"
 
 

@@ -265,8 +265,8 @@ def conv1d_adjoint(
 
     Args:
         grad_output: ``(B, C_in, L)`` or ``(C_in, L)``, the gradient of the Conv1d's output.
-        weight: the Conv1d's own ``(out, in/groups, k)``, which is ``(C_in, C_out/groups, k)``
-            seen from here.
+        weight: the Conv1d's ``(out, in/groups, k)``. This function calls that
+            ``(C_in, C_out/groups, k)``.
         output_length: the length of the Conv1d's input, which is the result's.
         stride, groups, dilation: the Conv1d's.
         padding: the Conv1d's: an int, ``(left, right)``, ``"valid"``, ``"same"`` (stride 1 only) or

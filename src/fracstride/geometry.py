@@ -95,10 +95,12 @@ class Geometry:
     span: int = field(init=False, repr=False, compare=False)
     #: ``L_out - L*s``, the same for every ``L``; negative where more is cropped.
     overhang: int = field(init=False, repr=False, compare=False)
+    #: The overhang without output padding, ``overhang - a``.
+    bare_overhang: int = field(init=False, repr=False, compare=False)
     #: Frames before 0 and after ``L - 1`` that can land on a sample: the most an extension needs.
     extension_left: int = field(init=False, repr=False, compare=False)
     extension_right: int = field(init=False, repr=False, compare=False)
-    #: Frames past the edge frame that these are copies of; 0 where the mode mirrors nothing.
+    #: ``mirrored(extension_left)`` and ``mirrored(extension_right)`` of the padding mode.
     mirrored_left: int = field(init=False, repr=False, compare=False)
     mirrored_right: int = field(init=False, repr=False, compare=False)
     #: Samples of latency: after ``T`` frames a stream has given ``T*s - latency`` samples.
@@ -131,7 +133,10 @@ class Geometry:
             right = max(0, excess) - left
         else:
             raise ValueError(f"padding must be {PADDING_FORMS}, got {self.padding!r}")
-        overhang = span - s + a - left - right
+        bare_overhang = span - s - left - right
+        overhang = bare_overhang + a
+        # The outermost frames of frames_reached(L, L_out), which need not know L (a test compares
+        # both: test_extensions_are_those_that_frames_reached_has).
         # From t*s + m*d == n + p_l: the earliest t has the last tap on sample 0, the latest has
         # tap 0 on sample L_out - 1 == (L - 1)*s - p_l - p_r + d*(k - 1) + a.
         before, after = max(0, (span - 1 - left) // s), max(0, (span - 1 - right + a) // s)
@@ -147,6 +152,7 @@ class Geometry:
             total_output_padding=a,
             span=span,
             overhang=overhang,
+            bare_overhang=bare_overhang,
             extension_left=before,
             extension_right=after,
             mirrored_left=MODES[mode].mirrored(before),
@@ -168,19 +174,18 @@ class Geometry:
             self.output_padding_for(L, output_size)
             return last_size(output_size)
         if type(L) is int and L > 0:
-            length = L * self.stride + self.overhang
+            length = L * self.stride + self.overhang  # lengths.output_length, without a call
             if 0 < length <= MAX_SIZE - self.padding_left - self.padding_right:
                 return length
         return self._output_length(L, self.total_output_padding)  # which says what is wrong
 
     def _output_length(self, L: int, a: int) -> int:
         L = as_size("input length L", L, 1)
+        length = int(output_length(L, self.stride, self.bare_overhang + a))
         uncropped = check_fits(
             "(L - 1)*stride + dilation*(kernel_size - 1) + 1 + output_padding",
-            (L - 1) * self.stride + self.span + a,
+            length + self.padding_left + self.padding_right,
         )
-        overhang = self.overhang - self.total_output_padding + a
-        length = int(output_length(L, self.stride, overhang))
         if length <= 0:
             raise ValueError(
                 f"input length L must be at least {L - (length - 1) // self.stride}, got {L}: "
@@ -202,8 +207,7 @@ class Geometry:
         check_no_output_size(self.padding, output_size)
         wanted = last_size(output_size)
         self._output_length(L, self.stride - 1)  # the largest, or what is wrong with L
-        overhang = self.overhang - self.total_output_padding
-        return int(output_padding_for(operator.index(L), wanted, self.stride, overhang))
+        return int(output_padding_for(operator.index(L), wanted, self.stride, self.bare_overhang))
 
     def with_output_size(self, L: int, output_size: int | Sequence[int]) -> Geometry:
         """This geometry with the output padding that makes ``output_size`` samples of ``L`` frames.
@@ -219,11 +223,11 @@ class Geometry:
     def with_unchecked_output_padding(self, a: Any) -> Geometry:
         """This geometry with another output padding, which may be a symbol of a graph.
 
-        It lacks what would have to be decided by the symbol: how far the extension reaches on the
-        right, and the latency of a stream.
+        It has no ``extension_right``, ``mirrored_right`` and ``latency``: they need a comparison
+        with the symbol.
         """
         other = copy(self)
-        overhang = self.overhang - self.total_output_padding + a
+        overhang = self.bare_overhang + a
         vars(other).update(output_padding=a, total_output_padding=a, overhang=overhang)
         del vars(other)["extension_right"], vars(other)["mirrored_right"], vars(other)["latency"]
         return other
@@ -265,9 +269,11 @@ class Geometry:
         >>> Geometry(7, padding=3).first_kept(100), Geometry(8, stride=8).first_kept(100)
         (94, 100)
         """
-        next_sample = self.final_length(frames) + self.padding_left
-        # The earliest frame needed has its last tap on that sample. Where no tap lands on it, the
+        # The start of frames_of_part from that sample on, which a stream asks for at every push: in
+        # closed form (tests/streaming/test_layer.py: test_geometry_of_streams).
+        # The earliest frame needed has its last tap on the sample. Where no tap lands on it, the
         # frame before it counts.
+        next_sample = self.final_length(frames) + self.padding_left
         first = min(-((self.span - 1 - next_sample) // self.stride), next_sample // self.stride)
         if self.overhang + self.latency > 0:  # samples are left at the end: the edge is needed
             first = min(first, frames - 1 - self.mirrored_right)
@@ -281,7 +287,7 @@ class Geometry:
         >>> Geometry(1, padding=2).length_at_end(3), Geometry(1, padding=2).length_at_end(5)
         (0, 1)
         """
-        return max(0, frames * self.stride + self.overhang) if frames else 0
+        return max(0, int(output_length(frames, self.stride, self.overhang))) if frames else 0
 
     def source(self, t: int, L: int) -> int | None:
         """The frame in ``[0, L)`` that frame ``t``, any integer, is a copy of; ``None`` for 0.

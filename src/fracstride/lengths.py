@@ -34,7 +34,7 @@ def output_padding_for(
 ) -> Any:
     """The output padding in ``[0, stride)`` that makes ``wanted`` samples of ``L`` frames.
 
-    ``overhang`` is the one without output padding. ``known`` tells whether a comparison of lengths
+    ``overhang`` is ``Geometry.bare_overhang``. ``known`` tells whether a comparison of lengths
     is known to be true; a ``ValueError`` says when ``wanted`` is known to be out of reach.
 
     >>> output_padding_for(3, 8, stride=2, overhang=1)

@@ -35,6 +35,7 @@ def geometry_of_part(
     (2, 2)
     """
     left = crop_of_part(g, first_frame, first_sample)
+    # L_out == samples (lengths.output_length), solved for the crop (test_frames_of_part).
     right = (frames - 1) * g.stride + g.span - left - samples
     pads, a = (left, max(0, right)), max(0, -right)
     return geometry_of(g.kernel_size, g.stride, pads, a, g.dilation, padding_mode)
@@ -50,7 +51,8 @@ def frames_of_part(g: Geometry, L: int, first_sample: int, samples: int) -> tupl
     (49, 61)
     """
     runs = g.frames_reached(L, first_sample + samples, first_sample)
-    # Tap 0 of these two is the last that lands before, or on, the first and the last sample.
+    # Tap 0 of these two is the last that lands before, or on, the first and the last sample: they
+    # count where no tap reaches these samples.
     start = (first_sample + g.padding_left) // g.stride
     stop = (first_sample + samples - 1 + g.padding_left) // g.stride + 1
     if runs:
@@ -64,7 +66,8 @@ def frames_of_part(g: Geometry, L: int, first_sample: int, samples: int) -> tupl
 def samples_of_frames(g: Geometry, first: int, stop: int) -> tuple[int, int]:
     """The samples ``[start, stop)`` that take no tap of any frame outside ``[first, stop)``.
 
-    Of all integers, and none if ``start >= stop``. All is trusted.
+    Of all integers, and none if ``start >= stop``. All is trusted. The sample before ``start`` has
+    the last tap of the frame before ``first``, and sample ``stop`` the first tap of frame ``stop``.
 
     >>> samples_of_frames(Geometry(16, stride=8, padding=4), 50, 60)
     (404, 476)

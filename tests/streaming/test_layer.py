@@ -15,9 +15,9 @@ from streams import check_stream, pieces_of, scheduled, through_a_file
 from test_invariances import LAYERS, operands, random_layers, same_bits
 
 import fracstride as fs
+from fracstride.extension import STREAMING_MODES
 from fracstride.part_geometry import crop_of_part
 
-MODES = ("zeros", "reflect", "replicate")
 CUTS = st.lists(st.integers(0, 300), max_size=12)
 
 
@@ -27,7 +27,7 @@ def layer_of(case: Case) -> fs.ConvTranspose1d:
 
 @pytest.mark.usefixtures("isa")
 @random_layers
-@given(cases(), st.sampled_from(MODES), CUTS)
+@given(cases(), st.sampled_from(STREAMING_MODES), CUTS)
 def test_any_chunks(case: Case, mode: str, cuts: list[int]) -> None:
     g = case.geometry
     layer = fs.ConvTranspose1d.from_weights(
@@ -82,7 +82,7 @@ def test_geometry_of_streams(case: Case) -> None:
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", STREAMING_MODES)
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("size", [1, 7, 33])
 def test_real_sizes(name: str, mode: str, size: int) -> None:
@@ -101,7 +101,7 @@ def test_real_sizes(name: str, mode: str, size: int) -> None:
 
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", STREAMING_MODES)
 @pytest.mark.parametrize("before", [0, 1, 3, 100])
 def test_long_chunks(dtype: Any, mode: str, before: int) -> None:
     # Long chunks are read in place, except where they join the frames that the stream keeps.
@@ -151,7 +151,7 @@ def test_leaky_relu(dtype: Any) -> None:
 def test_weights_that_are_not_finite() -> None:
     # A frame that does not exist adds no term, not 0 * NaN, in every chunk.
     rng = np.random.default_rng(0)
-    for mode in MODES:
+    for mode in STREAMING_MODES:
         for k, s, p in ((9, 2, 3), (5, 1, 2), (4, 4, 0), (16, 4, 6)):
             w = rng.standard_normal((3, 4, k)).astype(np.float32)
             w[1, 2, k // 2] = np.nan

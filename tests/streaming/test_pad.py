@@ -14,8 +14,10 @@ from streams import STEPS, check_rows, check_stream, through_a_file
 from test_invariances import random_layers, same_bits
 
 import fracstride as fs
+from fracstride.extension import STREAMING_MODES
 from fracstride.streaming import Chain, Identity, Pad, Pointwise, Stream, Sum, Upsample
 
+#: What ``numpy.pad`` calls them.
 NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
@@ -57,7 +59,7 @@ def schedule_of(left: int, right: int, mode: str) -> Any:
 @given(
     st.integers(-6, 9),
     st.integers(-6, 9),
-    st.sampled_from(sorted(NUMPY_MODES)),
+    st.sampled_from(STREAMING_MODES),
     st.integers(1, 20),
     st.lists(st.integers(0, 20), max_size=8),
     st.sampled_from([*DTYPES, np.dtype(np.int16)]),
@@ -83,6 +85,11 @@ def test_any_pad(
     )
 
 
+@pytest.mark.parametrize("mode", STREAMING_MODES)
+def test_the_docstring_names_them(mode: str) -> None:
+    assert f'``"{mode}"``' in str(Pad.__doc__)
+
+
 def test_memory_is_what_is_needed() -> None:
     x = np.zeros((1, 2, 1000))
     for pad, frames in (
@@ -103,7 +110,7 @@ def test_a_pad_in_front_of_a_layer() -> None:
     w = np.random.default_rng(0).standard_normal((3, 3, 7)).astype(np.float32)
     bare = fs.ConvTranspose1d.from_conv1d(w)
     x = np.random.default_rng(1).standard_normal((2, 3, 30)).astype(np.float32)
-    for mode in NUMPY_MODES:
+    for mode in STREAMING_MODES:
         whole = fs.ConvTranspose1d.from_conv1d(w, padding=3, padding_mode=mode)
         make = lambda mode=mode: Chain(Pad(3, 3, mode), bare.stream(2))  # noqa: E731
         stream, built_in = make(), whole.stream(2)

@@ -92,3 +92,23 @@ def test_the_dtype_is_known_after_a_signal(make: Callable[[], Stream]) -> None:
     stream.push(np.ones((2, 3, 4)))
     stream.flush()
     assert stream.flush().dtype == np.float64
+
+
+SHOWN: dict[str, Callable[[], Stream]] = {
+    "chain": lambda: Chain(layer().stream(), Identity()),
+    "behind a function": lambda: Chain(Identity(), Chain(Pointwise(np.tanh), layer().stream())),
+    "branch": lambda: Sum(Identity(), Chain(Identity(), layer().stream())),
+    "window": lambda: Chain(Pad(1, 1), Chain(layer().stream(), Pad(1, 1))),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_refusal_shows_the_shape_that_was_sent(name: str) -> None:
+    stream = SHOWN[name]()
+    if name == "window":
+        stream.push(np.zeros((1, 2, 5), np.float32))
+    for call in (stream.push, stream.finish):
+        with pytest.raises(ValueError, match=r"got .*shape \(1, 5, 4\)") as caught:
+            call(np.zeros((1, 5, 4), np.float32))
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__

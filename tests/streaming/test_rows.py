@@ -16,14 +16,13 @@ from test_invariances import random_layers, same_bits
 import fracstride as fs
 import fracstride.streaming.layer as streaming_layer
 from fracstride import packed
+from fracstride.extension import STREAMING_MODES
 from fracstride.streaming import Chain, Identity, Pad, Pointwise, Stream, Sum, Upsample
-
-MODES = ("zeros", "reflect", "replicate")
 
 
 @pytest.mark.usefixtures("isa")
 @random_layers
-@given(cases(), st.sampled_from(MODES), STEPS)
+@given(cases(), st.sampled_from(STREAMING_MODES), STEPS)
 def test_random_layers(case: Case, mode: str, steps: Any) -> None:
     layer = fs.ConvTranspose1d.from_weights(
         case.w, case.b, **{**case.options, "padding_mode": mode}

@@ -338,6 +338,8 @@ def test_operators_check_what_they_are_given() -> None:
     ):
         with pytest.raises(RuntimeError):
             call()
+    with pytest.raises(RuntimeError, match="groups must divide out_channels = 3, got 2"):
+        o.conv_transpose1d_weight_grad(x, y[:, :3], 3, *sizes)
 
 
 def test_operator_refuses_what_the_kernels_cannot_read() -> None:

@@ -97,7 +97,7 @@ def test_kinds(module: nn.Module, kind: Kind, refusal: str) -> None:
     assert (found.geometry is not None) == (
         kind in (Kind.TRANSPOSED, Kind.CONV1D) and not found.refusal
     )
-    assert (found.mode != "") == (kind is Kind.PAD)
+    assert (found.padding_mode != "") == (kind is Kind.PAD)
     assert not found.declared
     assert classify(module, (type(module),)).declared
 

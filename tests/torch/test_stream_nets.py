@@ -347,10 +347,13 @@ def test_chunks_that_do_not_fit() -> None:
         stream.push(x)
         lone = of(module, 2)
         for chunk in (x[:1], x[0], x[0, 0]):
-            with pytest.raises(RuntimeError, match=r"chunk must have the shape \(batch_size, chan"):
+            with pytest.raises(RuntimeError, match=r"chunk must have the shape \(batch_size, in_"):
                 lone.push(chunk)
         lone.push(x)
         with pytest.raises(ValueError, match="state frames must be a tensor"):
             lone.restore({key: value.numpy() for key, value in lone.state().items()})
     with pytest.raises(RuntimeError, match="must have an even number of channels"):
         of(nn.GLU(1)).push(x[:1, :3])
+    for net in (nn.Sequential(nn.Conv1d(4, 3, 3), nn.Tanh()), nn.Sequential(nn.Tanh(), nn.GLU(1))):
+        with pytest.raises(RuntimeError, match=r"got shape \(2, 3, 5\)|channels for a GLU"):
+            of(net, 2).push(x[:, :3])

@@ -17,6 +17,7 @@ from torch_nets import Net, as_arrays, stream_of
 from torch_streams import OnArrays
 
 import fracstride.torch
+from fracstride.extension import STREAMING_MODES
 from fracstride.streaming import Chain, Identity, Stream, Sum
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
@@ -25,7 +26,7 @@ of = fracstride.torch.stream
 
 @pytest.mark.usefixtures("isa")
 @random_layers
-@given(cases(), st.sampled_from(["zeros", "reflect", "replicate"]), STEPS, st.booleans())
+@given(cases(), st.sampled_from(STREAMING_MODES), STEPS, st.booleans())
 def test_random_layers(case: Case, mode: str, steps: Any, grad: bool) -> None:
     g = case.geometry
     layer = fracstride.torch.ConvTranspose1d(

@@ -20,9 +20,8 @@ from torch_streams import OnArrays
 
 import fracstride as fs
 import fracstride.torch
+from fracstride.extension import STREAMING_MODES
 from fracstride.streaming import Chain, Identity, Pointwise, Stream, Sum
-
-MODES = ("zeros", "reflect", "replicate")
 
 
 def module_of(case: Case, mode: str, dtype: str) -> fracstride.torch.ConvTranspose1d:
@@ -46,7 +45,7 @@ def module_of(case: Case, mode: str, dtype: str) -> fracstride.torch.ConvTranspo
 @random_layers
 @given(
     cases(),
-    st.sampled_from(MODES),
+    st.sampled_from(STREAMING_MODES),
     st.sampled_from(["float32", "float64", "float16", "complex64"]),
     st.lists(st.integers(0, 300), max_size=8),
     st.booleans(),
@@ -166,7 +165,7 @@ def test_compositions_of_modules() -> None:
             check_stream(make, offline, x, [1, 2, 2, 9, 11])
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", STREAMING_MODES)
 def test_gradients_through_chunks(mode: str) -> None:
     torch.manual_seed(0)
     module = fracstride.torch.ConvTranspose1d(3, 2, 9, 2, 3, padding_mode=mode).double()
@@ -368,6 +367,8 @@ def test_what_cannot_stream() -> None:
     ):
         with pytest.raises(ValueError, match=r"state received|state frames"):
             stream.restore({**state, **wrong})
+    with pytest.raises(ValueError, match=r"a tensor of torch.float32, got ndarray"):
+        stream.restore({**state, "frames": state["frames"].numpy()})
     torch.testing.assert_close(
         torch.cat([fracstride.torch.stream(up).push(x), stream.flush()], -1), up(x)
     )

@@ -142,7 +142,7 @@ class CarriedFrames:
         self.set_counts(counts, self.most_kept(counts))
 
     def set_counts(self, counts: Array, kept: int) -> None:
-        """Each row has received so many frames; :meth:`most_kept` of them are ``kept``."""
+        """Set the frames that each row has received. ``kept`` must be ``most_kept(counts)``."""
         self.received, self.steady = int(counts.max()), False
         self.done = self.geometry.final_length(self.received)
         self.counts = counts if (counts != self.received).any() else None

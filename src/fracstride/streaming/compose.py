@@ -16,8 +16,9 @@ __all__ = ["Chain", "Composite", "split_state"]
 class Composite(Stream):
     """Streams, checked to fit each other in rows and to be in one place each.
 
-    The public doors of the outermost composition ask all parts whether they are ready, and try a
-    chunk of a new kind without its frames: a chunk is refused before any part has advanced.
+    ``push``, ``finish`` and ``flush`` call ``check_ready`` of every part first. Before a chunk of a
+    new shape or dtype, ``push`` and ``finish`` push the chunk without its frames: a part that
+    refuses it raises before any part has advanced.
     """
 
     set_by_first_chunk = ("_broken",)
@@ -31,7 +32,7 @@ class Composite(Stream):
         # A failure half way leaves some of the streams ahead of the others.
         self._broken = False
         self._rows_differ = False
-        self._tried: Any = None  # the kind of chunks that all parts take
+        self._tried: Any = None  # shape and dtype of the last chunk that all parts take
         parts = self.nested()
         seen: set[int] = set()
         for part in parts:
@@ -91,33 +92,43 @@ class Composite(Stream):
         return super().finish(chunk, rows=rows)
 
     def _try(self, chunk: Any) -> None:
-        """Push a chunk of another kind without its frames, before it comes with them.
+        """Push a chunk of another shape or dtype without its frames, before it comes with them.
 
         A part that refuses it does so before any part has advanced, and the stream is as it was.
         """
         shape = getattr(chunk, "shape", None)
         if not shape:
             return
-        chunks = shape[:-1], getattr(chunk, "dtype", None)
-        if chunks == self._tried:
+        like = shape[:-1], getattr(chunk, "dtype", None)
+        if like == self._tried:
             return
         self.check_ready()
         before = [
             (part, {name: getattr(part, name) for name in part.set_by_first_chunk})
             for part in self.nested()
         ]
+
+        def set_back() -> None:
+            self._tried = None
+            for part, attributes in before:
+                vars(part).update(attributes)
+
         try:
             nothing = chunk[..., :0]
-            self._tried = chunks
+            self._tried = like
             if self.rows_differ:
                 rows = (self.current_batch or nothing.shape)[0]
                 self.advance_rows(nothing, np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
             else:
                 self.advance(nothing, last=False)
         except BaseException:
-            self._tried = None
-            for part, attributes in before:
-                vars(part).update(attributes)
+            set_back()
+            try:
+                self.check_chunk(chunk)
+            except Exception as refusal:  # the same one, with the shape that the caller sent
+                raise refusal from None
+            finally:
+                set_back()
             raise
 
     def checked_mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
@@ -213,7 +224,8 @@ class Chain(Composite):
                     f"{self._name(i)} must take the {self.out_channels} channels that come before "
                     f"it, but takes {channels}: {stream!r}"
                 )
-            # What comes in is what the first streams that keep the channels take, or the next one.
+            # The chain's in_channels are those of the first stream that names them, if every stream
+            # before it keeps the channels.
             if self.in_channels is None and self.out_channels is None and kept:
                 self.in_channels = channels
             kept = kept and stream.keeps_channels
@@ -222,6 +234,13 @@ class Chain(Composite):
             self.latency = self.latency * stream.stride + stream.latency
             self.overhang = self.overhang * stream.stride + stream.overhang
             self.stride *= stream.stride
+
+    def check_chunk(self, chunk: Any) -> None:
+        for stream in self._streams:
+            stream.check_chunk(chunk)
+            if not stream.stateless:
+                return
+            chunk = stream.advance(chunk, last=False)
 
     def advance(self, chunk: Any, last: bool) -> Any:
         self.check_whole()

@@ -22,7 +22,7 @@ from fracstride.part_geometry import crop_of_part
 from fracstride.streaming.carried import CarriedFrames
 from fracstride.streaming.pieces import loaded
 from fracstride.streaming.rows import RowPlan, plan_rows, settled_after
-from fracstride.streaming.stream import Stream, check_mode, check_state, shown_shape
+from fracstride.streaming.stream import Stream, check_state, check_streams, shown_shape
 
 __all__ = ["LayerStream"]
 
@@ -67,7 +67,7 @@ class LayerStream(Stream):
     ) -> None:
         packed = layer.packed
         g = packed.geometry
-        check_mode(g)
+        check_streams(g)
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
         self._slope, self._given_slope = 1.0, negative_slope
         if negative_slope is not None:
@@ -136,6 +136,9 @@ class LayerStream(Stream):
         """
         return self._advance(self._no_frames(), rows, out, last=True)
 
+    def check_chunk(self, chunk: Any) -> None:
+        self._operand(chunk)
+
     def advance(self, chunk: Any, last: bool) -> Array:
         return self._advance(self._no_frames() if chunk is None else chunk, None, None, last)
 
@@ -166,8 +169,8 @@ class LayerStream(Stream):
         return {"frames": carried.copied_frames(), "received": carried.row_counts()}
 
     def prepare_restore(self, state: Mapping[str, ArrayLike]) -> Callable[[], None]:
-        given = check_state(state, {"frames", "received"})
-        counts, frames = np.asarray(given["received"]), loaded(np.asarray(given["frames"]))
+        checked = check_state(state, {"frames", "received"})
+        counts, frames = np.asarray(checked["received"]), loaded(np.asarray(checked["frames"]))
         if (
             counts.dtype.kind not in "iu"
             or counts.shape != (self._rows,)
@@ -276,7 +279,7 @@ class LayerStream(Stream):
         if carried.counts is None and rows.all():
             return None, carried.length_after(frames, last)
         plan = self._plan_rows(frames * rows.astype(np.int64), rows & last)
-        # Where each frame gives its samples at once, as long for no row as for some.
+        # Where each frame gives its samples at once, an empty mask gives a result as long.
         at_once = self.at_once and not last
         return plan, frames * self.stride if at_once else int(plan.counts.max())
 

@@ -7,13 +7,11 @@ from functools import reduce
 from typing import Any
 
 from fracstride.arguments import MAX_SIZE
-from fracstride.extension import MODES, source_frame
+from fracstride.extension import MODES, STREAMING_MODES, source_frame
 from fracstride.streaming.pieces import cut, filled, join, picked
 from fracstride.streaming.window import WindowStream
 
 __all__ = ["Pad"]
-
-_MODES = tuple(name for name, mode in MODES.items() if mode.streams)
 
 
 class Pad(WindowStream):
@@ -50,10 +48,11 @@ class Pad(WindowStream):
     def __init__(self, left: int, right: int, mode: str = "zeros", value: float = 0.0) -> None:
         self._left, self._right = _frames("left", left), _frames("right", right)
         if mode not in MODES:
-            raise ValueError(f"mode must be one of {_MODES}, got {mode!r}")
+            raise ValueError(f"mode must be one of {STREAMING_MODES}, got {mode!r}")
         if not MODES[mode].streams:
             raise ValueError(
-                f"mode must be one of {_MODES} for a stream, got {mode!r}: {MODES[mode].obstacle}"
+                f"mode must be one of {STREAMING_MODES} for a stream, got {mode!r}: "
+                f"{MODES[mode].obstacle}"
             )
         if mode != "zeros" and value != 0:
             raise ValueError(f"value must be 0 with mode {mode!r}, got {value!r}")

@@ -16,10 +16,10 @@ from fracstride.arrays import Array, as_dtype
 __all__ = [
     "cut",
     "detached",
+    "dtype_and_device",
     "filled",
     "integers_like",
     "join",
-    "kind",
     "loaded",
     "picked",
     "repeated",
@@ -72,12 +72,12 @@ def detached(piece: Any) -> Any:
 
 
 @singledispatch
-def kind(piece: Any) -> tuple[Any, ...]:
-    """What pieces of one signal have in common beside their channels: dtype, device."""
+def dtype_and_device(piece: Any) -> tuple[Any, ...]:
+    """The dtype, and of a tensor the device: what all chunks of one signal have in common."""
     raise TypeError(f"chunk must be an array, got {type(piece).__name__}")
 
 
-@kind.register
+@dtype_and_device.register
 def _(piece: np.ndarray) -> tuple[Any, ...]:
     return (piece.dtype,)
 

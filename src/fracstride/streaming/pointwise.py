@@ -44,7 +44,7 @@ class Pointwise(Stream):
     independent_rows = True
     stateless = True
     at_once = True
-    set_by_first_chunk = ("_begun", "_going", "_kind")
+    set_by_first_chunk = ("_empty_result", "_going", "_empty_result_before")
 
     def __init__(
         self,
@@ -61,12 +61,12 @@ class Pointwise(Stream):
             self.in_channels = self.out_channels = as_size("in_channels", in_channels, 1)
         if out_channels is not None:
             self.out_channels = as_size("out_channels", out_channels, 1)
-        self._begun: Any = None  # no samples, of the signal that goes on
+        self._empty_result: Any = None  # of the signal that goes on; None before its first chunk
         self._going: Array | None = None  # the rows in which it goes on; None for all of them
-        self._kind: Any = None  # no samples, of the signal before it
+        self._empty_result_before: Any = None  # of the signal before it
 
     def advance(self, chunk: Any, last: bool) -> Any:
-        result = self._begun if chunk is None else self._apply(chunk)
+        result = self._empty_result if chunk is None else self._apply(chunk)
         if last:
             self.clear()
         else:
@@ -79,8 +79,8 @@ class Pointwise(Stream):
         shape = getattr(result, "shape", None)
         if shape != chunk.shape or not self.keeps_channels:
             self.check_result(chunk.shape, shape, type(result))
-        if self._begun is None:
-            self._begun = cut(detached(result), result.shape[-1])
+        if self._empty_result is None:
+            self._empty_result = cut(detached(result), result.shape[-1])
         return result
 
     def check_chunk(self, chunk: Any) -> None:
@@ -116,22 +116,22 @@ class Pointwise(Stream):
     def clear(self) -> None:
         """Nothing of the signal is carried; but the shape of its batch is forgotten."""
         self._going = None
-        if self._begun is not None:
-            self._begun, self._kind = None, self._begun
+        if self._empty_result is not None:
+            self._empty_result, self._empty_result_before = None, self._empty_result
 
     def output_kind(self) -> Any:
-        return self._kind
+        return self._empty_result_before
 
     @property
     def current_batch(self) -> tuple[int, ...] | None:
-        if self.batch_size is not None or self._begun is None:
+        if self.batch_size is not None or self._empty_result is None:
             return super().current_batch
-        return tuple(self._begun.shape[:-2])
+        return tuple(self._empty_result.shape[:-2])
 
     def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
         going = self._rows_going(len(frames))
         if chunk is None:
-            piece = self._begun
+            piece = self._empty_result
         else:
             self.check_chunk(chunk)
             if len(chunk.shape) != 3 or len(chunk) != len(frames):
@@ -155,7 +155,7 @@ class Pointwise(Stream):
     def _rows_going(self, rows: int) -> Array:
         if self._going is not None and len(self._going) == rows:
             return self._going
-        going: Array = np.full(rows, self._begun is not None)
+        going: Array = np.full(rows, self._empty_result is not None)
         return going
 
     def _keep_going(self, going: Array, ended: bool) -> None:

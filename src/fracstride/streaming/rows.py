@@ -56,7 +56,7 @@ class Schedule(Protocol):
     """When samples come out and which frames are carried. A ``Geometry`` is one.
 
     From the number of frames on where ``final_length`` and ``first_kept`` are both positive, each
-    frame gives the same number of samples and lets go of one frame.
+    frame gives the same number of samples, and one carried frame is no longer needed.
     """
 
     def final_length(self, frames: int) -> int:
@@ -87,7 +87,8 @@ class Part(NamedTuple):
     samples: int
     #: Whether the rows end after these frames.
     last: bool
-    #: Frames to be carried afterwards: the last of both, none where the rows end.
+    #: Frames carried afterwards: the last ones of the carried frames and the chunk together; 0
+    #: where the rows end.
     keep: int
 
 
@@ -133,9 +134,9 @@ def plan_rows(
 
 
 def settled_after(schedule: Schedule) -> int:
-    """The least number of frames from which each frame gives samples and lets go of one frame.
+    """The least number of frames from which each frame gives samples and frees a carried frame.
 
-    The frames that a row needs which has received more are the same, shifted.
+    From then on a row carries the same number of frames, whatever it has received.
     """
 
     def settled(frames: int) -> bool:

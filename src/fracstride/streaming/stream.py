@@ -14,7 +14,7 @@ from fracstride.geometry import Geometry
 from fracstride.streaming.pieces import filled
 from fracstride.streaming.rows import check_mask
 
-__all__ = ["Stream", "check_mode", "check_state", "given", "shown_shape"]
+__all__ = ["Stream", "check_state", "check_streams", "not_none", "shown_shape"]
 
 
 class Stream(ABC):
@@ -26,8 +26,9 @@ class Stream(ABC):
 
     A stream belongs to one thread at a time; any number of streams may share a layer.
 
-    **To write a stream of your own**, derive a class from this one, or from :class:`WindowStream`,
-    which does the carrying. Set the attributes that differ from those below. Implement
+    **To write a stream of your own**, derive a class from :class:`WindowStream` if it carries
+    frames of its input: that class carries them, saves states and keeps rows apart. For anything
+    else, derive a class from this one. Set the attributes that differ from those below. Implement
 
     - :meth:`advance`: a chunk in, samples out, perhaps the end of the signal;
     - :meth:`clear`: make the stream as new;
@@ -35,10 +36,13 @@ class Stream(ABC):
 
     For rows that begin and end on their own, set ``independent_rows`` and implement
     :meth:`advance_rows`, :meth:`clear_rows`, :attr:`rows_differ` and :attr:`current_batch`.
-    :meth:`check_ready`, :meth:`detach`, :meth:`output_kind`, :meth:`empty_output` and
-    :meth:`advance_adding` may be implemented. ``push``, ``finish``, ``flush``, ``reset``,
-    ``restore`` and ``lengths`` are what callers use; they check masks and call the methods above,
-    and are not overridden. A :class:`Chain` or :class:`Sum` calls the methods above as well.
+    :meth:`check_ready`, :meth:`check_chunk`, :meth:`detach`, :meth:`output_kind`,
+    :meth:`empty_output` and :meth:`advance_adding` may be implemented. A stream that remembers what
+    its first chunk was like names these attributes in ``set_by_first_chunk``: a :class:`Chain` or
+    :class:`Sum` tries a first chunk without its frames, and sets them back if a part refuses it.
+    Callers use ``push``, ``finish``, ``flush``, ``reset``, ``restore`` and ``lengths``, which check
+    masks and call the methods above. A stream of your own does not override these.
+    (:class:`LayerStream` and compositions do.)
     :func:`fracstride.streaming.testing.assert_streams_exactly` tests the result.
 
     >>> class Difference(Stream):  # each frame less the one before it
@@ -70,7 +74,7 @@ class Stream(ABC):
     #: Samples of the whole output beyond ``stride`` times its frames, negative where that many are
     #: missing: ``latency + overhang`` samples are left for :meth:`flush`.
     overhang: int = 0
-    #: Channels of a chunk, if only one number of them will do.
+    #: The number of channels that a chunk must have; None if any.
     in_channels: int | None = None
     #: Channels of the samples, if they do not depend on the chunk.
     out_channels: int | None = None
@@ -113,15 +117,15 @@ class Stream(ABC):
         """
         self.check_ready()
         if active is None and not self.rows_differ:
-            samples = self.advance(given(chunk), last=False)
+            samples = self.advance(not_none(chunk), last=False)
             self._last = samples.shape
             return samples
-        return self._advance_masked("active", given(chunk), active, last=False)
+        return self._advance_masked("active", not_none(chunk), active, last=False)
 
     def finish(self, chunk: Any, *, rows: Any = None) -> Any:
         """``push(chunk)`` and :meth:`flush` at once; ``rows`` as ``active`` and ``rows`` there."""
         self.check_ready()
-        return self._end(given(chunk), rows)
+        return self._end(not_none(chunk), rows)
 
     def flush(self, *, rows: Any = None) -> Any:
         """The samples that are left, perhaps none; the stream is then as new.
@@ -257,6 +261,13 @@ class Stream(ABC):
         advances the first of them.
         """
 
+    def check_chunk(self, chunk: Any) -> None:  # noqa: B027 - advance checks it too
+        """Raise unless the chunk fits. Nothing changes.
+
+        A composition refuses a chunk before any part has advanced by a trial with a chunk of no
+        frames. It then asks the part for the refusal of the chunk that the caller sent.
+        """
+
     def detach(self) -> None:  # noqa: B027 - arrays have no graph
         """Cut the carried frames from the graph of their derivatives, where tensors have one."""
 
@@ -288,7 +299,7 @@ class Stream(ABC):
         """The stream itself and all those that it is composed of."""
         return [self]
 
-    # What the methods above are made of.
+    # Helpers of the methods above.
 
     def checked_mask(self, name: str, rows: Any, chunk: Any = None) -> Array:
         """A caller's mask as an array of bools; all rows for None, if their number is known.
@@ -337,14 +348,14 @@ class Stream(ABC):
         return samples
 
 
-def given(chunk: Any) -> Any:
+def not_none(chunk: Any) -> Any:
     """The chunk; TypeError for None, which inside stands for no frames of an unknown shape."""
     if chunk is None:
         raise TypeError("chunk must be an array, got None")
     return chunk
 
 
-def check_mode(geometry: Geometry) -> None:
+def check_streams(geometry: Geometry) -> None:
     """Raise ValueError for a padding mode that cannot stream."""
     mode = MODES[geometry.padding_mode]
     if not mode.streams:
@@ -365,11 +376,14 @@ def check_state(state: object, keys: set[str]) -> Mapping[str, Any]:
     return state
 
 
-def shown_shape(lead: tuple[int, ...]) -> str:
+def shown_shape(lead: tuple[int | None, ...]) -> str:
     """The shape of a chunk for messages; ``lead`` is ``(B, C_in)``, or ``(C_in,)`` without a batch.
 
-    >>> shown_shape((2, 64))
-    '(batch_size, in_channels, frames) = (2, 64, T)'
+    ``C_in`` may be None for any number of channels.
+
+    >>> shown_shape((2, 64)), shown_shape((None,))
+    ('(batch_size, in_channels, frames) = (2, 64, T)', '(in_channels, frames) = (C, T)')
     """
     names = ("batch_size", "in_channels")[-len(lead) :]
-    return f"({', '.join(names)}, frames) = ({', '.join(map(str, lead))}, T)"
+    sizes = ", ".join("C" if size is None else str(size) for size in lead)
+    return f"({', '.join(names)}, frames) = ({sizes}, T)"

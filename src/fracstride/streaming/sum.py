@@ -65,6 +65,10 @@ class Sum(Composite):
             )
         self.in_channels = self.out_channels = self.in_channels or self.out_channels
 
+    def check_chunk(self, chunk: Any) -> None:
+        for branch in self._streams:
+            branch.check_chunk(chunk)
+
     def advance(self, chunk: Any, last: bool) -> Any:
         self.check_whole()
         if not last and self._adding is not None and self._waiting[self._adding] is None:

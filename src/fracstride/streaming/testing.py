@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fracstride.arrays import Array
+from fracstride.lengths import output_length
 from fracstride.streaming.stream import Stream
 
 __all__ = ["assert_streams_exactly"]
@@ -128,7 +129,7 @@ class _Check:
     def _total(self) -> None:
         length = 0 if self.expected is None else int(self.expected.shape[-1])
         stream = self.stream
-        wanted = max(0, self.frames * stream.stride + stream.overhang)
+        wanted = max(0, output_length(self.frames, stream.stride, stream.overhang))
         if length not in (0, wanted):
             raise AssertionError(
                 f"offline makes {length} samples of {self.frames} frames, but stride "

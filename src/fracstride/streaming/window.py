@@ -15,10 +15,10 @@ from fracstride.part_geometry import geometry_of_part
 from fracstride.streaming.pieces import (
     cut,
     detached,
+    dtype_and_device,
     filled,
     integers_like,
     join,
-    kind,
     loaded,
     stacked,
 )
@@ -34,8 +34,9 @@ class WindowStream(Stream):
     Frames are carried as they came, so that a sample is always computed in one go: sums begun in
     one chunk and ended in the next would be added up in another order.
 
-    **To write one of your own**, derive a class from this one. Set ``stride``, ``latency`` and
-    ``overhang``, call ``super().__init__()``, and implement four methods:
+    **To write one of your own**, for a function that reads some frames around each sample, derive a
+    class from this one. Set ``stride``, ``latency`` and ``overhang``, call ``super().__init__()``,
+    and implement four methods:
 
     - :meth:`final_length`: how many samples are out after so many frames;
     - :meth:`length_at_end`: how many samples an input of so many frames has;
@@ -45,7 +46,7 @@ class WindowStream(Stream):
     Rows of the batch may then begin and end on their own, and states are saved and restored.
     :meth:`check_chunk`, :meth:`check_frames`, :meth:`no_samples` may be implemented.
 
-    >>> class Middle(WindowStream):  # the median of each frame and its two neighbours
+    >>> class InnerMedian(WindowStream):  # the median of each frame and its two neighbours
     ...     latency, overhang = 1, -1  # the last frame has no neighbour to come
     ...     def final_length(self, frames):
     ...         return max(0, frames - 1)
@@ -58,20 +59,20 @@ class WindowStream(Stream):
     ...         three = [window[..., np.maximum(before + i, 0)] for i in range(3)]
     ...         return np.median(three, axis=0)
     >>> x = np.array([[[3.0, 9.0, 4.0, 5.0, 1.0]]])
-    >>> Middle().finish(x)
+    >>> InnerMedian().finish(x)
     array([[[3., 4., 5., 4.]]])
     >>> from fracstride.streaming.testing import assert_streams_exactly
-    >>> assert_streams_exactly(Middle(), Middle().finish, x)
+    >>> assert_streams_exactly(InnerMedian(), InnerMedian().finish, x)
     """
 
     independent_rows = True
-    set_by_first_chunk = ("_like",)
+    set_by_first_chunk = ("_empty_chunk",)
     #: The shape of a chunk without its frames; None: as that of the first chunk of the signal.
     lead: tuple[int, ...] | None = None
 
     def __init__(self) -> None:
-        self._like: Any = None  # a piece of no frames, like the chunks of this signal
-        self._kind: Any = None  # the same of the signal before
+        self._empty_chunk: Any = None  # of this signal; None before its first chunk
+        self._empty_chunk_before: Any = None  # of the signal before
         self._settled: int | None = None  # for plans of rows; found when the first is made
         self.clear()
 
@@ -88,7 +89,7 @@ class WindowStream(Stream):
         """Index of the first of the ``frames`` received that later samples still need.
 
         From the number of frames on where this and :meth:`final_length` are both positive, each
-        frame gives ``stride`` samples and lets go of one frame.
+        frame gives ``stride`` samples and one carried frame is no longer needed.
         """
 
     @abstractmethod
@@ -106,11 +107,11 @@ class WindowStream(Stream):
 
     def no_frames(self) -> Any:
         """A chunk of no frames; None where its shape is unknown."""
-        return self._like
+        return self._empty_chunk
 
     def check_chunk(self, chunk: Any) -> None:
         """Raise ValueError or TypeError unless it may come next."""
-        like, of_kind = self._like, kind(chunk)
+        like, given = self._empty_chunk, dtype_and_device(chunk)
         if len(chunk.shape) not in (2, 3):
             raise ValueError(
                 "chunk must have the shape (batch, channels, frames) or (channels, frames), "
@@ -118,10 +119,10 @@ class WindowStream(Stream):
             )
         if like is None:
             return
-        if chunk.shape[:-1] != like.shape[:-1] or of_kind != kind(like):
+        if chunk.shape[:-1] != like.shape[:-1] or given != dtype_and_device(like):
             raise ValueError(
-                f"chunk must be as those before it, {kind(like)} of shape "
-                f"{(*like.shape[:-1], 'T')}, got {of_kind} of shape {tuple(chunk.shape)}"
+                f"chunk must be as those before it, {dtype_and_device(like)} of shape "
+                f"{(*like.shape[:-1], 'T')}, got {given} of shape {tuple(chunk.shape)}"
             )
 
     def check_frames(self, frames: Any) -> None:
@@ -133,12 +134,12 @@ class WindowStream(Stream):
 
     def remember(self, chunk: Any) -> None:
         """Keep what a chunk was like, for :meth:`check_chunk` and :meth:`no_frames`."""
-        if self._like is None:
-            self._like = detached(cut(chunk, chunk.shape[-1]))
+        if self._empty_chunk is None:
+            self._empty_chunk = detached(cut(chunk, chunk.shape[-1]))
 
     def clear(self) -> None:
-        if self._like is not None:
-            self._kind, self._like = self._like, None
+        if self._empty_chunk is not None:
+            self._empty_chunk_before, self._empty_chunk = self._empty_chunk, None
         self._received = 0  # frames so far, of every row, or of the row that has most
         self._counts: Array | None = None  # the same by row, where rows differ
         # The last frames of each row; rows that carry fewer than others have zeros in front.
@@ -168,12 +169,12 @@ class WindowStream(Stream):
 
     @property
     def current_batch(self) -> tuple[int, ...] | None:
-        if self.batch_size is not None or self._like is None:
+        if self.batch_size is not None or self._empty_chunk is None:
             return super().current_batch
-        return tuple(self._like.shape[:-2])
+        return tuple(self._empty_chunk.shape[:-2])
 
     def output_kind(self) -> Any:
-        return None if self._kind is None else self._kind.reshape(-1)
+        return None if self._empty_chunk_before is None else self._empty_chunk_before.reshape(-1)
 
     def advance(self, chunk: Any, last: bool) -> Any:
         if chunk is None:
@@ -271,10 +272,10 @@ class WindowStream(Stream):
         }
 
     def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
-        given = check_state(state, {"frames", "received"})
-        frames, counts = loaded(given["frames"]), given["received"]
+        checked = check_state(state, {"frames", "received"})
+        frames, counts = loaded(checked["frames"]), checked["received"]
         try:
-            kind(frames)
+            dtype_and_device(frames)
         except TypeError:
             raise ValueError(f"state frames must be an array, got {type(frames)}") from None
         shape = tuple(frames.shape)
@@ -303,7 +304,7 @@ class WindowStream(Stream):
             self.clear()
             self._carried = own if keep else None
             self._set_counts(np.array(values, np.int64))
-            self._like = cut(own, keep) if max(values, default=0) else None
+            self._empty_chunk = cut(own, keep) if max(values, default=0) else None
 
         return take
 

@@ -49,12 +49,15 @@ def geometry_of_call(
         raise RuntimeError(str(error)) from None
 
 
-def groups_of_call(groups: Any, in_channels: int) -> int:
-    """``groups`` as an int that divides ``in_channels``, else a ``RuntimeError`` as in torch."""
-    if type(groups) is int and groups > 0 and in_channels > 0 and in_channels % groups == 0:
+def groups_of_call(groups: Any, channels: int, name: str = "in_channels") -> int:
+    """``groups`` as an int that divides ``channels``, else a ``RuntimeError`` as in torch.
+
+    ``name`` is what its message calls the channels.
+    """
+    if type(groups) is int and groups > 0 and channels > 0 and channels % groups == 0:
         return groups
     try:
-        return check_groups(groups, in_channels=in_channels)
+        return check_groups(groups, **{name: channels})
     except ValueError as error:
         raise RuntimeError(str(error)) from None
 
@@ -82,8 +85,7 @@ def with_wanted_length(geometry: Geometry, length: Any, wanted: Any) -> Geometry
     if torch.SymInt not in (type(length), type(wanted)):
         return geometry.with_output_size(length, wanted)
     lengths.check_no_output_size(geometry.padding, wanted)
-    overhang = geometry.overhang - geometry.total_output_padding
-    a = lengths.output_padding_for(length, wanted, geometry.stride, overhang)
+    a = lengths.output_padding_for(length, wanted, geometry.stride, geometry.bare_overhang)
     return geometry.with_unchecked_output_padding(a)
 
 
@@ -164,7 +166,7 @@ def check_weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) ->
             f"grad_output must have the batch of input, shape {_shape(x)}, got {_shape(gy)}"
         )
     groups_of_call(groups, x.shape[1])
-    groups_of_call(groups, gy.shape[1])
+    groups_of_call(groups, gy.shape[1], "out_channels")
     _check_length(gy, output_length(geometry, x.shape[2]))
 
 

@@ -37,8 +37,7 @@ def in_a_graph(
         return _by_torch(x, w, b, geometry, groups, output_size)
     a = geometry.total_output_padding
     if output_size is not None:  # perhaps a symbol: one graph for all lengths
-        overhang = geometry.overhang - geometry.total_output_padding
-        a = output_padding_for(x.shape[2], output_size, geometry.stride, overhang)
+        a = output_padding_for(x.shape[2], output_size, geometry.stride, geometry.bare_overhang)
     channels = _constant(w.shape[0])
     group_channels = channels // groups_of_call(groups, channels)
     result: Tensor = torch.ops.fracstride.conv_transpose1d(
@@ -80,7 +79,7 @@ def _by_torch(
     if wanted is None:
         return fallback.forward(x, w, b, geometry, groups)
     s, d = geometry.stride, geometry.dilation
-    overhang = geometry.overhang - geometry.total_output_padding
+    overhang = geometry.bare_overhang
     if tracing():
         length, number = _of_the_example(x.shape[2], wanted)
         output_padding_for(length, number, s, overhang)

@@ -12,7 +12,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from fracstride.arguments import as_size
 from fracstride.arrays import Array
-from fracstride.streaming.stream import check_mode, shown_shape
+from fracstride.streaming.stream import check_streams, shown_shape
 from fracstride.streaming.window import GeometryStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
 from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
@@ -33,7 +33,7 @@ class ModuleStream(GeometryStream):
         self._module = module
         self._kept = TurnedWeights() if isinstance(module, nn.Conv1d) else PackedWeights()
         geometry = geometry_of_module(module)
-        check_mode(geometry)
+        check_streams(geometry)
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
         self.independent_rows = batch_size is not None
         self.in_channels, self.out_channels = module.in_channels, module.out_channels
@@ -93,8 +93,7 @@ class ModuleStream(GeometryStream):
         return torch.is_autocast_enabled(self._module.weight.device.type)
 
     def check_chunk(self, chunk: Any) -> None:
-        assert self._parameters is not None
-        weight = self._parameters[0]
+        weight = self._module.weight if self._parameters is None else self._parameters[0]
         if not isinstance(chunk, Tensor):
             raise TypeError(f"chunk must be a tensor, got {type(chunk).__name__}")
         if chunk.shape[:-1] != self.lead or chunk.dim() == 0:
@@ -114,10 +113,15 @@ class ModuleStream(GeometryStream):
     def check_frames(self, frames: Any) -> None:
         dtype = self._weight().dtype
         if not isinstance(frames, Tensor) or (frames.dtype != dtype and not self._autocast()):
-            raise ValueError(f"state frames must be a tensor of {dtype}, got {frames.dtype}")
+            raise ValueError(f"state frames must be a tensor of {dtype}, got {_kind_of(frames)}")
 
     def own_copy(self, frames: Tensor) -> Tensor:
         return frames.to(self._weight().device, copy=True)
 
     def __repr__(self) -> str:
         return f"stream({self._module!r}, batch_size={self.batch_size})"
+
+
+def _kind_of(frames: Any) -> str:
+    """The dtype of a tensor, else the type, for messages."""
+    return str(frames.dtype) if isinstance(frames, Tensor) else type(frames).__name__

@@ -5,9 +5,11 @@
 (:mod:`fracstride.torch.distributed.time_parallel`). (``accelerate`` asks another question: which
 ``ConvTranspose1d`` a model *is or calls*, subclasses with a ``forward`` of their own included.)
 
-A module is known by the ``forward`` that it runs. A subclass of a torch module that has no
-``forward`` of its own is what its base class is; one that has is of the kind ``CUSTOM``, of which
-nothing is known. Hooks, and a ``forward`` that was set on the object, are not looked at.
+A module is known by the ``forward`` that it runs. A subclass of a torch module without a
+``forward`` of its own has the kind of its base class. A subclass with a ``forward`` of its own has
+the kind ``CUSTOM``: nothing is known of it. (A subclass of a convolution has then the kind
+``OTHER``, which is refused.) Hooks are not looked at, nor is a ``forward`` that was set on the
+object.
 
 To teach the library a module of torch: an elementwise one goes into one of the two tuples below;
 another one needs a :class:`Kind`, and an answer in both of the callers.
@@ -33,11 +35,11 @@ __all__ = [
     "ELEMENTWISE_IN_EVAL",
     "Classification",
     "Kind",
-    "check_modes",
+    "check_eval",
     "children_of",
     "classify",
     "in_channels_of",
-    "parts_with_modes",
+    "parts_only_in_eval",
     "runs_forward_of",
     "upsampling_of",
 ]
@@ -117,17 +119,19 @@ class Classification:
     Attributes:
         kind: what the module does along time.
         refusal: why this module, as it is now, cannot be computed piece by piece although others of
-            its kind can; empty if it can. Mode, stride and the like; not what one caller lacks.
+            its kind can; empty if it can. Its stride, its factor, training mode and the like. What
+            one caller alone lacks is not in it: a stream refuses the padding mode ``circular`` by
+            itself, of convolutions and pads alike.
         declared: whether the user named its class as elementwise.
         geometry: the sizes of a convolution that is not refused.
-        mode: the padding mode of a pad, as :mod:`fracstride.extension` names them.
+        padding_mode: that of a pad, as :mod:`fracstride.extension` names them.
     """
 
     kind: Kind
     refusal: str = ""
     declared: bool = False
     geometry: Geometry | None = None
-    mode: str = ""
+    padding_mode: str = ""
 
     @property
     def elementwise(self) -> bool:
@@ -161,7 +165,7 @@ def classify(module: nn.Module, elementwise: tuple[type[nn.Module], ...] = ()) -
         except ValueError as error:
             refusal = str(error)
     elif kind is Kind.ELEMENTWISE and runs_forward_of(module, ELEMENTWISE_IN_EVAL):
-        refusal = _mode_refusal(module)
+        refusal = _refusal_now(module)
     elif kind is Kind.OTHER and not _is_torchs(_author(module)):
         refusal = f"its forward is not that of torch's {_torchs_base(module).__name__}"
     return Classification(kind, refusal, declared, geometry, _padding_mode(module))
@@ -181,8 +185,8 @@ def _kind(module: nn.Module) -> Kind:
     for classes, kind in kinds:
         if runs_forward_of(module, classes):
             return kind
-    # A subclass of a convolution with a forward of its own may hide one that time must not be cut
-    # in. (It is DTensor that sees what other forwards call.)
+    # A subclass of a convolution with its own forward is OTHER, which is refused: it may convolve a
+    # piece as if that were the whole signal.
     if _is_torchs(_author(module)) or isinstance(module, _ConvNd):
         return Kind.OTHER
     return Kind.CUSTOM
@@ -271,10 +275,10 @@ def upsampling_of(module: Any) -> tuple[int, str]:
     return int(factor), "linear" if mode == "linear" else "nearest"
 
 
-# --- modes --------------------------------------------------------------------------------------
+# --- elementwise in eval mode only --------------------------------------------------------------
 
 
-def parts_with_modes(module: nn.Module) -> tuple[nn.Module, ...]:
+def parts_only_in_eval(module: nn.Module) -> tuple[nn.Module, ...]:
     """The module and its submodules, as far as they are elementwise in eval mode only.
 
     Of a class of the user's own, these are the Dropouts and BatchNorms inside.
@@ -283,18 +287,18 @@ def parts_with_modes(module: nn.Module) -> tuple[nn.Module, ...]:
     return tuple(part for part in module.modules() if isinstance(part, kinds))
 
 
-def check_modes(modules: tuple[nn.Module, ...]) -> None:
-    """Raise RuntimeError if one of :func:`parts_with_modes` is not elementwise now."""
+def check_eval(modules: tuple[nn.Module, ...]) -> None:
+    """Raise RuntimeError if one of :func:`parts_only_in_eval` is not elementwise now."""
     for module in modules:
-        if why := _mode_refusal(module):
+        if why := _refusal_now(module):
             raise RuntimeError(
                 f"{type(module).__name__} is elementwise in eval mode only, and is now {why}: "
                 f"{module!r}"
             )
 
 
-def _mode_refusal(module: Any) -> str:
-    """Why a module of :func:`parts_with_modes` is not elementwise now; empty if it is."""
+def _refusal_now(module: Any) -> str:
+    """Why a module of :func:`parts_only_in_eval` is not elementwise now; empty if it is."""
     if module.training:
         return "in training mode"
     if isinstance(module, _BatchNorm) and module.running_mean is None:

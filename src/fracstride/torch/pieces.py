@@ -20,10 +20,10 @@ from fracstride.geometry import Geometry
 from fracstride.streaming.pieces import (
     cut,
     detached,
+    dtype_and_device,
     filled,
     integers_like,
     join,
-    kind,
     picked,
     repeated,
     stacked,
@@ -49,7 +49,7 @@ def _(piece: Tensor) -> Tensor:
     return piece.detach()
 
 
-@kind.register
+@dtype_and_device.register
 def _(piece: Tensor) -> tuple[Any, ...]:
     return piece.dtype, piece.device
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from fracstride.streaming.pointwise import Pointwise
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
 from fracstride.torch.module_kinds import (
-    check_modes,
-    parts_with_modes,
+    check_eval,
+    parts_only_in_eval,
     runs_forward_of,
 )
 from fracstride.torch.vectors import ROUNDED_BY_PLACE, map_whole_vectors
@@ -38,7 +38,7 @@ class ModulePointwise(Pointwise):
         batched: bool,
         whole: nn.Module,
     ) -> None:
-        self._only_in_eval = parts_with_modes(module)
+        self._only_in_eval = parts_only_in_eval(module)
         self.check_ready()
         keeps = out_channels in (SAME_CHANNELS, in_channels) and out_channels is not None
         super().__init__(
@@ -65,7 +65,7 @@ class ModulePointwise(Pointwise):
         return module(chunk)
 
     def check_ready(self) -> None:
-        check_modes(self._only_in_eval)
+        check_eval(self._only_in_eval)
 
     def check_chunk(self, chunk: Any) -> None:
         if not isinstance(chunk, Tensor):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fracstride.arguments import as_size
 from fracstride.extension import MODES
 from fracstride.streaming.pad import Pad
-from fracstride.streaming.stream import Stream
+from fracstride.streaming.stream import Stream, shown_shape
 from fracstride.streaming.upsample import Upsample
 from fracstride.streaming.window import WindowStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
@@ -31,11 +31,11 @@ def resampling_stream(
     ``channels``: of the signal, where they are known. ``whole``: the module that it is a part of.
     ``ValueError`` says why one cannot stream.
     """
-    if found.kind is Kind.PAD and not MODES[found.mode].streams:
-        raise ValueError(MODES[found.mode].obstacle)
+    if found.kind is Kind.PAD and not MODES[found.padding_mode].streams:
+        raise ValueError(MODES[found.padding_mode].obstacle)
     if found.kind is Kind.UPSAMPLE:
         return ModuleUpsample(module)._fit(batch_size, channels, whole)
-    return ModulePad(module, found.mode)._fit(batch_size, channels, whole)
+    return ModulePad(module, found.padding_mode)._fit(batch_size, channels, whole)
 
 
 class _OnTensors(WindowStream):
@@ -57,12 +57,8 @@ class _OnTensors(WindowStream):
         shape = tuple(chunk.shape)
         lead = (*batch, *shape[-2:-1]) if self.in_channels is None else (*batch, self.in_channels)
         if len(shape) < 2 or shape[:-1] != lead:
-            names = ("batch_size", "channels", "frames")[-len(batch) - 2 :]
-            sizes = (*batch, self.in_channels or "C", "T")
-            raise RuntimeError(
-                f"chunk must have the shape ({', '.join(names)}) = "
-                f"({', '.join(map(str, sizes))}), got shape {shape}"
-            )
+            wanted = shown_shape((*batch, self.in_channels))
+            raise RuntimeError(f"chunk must have the shape {wanted}, got shape {shape}")
         try:
             super().check_chunk(chunk)
         except ValueError as error:
@@ -86,6 +82,7 @@ class ModulePad(_OnTensors, Pad):
 
     def __init__(self, module: Any, mode: str) -> None:
         left, right = module.padding
+        # torch's own limits, which are not those of Pad (test_pads_are_torchs).
         super().__init__(left, right, mode, getattr(module, "value", 0.0))
         if mode == "zeros":
             self.shortest = max(1, -min(left, 0) - min(right, 0))

@@ -13,11 +13,11 @@ from fracstride.torch.layer_stream import ModuleStream
 from fracstride.torch.module_kinds import (
     Classification,
     Kind,
-    check_modes,
+    check_eval,
     children_of,
     classify,
     in_channels_of,
-    parts_with_modes,
+    parts_only_in_eval,
 )
 from fracstride.torch.pointwise import (
     SAME_CHANNELS,
@@ -128,7 +128,7 @@ class _Maker:
     ) -> Stream:
         """The stream of the part ``name``, which is a module with ``channels`` channels of input.
 
-        ``channels`` is None if the parts before it do not say; then the modules ``after`` it may.
+        ``channels`` is None if no earlier part says it; then the modules in ``after`` are asked.
         """
         where = f"{name or 'the module itself'} ({type(module).__name__}) cannot stream"
         found = classify(module, self.elementwise)
@@ -183,7 +183,7 @@ class _Maker:
     def _gate(self, module: nn.Module, channels: int | None) -> Stream:
         """The stream of an elementwise module that may change the number of channels."""
         after = None
-        check_modes(parts_with_modes(module))  # before it is called
+        check_eval(parts_only_in_eval(module))  # before it is called
         if channels is not None:
             after = channels_after(module, channels, self.batch_size)
         return ModulePointwise(module, channels, after, self.batch_size is not None, self.whole)
