@@ -1,7 +1,6 @@
-// The Python module. Signals and weights come as addresses, sizes and strides in elements: a
-// tensor's data_ptr() costs nothing, and signal_of() says where an array lies. It trusts its
-// callers, which have checked every size; what it checks itself (numbers of padding modes) is what
-// would otherwise be undefined behaviour.
+// The Python module. Signals and weights come as addresses, sizes and strides in elements: tensors
+// have data_ptr(), and signal_of() gives these numbers of an array. The callers have checked every
+// size. Checked here are only the numbers of padding modes and the form of `edges`.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -15,6 +14,7 @@
 #include "dispatch.hpp"
 #include "maps.hpp"
 #include "peak.hpp"
+#include "plan.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -31,7 +31,7 @@ constexpr const char* type_name<float16> = "float16";
 template <>
 constexpr const char* type_name<bfloat16> = "bfloat16";
 
-// What comes before a signal, which then counts from there.
+// Puts carried positions before a signal: its positions then count from the first of these.
 template <class T>
 Carried<T> carry(const Signal<const T>& before, Signal<const T>& of) {
   of.data -= before.length * of.position_stride;
@@ -155,11 +155,32 @@ void bind_gradients(nb::module_& m) {
         });
 }
 
-// Where a NumPy array lies, as the functions on addresses take it: the address, each stride in
-// elements, and the length of the last axis.
+// A layer's phases as plan.cpp computes them. The tests compare them with Python's geometry.
+nb::tuple phases_of(i64 kernel, i64 stride, i64 dilation) {
+  const Taps taps = taps_of({1, 1, 1, kernel, stride, dilation});
+  return nb::make_tuple(taps.step, taps.frames, taps.phases, taps.most, taps.most_phases,
+                        taps.all_samples);
+}
+
+// (first phase, phases, taps of each, first frame, frame after the last) of each product of T. The
+// tests compare them with Python's geometry.
+nb::list frames_of_products(i64 kernel, i64 stride, i64 dilation, i64 padding_left,
+                            i64 output_length) {
+  const Layer layer{1, 2, 2, kernel, stride, dilation};
+  nb::list products;
+  for (const Product& p : plan_forward(layer, {8, 8, false}).products) {
+    const Range frames = frames_onto(p, layer, padding_left, output_length);
+    products.append(nb::make_tuple(p.rows.first_phase, p.rows.phases, p.segments[0].shifts,
+                                   frames.first, frames.last));
+  }
+  return products;
+}
+
+// A NumPy array as the functions on addresses take it: its address, each stride in elements, and
+// the length of its last axis.
 nb::object signal_of(nb::handle array) {
   Py_buffer view;
-  // (Nothing asks for the format: NumPy has none to give for bfloat16.)
+  // (Without the format of the elements: NumPy has none for bfloat16.)
   if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES)) throw nb::python_error();
   const int axes = view.ndim;
   PyObject* signal = PyTuple_New(axes + 2);
@@ -215,6 +236,8 @@ NB_MODULE(_native, m) {
       nb::call_guard<nb::gil_scoped_release>());
   m.def("built_instruction_sets", [] { return names(built_instruction_sets()); });
   m.def("available_instruction_sets", [] { return names(available_instruction_sets()); });
+  m.def("phases_of", &phases_of);
+  m.def("frames_onto", &frames_of_products);
   m.def("padding_modes", [] {
     return std::vector<std::string>(std::begin(padding_modes), std::end(padding_modes));
   });

@@ -23,7 +23,7 @@ i64 words_of_frame(const Product& p) {
   return words;
 }
 
-// The shifts of a block reach this many frames beyond it.
+// How many frames beyond a block its shifts reach.
 i64 reach_of(const Product& p) { return (p.segments[0].shifts - 1) * std::abs(p.shift_frames); }
 
 // Blocks that a signal is cut into so that the packed frames of each stay in the cache.
@@ -39,15 +39,16 @@ i64 blocks_for_cache(const Call<S>& call, i64 tile) {
   return 2 * call.frames <= 3 * most ? 1 : divide_up(call.frames, most);
 }
 
-// The frames of a block where several threads share at least so many blocks: as even as tiles
-// allow, and not cut further than that takes.
+// The frames of a block where several threads share the work. Of a few numbers of blocks, `blocks`
+// or more, the one is taken that should need the least time.
 template <class S>
 i64 frames_for_threads(const Call<S>& call, const Kernels<S>& kernels, i64 blocks, int threads) {
   const Product& p = call.product;
   const i64 lanes = kernels.lanes, tile = kernels.tile_frames, reach = reach_of(p);
   const i64 panels = panel_count(call, kernels);
   const i64 others = call.batch * call.groups * panels;
-  // Packing a frame, in times of its products with a panel: about a dozen elements' worth each.
+  // The cost of packing a frame, in units of the cost of its products with a panel: a packed word
+  // costs as much as about a dozen products.
   const double packing =
       12.0 * words_of_frame(p) / (std::min(row_count(p), kernels.panel_rows) * p.steps);
   double least = std::numeric_limits<double>::infinity();

@@ -9,7 +9,7 @@ namespace fracstride {
 template <class S>
 void choose_blocks(Call<S>& call, const Kernels<S>& kernels, int threads);
 
-// Panels of rows, each a unit of a block.
+// The number of panels of the weight's rows, which is that of the units of a block.
 template <class S>
 i64 panel_count(const Call<S>& call, const Kernels<S>& kernels);
 

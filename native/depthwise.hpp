@@ -2,15 +2,22 @@
 // from the input straight into the output, because memory is what takes time here. Included inside
 // the namespace of one instruction set.
 //
-// Each sample is the same sum in the same order as in product.hpp, which computes the layers that
-// this file cannot: strides other than 1, 2, 4 and 8, and short signals.
+// Each sample is the same sum in the same order as in product.hpp, which computes all other calls.
+// This file is used where all of this holds (is_depthwise and forward_depthwise, maps.cpp):
+//   the stride is 1, 2, 4 or 8, at most the lanes of a vector, and at most the kernel size;
+//   the dilation is 1 unless the stride is;
+//   a phase has at most run_steps taps, so that each sum is one run;
+//   neighbouring positions are neighbours in memory, in the input and in the output;
+//   there is no residual and no leaky ReLU;
+//   the frames all of whose terms and samples exist are at least a vector and twice the reach of
+//   the shifts.
 
 // Of bfloat16, frames in even and in odd places are vectors of their own: a pair in memory is then
 // two numbers after one operation each, with nothing to shuffle.
 template <class S>
 static constexpr bool alternating = __is_same(S, bfloat16);
 
-// P phases of U vectors of frames from t on; every term of theirs exists.
+// Computes and stores P phases of U vectors of frames from t on, all of whose terms exist.
 template <class S, int P, int U>
 static inline void depthwise_frames(const DepthwiseCall<S>& call, const S* x, const Sum<S>* w,
                                     Sum<S> bias, i64 t, S* y) {
@@ -18,7 +25,7 @@ static inline void depthwise_frames(const DepthwiseCall<S>& call, const S* x, co
   constexpr i64 lanes = Vec<S>::lanes;
   V sums[P][U] = {};
   const S* from = x + t;
-  // A load mostly straddles two cache lines: each vector is loaded once, for all phases.
+  // Most loads straddle two cache lines, so each vector is loaded once, for all phases.
   V frames[U];
   const auto read = [&] {
     if constexpr (alternating<S>)
@@ -55,7 +62,7 @@ static inline void depthwise_frames(const DepthwiseCall<S>& call, const S* x, co
   }
 }
 
-// One sample, whose terms may not all exist.
+// One sample, some of whose terms may not exist: those of taps_reaching in reach.py do.
 template <class S>
 static inline Sum<S> depthwise_sample(const DepthwiseCall<S>& call, const Row<S>& x,
                                       const Sum<S>* w, i64 n) {

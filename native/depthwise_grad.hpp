@@ -107,8 +107,8 @@ struct DepthwiseGradWork {
   const WeightGradCall<S>& call;
   const GradUnit<S>& unit;
   const i64 phases;
-  const i64 back;          // frames from those of one shift to those of the next, which are earlier
-  const i64 packs, reach;  // packed rows of frames; what the shifts of one reach beyond the run
+  const i64 back;          // each shift's frames lie so many before those of the shift before it
+  const i64 packs, reach;  // packed rows; frames before the run that the shifts of one row reach
   T* const z;              // the sums: [phase][shift]
   T* const samples;        // of one run and up to dot_phases phases
   T* const copied;         // frames of one run
@@ -167,7 +167,7 @@ struct DepthwiseGradWork {
     const bool finite_frames =
         all_multiplied ||
         all_finite(frames, frames == copied ? packs * call.window : reach + whole);
-    const Shifts reaching = shifts_of_run(call, run);
+    const Range reaching = shifts_of_run(call, run);
     for (i64 phase = 0; phase < phases; phase += dot_phases) {
       const i64 count = smaller(dot_phases, phases - phase);
       pack_samples(run, phase, count);
@@ -178,9 +178,9 @@ struct DepthwiseGradWork {
     }
   }
 
-  // Products of `count` phases from `phase` on with those shifts, as many at once as registers
-  // hold.
-  void add_products(i64 phase, i64 count, const Shifts& shifts, const T* of_shift_0,
+  // Adds the products of `count` phases from `phase` on with these shifts, as many shifts at once
+  // as registers hold.
+  void add_products(i64 phase, i64 count, const Range& shifts, const T* of_shift_0,
                     i64 whole) const {
     const i64 shift = shift_step(), at_once = dot_shifts(static_cast<int>(count));
     T* sums = z + phase * call.shift_block;
@@ -189,7 +189,7 @@ struct DepthwiseGradWork {
           samples, call.window, of_shift_0 + j * shift, shift, whole, sums + j, call.shift_block);
   }
 
-  void add_present(const GradRun<S>& run, i64 phase, i64 count, const Shifts& shifts,
+  void add_present(const GradRun<S>& run, i64 phase, i64 count, const Range& shifts,
                    const T* of_shift_0) const {
     for (i64 j = shifts.first; j < shifts.last; ++j)
       for (i64 p = 0; p < count; ++p)
@@ -214,7 +214,7 @@ template <class S>
 static void depthwise_grad_unit(const WeightGradCall<S>& call, const GradUnit<S>& unit,
                                 Sum<S>* scratch) {
   const DepthwiseGradWork<S> work(call, unit, scratch);
-  const Shifts onto = runs_onto(call, unit.first_shift, unit.shifts);
+  const Range onto = runs_onto(call, unit.first_shift, unit.shifts);
   for (i64 entry = 0; entry < call.batch; ++entry)
     for (i64 index = onto.first; index < onto.last; ++index)
       work.add_run(grad_run(call, unit, entry, index));

@@ -1,7 +1,7 @@
 // Frames outside the signal in the map C: their sums, and what they add to the frames that they
 // copy. Included inside the namespace of one instruction set.
 
-// The sums as they are, to edges[row * count + frame].
+// Writes the sums, not rounded, to edges[row * count + frame].
 template <class T>
 static void write_edges(const Sums<T>& sums, i64 rows, T* edges, i64 count) {
   for (i64 r = 0; r < rows; ++r)
@@ -9,7 +9,7 @@ static void write_edges(const Sums<T>& sums, i64 rows, T* edges, i64 count) {
       edges[r * count + f] = sums.z[r * sums.row_stride + f * sums.frame_stride];
 }
 
-// The number of copies of frames before this one.
+// The number of edges that copy a frame before this one.
 template <class T>
 static i64 copies_before(const Edges<T>& edges, i64 frame) {
   i64 low = 0, high = edges.count;
@@ -23,8 +23,8 @@ static i64 copies_before(const Edges<T>& edges, i64 frame) {
   return low;
 }
 
-// To each frame's sums those of the frames that copy it, in rising order; row r's are
-// values[r * edges.count + edge].
+// Adds to each frame's sums the sums of the frames that copy it, in rising order. Those of row r
+// are values[r * edges.count + edge].
 template <class T>
 static void add_edges(const Sums<T>& sums, i64 rows, const T* values, const Edges<T>& edges) {
   const i64 first = copies_before(edges, sums.first_frame);

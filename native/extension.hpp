@@ -1,6 +1,7 @@
-// What a signal holds past its ends: the twin of fracstride's padding modes in Python, which has
-// their names and numbers too (tests hold the two together). Units that are compiled for different
-// instruction sets include this file: its functions are static, so that each has its own.
+// What a signal holds past its ends: twin of fracstride/extension.py, with the same names and
+// numbers (test_padding_modes_have_the_numbers_of_python, and all tests against the reference).
+// Units that are compiled for different instruction sets include this file: its functions are
+// static, so that each has its own.
 #pragma once
 #include "integers.hpp"
 

@@ -21,7 +21,7 @@ typedef std::uint16_t HalfMemory
 typedef __fp16 HalfFloats __attribute__((vector_size(FS_VECTOR_BYTES / 2)));
 #endif
 
-// One number goes the way of a vector, as a vector of one.
+// A single number is converted by the code for vectors, as a vector of one.
 typedef float OneFloat __attribute__((vector_size(4)));
 typedef std::uint32_t OneBits __attribute__((vector_size(4)));
 
@@ -63,8 +63,9 @@ static inline F widened(bfloat16, U half) {
   return reinterpret_cast<F>(half << 16);
 }
 
-// The upper halves are those of the nearest bfloat16. Of NaN too: the lower half of one that came
-// in as a bfloat16, or that arithmetic made, is zero, so that nothing is carried into the exponent.
+// The upper half of the result is the nearest bfloat16. A NaN stays one: its lower half is zero,
+// whether it came in as a bfloat16 or was made by arithmetic, so nothing is carried into the
+// exponent.
 template <class F, class U>
 static inline U nearest(F value) {
   const U bits = reinterpret_cast<U>(value);
@@ -76,8 +77,9 @@ static inline U narrowed(bfloat16, F value) {
   return nearest<F, U>(value) >> 16;
 }
 
-// Exponents differ by 127 - 15 = 112. Numbers below 2**-14 get an exponent like the others, whose
-// leading 1 is then taken away: no operand is below 2**-126, which some processes count as zero.
+// Exponents differ by 127 - 15 = 112. Numbers below 2**-14 get an exponent like the others, which
+// adds 2**-14 to them, and that is subtracted again. So no operand is below 2**-126: some processes
+// treat such numbers as zero.
 template <class F, class U>
 static inline F widened(float16, U half) {
   const U magnitude = (half & 0x7fff) << 13;
@@ -186,7 +188,7 @@ static inline Bits pairs_of(Vec<float>::type first, Vec<float>::type second) {
 #endif
 }
 
-// The same of one number; floats and doubles stay as they are.
+// One number, widened and narrowed; floats and doubles stay as they are.
 template <class S>
 static inline Sum<S> widen(S x) {
   if constexpr (is_half<S>)

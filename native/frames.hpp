@@ -23,7 +23,7 @@ static inline i64 window_reach(const Product& p) {
 
 static inline i64 window_back(const Product& p) { return p.shift_frames < 0 ? window_reach(p) : 0; }
 
-// Row u of a segment, in words or in a half of them.
+// Packs row u of a segment: as words, or as one half of each word.
 template <class Into, class S, class W>
 static void pack_row(const Call<S>& call, const Block& block, const Axis& axis, i64 u, i64 j,
                      W* packed) {
@@ -61,7 +61,11 @@ static void pack_block(const Call<S>& call, const Block& block, W* packed) {
   }
 }
 
-// The least and greatest positions that shift 0 takes frames [first, first + count) to.
+// Which terms exist: all that follows is what taps_reaching in reach.py says with `within`, for
+// many frames at once. It is tested by results: test_nan_and_inf_go_where_the_definition_says,
+// test_prefix.
+
+// The least and the greatest position that shift 0 of frames [first, first + count) reads.
 struct Bounds {
   i64 low, high;
 };
@@ -87,27 +91,23 @@ static bool all_present(const Call<S>& call, i64 first, i64 count) {
   return b.low + smaller(reach, 0) >= 0 && b.high + larger(reach, 0) < call.source.length;
 }
 
-// Shifts [first, last) are all that bring some of these frames onto the signal. The others would
-// add zeros, which changes no bit.
-struct Shifts {
-  i64 first, last;
-};
-
+// The shifts that read some position of the signal for these frames. The others would add zeros,
+// which changes no bit.
 template <class S>
-static Shifts shifts_onto(const Call<S>& call, i64 first, i64 count) {
+static Range shifts_onto(const Call<S>& call, i64 first, i64 count) {
   const i64 shifts = call.product.segments[0].shifts, step = call.source_at.shift;
   if (call.extension != zeros) return {0, shifts};
   const Bounds b = bounds(call, first, count);
   const i64 end = call.source.length - 1;
-  if (step == 0) return b.high >= 0 && b.low <= end ? Shifts{0, shifts} : Shifts{0, 0};
+  if (step == 0) return b.high >= 0 && b.low <= end ? Range{0, shifts} : Range{0, 0};
   const i64 low = step > 0 ? ceil_div(-b.high, step) : ceil_div(b.low - end, -step);
   const i64 high = step > 0 ? floor_div(end - b.low, step) : floor_div(b.high, -step);
   const i64 from = larger(low, 0);
   return {from, larger(from, smaller(high + 1, shifts))};
 }
 
-// Of the word of row `word` and shift j of a frame: itself where all that it holds exists, else
-// zeros in its place, and in that of the weight it meets; whether anything exists.
+// One term: writes the frames' word to `value`. A half that does not exist becomes 0 there and in
+// `weight`. Returns whether any half exists.
 template <class S, class W>
 static inline bool present(const Call<S>& call, const Block& block, const Axis& axis, i64 word,
                            i64 frame, i64 j, W& weight, W& value) {

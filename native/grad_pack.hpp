@@ -2,16 +2,17 @@
 // columns of samples, which lie along the vector. Included inside the namespace of one instruction
 // set.
 //
-// Where words are pairs, they are of frames 0 and 1, 2 and 3, ... of a run; the frames of an odd
-// shift are packed a second time, from the second one on.
+// Where words are pairs, they hold frames 0 and 1, 2 and 3, ... of a run. Shifts by an odd number
+// of frames need frames 1 and 2, 3 and 4, ...: for these, frames are packed a second time.
 
 // Where the frames of a run are packed: once for all shifts, or once for each shift (`separate`).
-// In pairs they may be packed twice: beginning with the first frame, and for odd shifts with the
-// second.
+// Pairs may be packed in two alignments: from the first frame on, and from the second one on.
 template <class S, class W>
 struct PackedFrames {
-  i64 packs, alignments;  // one or one a shift; one or two
-  i64 words, channels;    // of a row; rows
+  i64 packs;       // 1, or one for each shift
+  i64 alignments;  // 1 or 2
+  i64 words;       // of one row
+  i64 channels;    // rows
   bool separate;
   i64 shifts, shift;
 
@@ -53,7 +54,8 @@ struct Signals<S, Pair> {
   typedef Kept<S> Into;
 };
 
-// rows[tile][word][row in tile] of `padded` words of frames, from signals of tile_rows channels.
+// Writes a tile of rows, rows[word][row in tile], of `padded` words of frames from the signals of
+// tile_rows channels.
 template <class X, class W>
 static void interleave_rows(const X* const* from, i64 padded, W* rows) {
   typedef typename SumOf<W>::type T;
@@ -74,7 +76,8 @@ static void interleave_rows(const X* const* from, i64 padded, W* rows) {
   }
 }
 
-// Frames from `first` on; `scratch` holds tile_rows signals of window + one vector of frames.
+// Packs `frames` frames from `first` on, of `count` channels. `scratch` has room for tile_rows
+// signals of call.window + one vector of frames.
 template <class S, class W>
 static void pack_rows(const WeightGradCall<S>& call, const PackedFrames<S, W>& packed, const S* x,
                       i64 count, i64 first, i64 frames, Sum<S>* scratch, W* rows) {
@@ -110,20 +113,20 @@ static void pack_rows(const WeightGradCall<S>& call, const PackedFrames<S, W>& p
   }
 }
 
-// Frames of a run in which `phases` phases, of which the first has sample `start` in frame 0, all
-// have samples.
+// The frames of a run in which each of `phases` phases has a sample. The first phase has sample
+// `start` in frame 0 of the run. (In Python that is frames_reaching, reach.py; tested by results,
+// as grad_run.hpp says.)
 template <class T>
-static Shifts frames_with_samples(const WeightGradCall<T>& call, i64 start, i64 phases,
-                                  i64 frames) {
+static Range frames_with_samples(const WeightGradCall<T>& call, i64 start, i64 phases, i64 frames) {
   const Positions& at = call.output_at;
   const i64 last = call.grad_output.length - 1 - start - (phases - 1) * at.phase_step;
   const i64 low = smaller(larger(ceil_div(-start, at.frame), 0), frames);
   return {low, smaller(larger(floor_div(last, at.frame) + 1, low), frames)};
 }
 
-// Signals, one per column or two neighbouring ones (`T` is what holds a frame of them), for as many
-// columns as a vector has elements: to[f * to_step + column] is frame f of signal `column`, in
-// whole squares. Returns how many frames that were.
+// Writes to[f * to_step + column] = frame f of a column, for a vector of columns and as many frames
+// as fill whole squares. Each signal has one column, or two that are neighbours in memory: T is as
+// wide as a frame of it. Returns how many frames are done.
 template <class T, class S>
 static i64 transpose_frames(const S* from, i64 channel_step, i64 frames, Sum<S>* to, i64 to_step) {
   typedef typename Vec<T>::type V;
@@ -160,10 +163,10 @@ struct ColumnPiece {
   i64 phases, channels;
 };
 
-// Frames of which the piece has every sample. Where the columns of a vector can be transposed
-// together, the piece becomes those.
+// Copies frames in which every sample of the piece exists. Where a vector of columns has been
+// transposed, `piece` is cut to these columns.
 template <class S>
-static void copy_whole_frames(const WeightGradCall<S>& call, ColumnPiece<S>& piece, Shifts frames) {
+static void copy_whole_frames(const WeightGradCall<S>& call, ColumnPiece<S>& piece, Range frames) {
   constexpr i64 width = grad_width<S>(), lanes = Vec<S>::lanes;
   const Signal<const S>& gy = call.grad_output;
   const i64 frame_step = call.output_at.frame * gy.position_stride;
@@ -184,7 +187,7 @@ static void copy_whole_frames(const WeightGradCall<S>& call, ColumnPiece<S>& pie
               {{1, 0, 0}, {piece.channels, gy.channel_stride, phases}, {count, frame_step, width}});
 }
 
-// Frames [low, high), sample by sample: 0 where there is none.
+// Copies frames [low, high) sample by sample, with 0 where there is none.
 template <class S>
 static void copy_present_samples(const WeightGradCall<S>& call, const ColumnPiece<S>& piece,
                                  i64 low, i64 high) {
@@ -218,8 +221,8 @@ static void pack_columns(const WeightGradCall<S>& call, const GradRun<S>& run, i
         run.gy + channel * gy.channel_stride,
         run.first_frame * at.frame + (axis.first_phase + phase) * at.phase_step + at.base,
         columns + col, phases, phases == axis.phases ? (count - col) / phases : 1};
-    const Shifts whole =
-        neighbours ? frames_with_samples(call, piece.start, phases, run.frames) : Shifts{0, 0};
+    const Range whole =
+        neighbours ? frames_with_samples(call, piece.start, phases, run.frames) : Range{0, 0};
     if (whole.first < whole.last) copy_whole_frames(call, piece, whole);
     copy_present_samples(call, piece, 0, whole.first);
     copy_present_samples(call, piece, whole.last, run.frames);
@@ -230,7 +233,7 @@ static void pack_columns(const WeightGradCall<S>& call, const GradRun<S>& run, i
       for (i64 col = count; col < round_up(count, lanes); ++col) columns[f * width + col] = 0;
 }
 
-// The frames of a panel of columns in pairs, for sets that multiply these.
+// Puts the frames of a panel of columns into pairs, for sets that multiply these.
 [[maybe_unused]] static void pair_columns(const float* columns, i64 frames, Pair* pairs) {
   constexpr i64 width = grad_width<float>(), lanes = Vec<float>::lanes;
   for (i64 f = 0; f < frames; f += 2, columns += 2 * width, pairs += width)

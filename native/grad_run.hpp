@@ -69,6 +69,9 @@ static GradRun<S> grad_run(const WeightGradCall<S>& call, const GradUnit<S>& u, 
 // any frame of the signal are left out; of the others, those that are not `inside` are looked
 // through for Inf and NaN, and where there is one, products are added one by one: those that exist.
 
+// Which frames and samples exist is what taps_reaching in reach.py says with `within`. Tested by
+// results: test_nan_and_inf_go_where_the_definition_says, test_random_layers.
+
 // Whether every frame and every sample that the run would multiply exists.
 template <class T>
 static bool inside(const WeightGradCall<T>& call, const GradRun<T>& run) {
@@ -85,7 +88,8 @@ static bool inside(const WeightGradCall<T>& call, const GradRun<T>& run) {
   return samples && (frames || call.extension != zeros);
 }
 
-// Of a column in frame t; a depthwise layer's columns are its phases.
+// Whether the sample of a column in frame t exists. (The columns of a depthwise layer are its
+// phases.)
 template <class T>
 static inline bool sample_exists(const WeightGradCall<T>& call, i64 column, i64 t) {
   const Axis& axis = call.product.rows;
@@ -102,7 +106,7 @@ static inline bool frame_exists(const WeightGradCall<T>& call, i64 t) {
 // The runs that have frames of the signal in them for some shift of the unit; the others would add
 // zeros, which changes no bit.
 template <class T>
-static Shifts runs_onto(const WeightGradCall<T>& call, i64 first_shift, i64 shifts) {
+static Range runs_onto(const WeightGradCall<T>& call, i64 first_shift, i64 shifts) {
   const i64 runs = (call.frames + call.run_frames - 1) / call.run_frames;
   if (call.extension != zeros) return {0, runs};
   const i64 shift = -call.product.shift_frames;
@@ -119,9 +123,9 @@ static bool reaches_signal(const WeightGradCall<T>& call, const GradRun<T>& run,
   return first < call.input.length && first + run.frames > 0;
 }
 
-// Those shifts of a run's unit that have frames of the signal in it.
+// The shifts of a unit, counted from its first one, for which the run has frames of the signal.
 template <class S>
-static Shifts shifts_of_run(const WeightGradCall<S>& call, const GradRun<S>& run) {
+static Range shifts_of_run(const WeightGradCall<S>& call, const GradRun<S>& run) {
   i64 first = 0, last = run.shifts;
   while (first < last && !reaches_signal(call, run, run.first_shift + first)) ++first;
   while (first < last && !reaches_signal(call, run, run.first_shift + last - 1)) --last;

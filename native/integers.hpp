@@ -7,14 +7,20 @@ namespace fracstride {
 
 using i64 = std::int64_t;
 
+// The integers first, first + 1, ..., last - 1: frames, shifts or runs, as the name of the function
+// or variable says. There are none where last <= first.
+struct Range {
+  i64 first, last;
+};
+
 static inline i64 smaller(i64 a, i64 b) { return a < b ? a : b; }
 static inline i64 larger(i64 a, i64 b) { return a > b ? a : b; }
 
-// Of a number of any sign by a positive one.
+// A number of any sign divided by a positive one, rounded down and up.
 static inline i64 floor_div(i64 a, i64 b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 static inline i64 ceil_div(i64 a, i64 b) { return -floor_div(-a, b); }
 
-// Of a size, which is not negative.
+// A size, which is never negative, divided and rounded up; and the next multiple of b.
 static inline i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
 static inline i64 round_up(i64 a, i64 b) { return divide_up(a, b) * b; }
 

@@ -9,10 +9,10 @@
 namespace fracstride {
 namespace {
 
-constexpr i64 few_uses = 1;     // of a panel: so many or fewer pack it each for themselves
-constexpr i64 fewest_rows = 4;  // which cost as much as one: reading their frames
+constexpr i64 few_uses = 1;  // a panel used at most so often is packed by each unit that reads it
+constexpr i64 fewest_rows = 4;  // fewer rows cost as much as this many
 
-// Scratch memory for each thread in cache lines of its own.
+// Rounded up to whole cache lines, so that no two threads write to the same one.
 template <class S>
 i64 whole_lines(i64 elements) {
   return round_up(elements, cache_line / static_cast<i64>(sizeof(Sum<S>)));
@@ -28,8 +28,8 @@ double products_of(const std::vector<Call<S>>& calls) {
   return products;
 }
 
-// All units of these calls, by all threads. `prepare` may write to the output: it comes after
-// everything that can fail.
+// Computes all units of these calls on all threads. `prepare` runs just before: nothing can fail
+// any more then, so it may write to the output.
 template <class S, class Prepare>
 void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepare& prepare) {
   const Kernels<S>& kernels = kernels_of<S>(weight.isa);
@@ -65,7 +65,7 @@ void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepa
   });
 }
 
-// Whether the kernel for depthwise layers knows this one and the strides of its signals.
+// Whether the kernel for depthwise layers computes this layer, with signals of these strides.
 template <class S>
 bool is_depthwise(const PackedWeight<S>& weight, const Signal<const S>& input,
                   const Signal<S>& output) {
@@ -77,6 +77,8 @@ bool is_depthwise(const PackedWeight<S>& weight, const Signal<const S>& input,
          output.position_stride == 1;
 }
 
+// Its frames are those of frames_reaching in reach.py, and among them those all of whose terms and
+// samples exist. Tested by results: test_depthwise_kernel_and_the_general_one.
 template <class S>
 DepthwiseCall<S> depthwise_call(const PackedWeight<S>& weight, const Signal<const S>& input,
                                 const S* bias, const Signal<S>& output, i64 padding_left,
@@ -106,8 +108,8 @@ DepthwiseCall<S> depthwise_call(const PackedWeight<S>& weight, const Signal<cons
   return c;
 }
 
-// T of a depthwise layer by the kernel that is made for it. Returns false, having done nothing,
-// where that kernel cannot, or where the ends are so much of the signal that it does not pay.
+// T of a depthwise layer by depthwise.hpp. Returns false, having done nothing, where that kernel
+// cannot compute it, or where most samples are near the ends and would be computed one by one.
 template <class S>
 bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input,
                        const S* bias, const Signal<S>& output, i64 padding_left,
@@ -157,8 +159,8 @@ void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& in
   const Layer& layer = weight.layer;
   std::vector<Call<S>> calls;
   for (const Product& p : weight.plan.products) {
-    const FrameRange range = frames_onto(p, layer, padding_left, output.length);
-    if (range.count == 0) continue;
+    const Range frames = frames_onto(p, layer, padding_left, output.length);
+    if (frames.first == frames.last) continue;
     Call<S> c{};
     c.product = p;
     c.bias = bias;
@@ -172,8 +174,8 @@ void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& in
     c.groups = layer.groups;
     c.source_channels = layer.in_channels;
     c.target_channels = layer.out_channels;
-    c.first_frame = range.first;
-    c.frames = range.count;
+    c.first_frame = frames.first;
+    c.frames = frames.last - frames.first;
     c.extension = extension;
     calls.push_back(c);
   }
@@ -185,33 +187,33 @@ void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& in
 
 namespace {
 
-// C without what frames outside the signal add to others.
+// C of these frames; what frames outside the signal add to others is not part of it.
 template <class S>
 Call<S> input_grad_call(const PackedWeight<S>& weight, i64 batch,
-                        const Signal<const S>& grad_output, i64 padding_left,
-                        const Interval& frames, Extension source_extension) {
+                        const Signal<const S>& grad_output, i64 padding_left, const Range& frames,
+                        Extension source_extension) {
   const Layer& layer = weight.layer;
   const Product& p = weight.plan.products[0];
   Call<S> c{};
   c.product = p;
   c.source = grad_output;
   c.source_at = {layer.stride, layer.dilation, -padding_left, p.shift_frames * layer.stride};
-  c.target_at = {1, 0, -frames.start, 0};
+  c.target_at = {1, 0, -frames.first, 0};
   c.batch = batch;
   c.groups = layer.groups;
   c.source_channels = layer.out_channels;
   c.target_channels = layer.in_channels;
-  c.first_frame = frames.start;
-  c.frames = frames.stop - frames.start;
+  c.first_frame = frames.first;
+  c.frames = frames.last - frames.first;
   c.extension = source_extension;
   return c;
 }
 
-// Which frame of a signal each frame outside copies.
+// The frames outside a signal with the frames that they copy, by rising copied frame.
 std::vector<Copy> copies_of(const Outside& outside, i64 length) {
   std::vector<Copy> copies;
-  for (const Interval& interval : outside.intervals)
-    for (i64 t = interval.start; t < interval.stop; ++t)
+  for (const Range& interval : outside.intervals)
+    for (i64 t = interval.first; t < interval.last; ++t)
       copies.push_back(
           {source_frame(t, length, outside.extension), static_cast<i64>(copies.size())});
   std::stable_sort(copies.begin(), copies.end(),
@@ -226,7 +228,7 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
                 const Signal<S>& grad_input, i64 padding_left, const Outside& outside,
                 Extension source_extension) {
   if (batch == 0 || grad_input.length == 0) return;
-  const auto call = [&](const Interval& frames) {
+  const auto call = [&](const Range& frames) {
     return input_grad_call(weight, batch, grad_output, padding_left, frames, source_extension);
   };
   std::vector<Call<S>> inside{call({0, grad_input.length})};
@@ -238,14 +240,14 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
   const Scratch<Sum<S>> sums(batch * weight.layer.groups * weight.layer.in_channels * count);
   std::vector<Call<S>> calls;
   i64 done = 0;
-  for (const Interval& interval : outside.intervals) {
-    if (interval.start >= interval.stop) continue;
+  for (const Range& interval : outside.intervals) {
+    if (interval.first >= interval.last) continue;
     calls.push_back(call(interval));
     calls.back().edges = {sums.data() + done, count, nullptr};
-    done += interval.stop - interval.start;
+    done += interval.last - interval.first;
   }
   inside[0].edges = {sums.data(), count, copies.data()};
-  // A weight for one call serves two here.
+  // There are two calls: a weight that each call would pack for itself is packed here, once.
   std::optional<PackedWeight<S>> whole;
   if (!weight.packed())
     whole.emplace(weight.weight, weight.layer, weight.direction, Packing::kept, weight.isa);
@@ -255,13 +257,13 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
 
 namespace {
 
-// R for the taps of one product of T, but for its blocks.
+// R for the taps of one product of T. choose_blocks adds its blocks.
 template <class S>
 WeightGradCall<S> weight_grad_call(const Layer& layer, const Product& p, bool depthwise, i64 batch,
                                    const Signal<const S>& input, const Signal<const S>& grad_output,
                                    S* grad_weight, i64 padding_left, Extension extension) {
   const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
-  const FrameRange range = frames_onto(p, layer, padding_left, grad_output.length);
+  const Range frames = frames_onto(p, layer, padding_left, grad_output.length);
   WeightGradCall<S> c{};
   c.product = p;
   c.input = input;
@@ -273,14 +275,14 @@ WeightGradCall<S> weight_grad_call(const Layer& layer, const Product& p, bool de
   c.in_channels = layer.in_channels;
   c.out_channels = layer.out_channels;
   c.kernel = layer.kernel;
-  c.first_frame = range.first;
-  c.frames = range.count;
+  c.first_frame = frames.first;
+  c.frames = frames.last - frames.first;
   c.depthwise = depthwise;
   c.pairs = kernels.multiplies_pairs && !depthwise;
   const i64 frames_per_word = c.pairs ? 2 : 1;
   const i64 most = depthwise ? depthwise_run_steps : grad_run_steps * frames_per_word;
   const i64 runs = std::max<i64>(1, divide_up(c.frames, most));
-  // Whole vectors, where a run has many: then only the last run has one that is not full.
+  // Where there are several runs, all but the last one have whole vectors.
   const i64 grain = depthwise && c.frames > most ? kernels.lanes : frames_per_word;
   c.run_frames = round_up(std::max<i64>(1, divide_up(c.frames, runs)), grain);
   c.column_is_tap = p.rows.phases == layer.kernel;
@@ -299,7 +301,7 @@ void weight_grad(const Layer& whole, i64 batch, const Signal<const S>& input,
   const Layer layer = one_frame ? for_one_frame(whole) : whole;
   const i64 weights = layer.groups * layer.in_channels * layer.out_channels * layer.kernel;
   const int wanted = threads_for(static_cast<double>(batch) * input.length * weights);
-  // The classes of T are those of R; its panels do not matter here.
+  // R has the classes of taps that T has. T's panels are not used here.
   const Plan plan = plan_forward(layer, {kernels.columns, kernels.lanes, false});
   std::vector<WeightGradCall<S>> calls;
   i64 scratch = 0, most_units = 0;

@@ -9,27 +9,24 @@
 
 namespace fracstride {
 
-// y = T(x, w) + bias, x extended past its ends. The input's length counts what is carried of it.
+// y = T(x, w) + bias, with x extended past both ends. `input.length` includes the carried frames.
 template <class S>
 void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
              const Signal<S>& output, i64 padding_left, Extension extension,
              const Around<S>& around = {}, const Carried<S>& carried = {});
 
-// Frames [start, stop).
-struct Interval {
-  i64 start, stop;
-};
-
 // The frames outside a signal that have a tap on some sample, in rising disjoint intervals, and the
 // padding mode that says which frames they copy. With zeros there are none.
 struct Outside {
   Extension extension = zeros;
-  std::vector<Interval> intervals{};
+  std::vector<Range> intervals{};
 };
 
 // The adjoint of T in its input: C(gy, w), where each frame outside the input is added to the frame
-// that it copies, in rising order, before anything is rounded. `source_extension` extends gy past
-// its ends (a Conv1d that pads its input).
+// that it copies, in rising order, before anything is rounded.
+//
+// `source_extension` extends gy past its ends. C of an extended signal is a Conv1d that pads its
+// input with a padding mode. No Python function offers that yet; tests/test_native.py tests it.
 template <class S>
 void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
                 const Signal<S>& grad_input, i64 padding_left, const Outside& outside,
@@ -41,7 +38,7 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,
                  const Signal<const S>& grad_output, S* grad_weight, i64 padding_left,
                  Extension extension);
 
-// The sum over batch and time of each channel.
+// The sum of each channel over batch and time.
 template <class S>
 void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* grad_bias);
 

@@ -1,7 +1,7 @@
 // Signals into rows of words, as the tile reads them: extended past their ends, strided, widened or
 // paired. Included inside the namespace of one instruction set.
 
-// One channel of a signal with what is carried of it.
+// One channel of a signal, with the positions that are carried.
 template <class T>
 struct Row {
   const T* data;
@@ -15,7 +15,8 @@ struct Row {
   }
 };
 
-// Every `by`-th element from p on, a power of two; up to by - 1 elements past the last are read.
+// Every `by`-th element from p on; `by` is a power of two. Up to by - 1 elements past the last one
+// are read.
 template <class T, int by>
 static inline typename Vec<T>::type load_strided(const T* p) {
   if constexpr (by == 1)
@@ -44,7 +45,7 @@ struct SecondHalves {
   static Bits put(Bits words, Vec<float>::type x) { return words | reinterpret_cast<Bits>(x); }
 };
 
-// And numbers that stay as they are stored.
+// Numbers that stay as they are stored.
 template <class S>
 struct Kept {
   static S zero(S) { return {}; }
@@ -84,7 +85,7 @@ static void copy_stretch(const S* from, i64 position_stride, i64 step, i64 count
   for (; i < count; ++i) to[i] = Into::put(to[i], from[i * by]);
 }
 
-// Row (batch entry, channel) of a signal and of what is carried of it.
+// One channel of one batch entry of a signal, with the positions that are carried.
 template <class S>
 static inline Row<S> row_of(const Signal<const S>& signal, const Carried<S>& carried, i64 entry,
                             i64 channel) {
@@ -103,7 +104,7 @@ static void copy_row(const Row<S>& signal, i64 length, i64 start, i64 step, i64 
     for (i64 i = from; i < to; ++i) destination[i] = Into::zero(destination[i]);
   };
   clear(count, padded);
-  // Divisions are most of what a short row costs.
+  // (Divisions would be most of what a short row costs.)
   const auto up = [&](i64 distance) { return step == 1 ? distance : ceil_div(distance, step); };
   const i64 low = smaller(larger(up(-start), 0), count);
   const i64 high = smaller(larger(up(length - start), low), count);
@@ -115,7 +116,7 @@ static void copy_row(const Row<S>& signal, i64 length, i64 start, i64 step, i64 
   };
   extend(0, low);
   extend(high, count);
-  if (low == high) return;  // its position may be beyond all integers
+  if (low == high) return;  // the integers below may overflow
   const i64 first = start + low * step;
   const i64 own = larger(low, smaller(up(signal.carried_length - start), high));
   if (low < own)
@@ -134,7 +135,7 @@ static inline Sum<S> bent(Sum<S> x, Sum<S> negative_slope) {
   return x > 0 ? x : widen<S>(nearest_of<S>(x * negative_slope));
 }
 
-// The same of vectors of halves, widened.
+// The same of a vector of halves, which comes and goes as floats.
 template <class S>
 static inline Vec<float>::type bent_half(Vec<float>::type x, float negative_slope) {
   typedef Vec<float>::type V;
@@ -143,7 +144,7 @@ static inline Vec<float>::type bent_half(Vec<float>::type x, float negative_slop
   return reinterpret_cast<V>((above & reinterpret_cast<Bits>(x)) | (~above & low));
 }
 
-// Of a row of words, in whole vectors, which a row has.
+// Leaky ReLU of a row of words. Halves go by whole vectors: the row has room for the last one.
 template <class S>
 static inline void bend(Sum<S>* values, i64 count, Sum<S> negative_slope) {
   if constexpr (is_half<S>)

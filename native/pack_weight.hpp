@@ -1,8 +1,9 @@
 // Weights into panels: packed[panel][(segment, u, j)][row in panel]. Included inside the namespace
 // of one instruction set.
 
-// Where the weights of one summed channel and tap stand in a panel of C, tap by tap: neighbouring
-// taps are of neighbouring phases, as long as these have the same number of taps.
+// The steps of a panel of C in the weight's order, (channel, tap): next() is the step of one tap
+// after the other. Neighbouring taps are of neighbouring phases; their steps are `by` apart for the
+// next `left` taps, whose phases have the same number of taps.
 struct Steps {
   const Product& product;
   i64 channel = 0, tap = 0, step = 0, by = 0, left = 0;
@@ -67,7 +68,8 @@ static void transpose_panel(const Product& p, const S* weight, i64 rows, Sum<S>*
   }
 }
 
-// Rows whose phases have two taps each and nothing between them: the two alternate in memory.
+// A panel of T whose phases have two taps each and are all of the kernel: in memory, the first taps
+// of the phases of a channel are followed by their second taps.
 template <class S, int phases>
 static void unzip_panel(const Product& p, const S* weight, i64 rows, Sum<S>* out) {
   constexpr i64 lanes = Vec<S>::lanes;

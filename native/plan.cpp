@@ -13,7 +13,8 @@ constexpr i64 widest_spread = 16;
 void lay_out(Plan& plan, Product& product, const Format& format) {
   const i64 rows = row_count(product);
   const Axis& most = product.segments[0].axis;
-  product.pairs = format.pairs && most.channels * most.phases > 1;  // else half of each is empty
+  product.pairs =
+      format.pairs && most.channels * most.phases > 1;  // one term alone fills half a pair
   for (Segment& s : product.segments)
     s.words = divide_up(s.axis.channels * s.axis.phases, product.pairs ? 2 : 1);
   product.steps = 0;
@@ -101,14 +102,13 @@ Plan plan_input_grad(const Layer& layer, const Format& format) {
   return plan;
 }
 
-FrameRange frames_onto(const Product& product, const Layer& layer, i64 padding_left,
-                       i64 output_length) {
+Range frames_onto(const Product& product, const Layer& layer, i64 padding_left, i64 output_length) {
   const i64 first_phase = product.rows.first_phase;
   const i64 last_phase = first_phase + product.rows.phases - 1;
   const i64 first = -floor_div(last_phase * layer.dilation - padding_left, layer.stride);
   const i64 last =
       floor_div(output_length - 1 + padding_left - first_phase * layer.dilation, layer.stride);
-  return {first, std::max<i64>(0, last - first + 1)};
+  return {first, std::max(first, last + 1)};
 }
 
 }  // namespace fracstride

@@ -13,7 +13,7 @@ struct Layer {
 
 // With g = gcd(stride, dilation), stride' = stride/g and dilation' = dilation/g, the taps m0,
 // m0 + stride', m0 + 2*stride', ... of every m0 < stride' (a phase) land on the same samples,
-// dilation' frames apart from each other (a shift).
+// dilation' frames apart from each other (a shift). Twin of taps_reaching in reach.py.
 struct Taps {
   i64 step;          // stride': from one tap of a phase to the next
   i64 frames;        // dilation': frames per shift
@@ -25,8 +25,8 @@ struct Taps {
 
 Taps taps_of(const Layer& layer);
 
-// The layer for a single frame that nothing extends, of which no two taps meet: with a stride
-// beyond its last tap, each is a phase of its own.
+// The same layer with a stride beyond its last tap, so that each tap is a phase of its own. A
+// single frame without extension has the same samples in both: no two of its taps meet.
 Layer for_one_frame(const Layer& layer);
 
 struct Plan {
@@ -35,7 +35,7 @@ struct Plan {
   bool packed;       // false: the weights are used as they lie (one channel in, one out)
 };
 
-// What a plan has to know of the kernels that it is for.
+// What a plan depends on besides the layer: the kernels' sizes.
 struct Format {
   i64 panel_rows, lanes;
   bool pairs;  // whether they multiply pairs
@@ -46,12 +46,11 @@ Plan plan_forward(const Layer& layer, const Format& format);
 // C: rows (input channel), summed over (output channel, phase, shift).
 Plan plan_input_grad(const Layer& layer, const Format& format);
 
-// The frames from which a phase of the product reaches samples [0, output_length).
-struct FrameRange {
-  i64 first, count;
-};
-FrameRange frames_onto(const Product& product, const Layer& layer, i64 padding_left,
-                       i64 output_length);
+// The frames of a product of T: from the first to the last one of which the first tap of some phase
+// of the product lands on a sample in [0, output_length). (Some frames between them may land on
+// none, and where the output is shorter than the stride, the first and the last too.) Twin of
+// frames_reaching in reach.py.
+Range frames_onto(const Product& product, const Layer& layer, i64 padding_left, i64 output_length);
 
 i64 row_count(const Product& product);
 

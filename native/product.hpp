@@ -12,9 +12,10 @@ struct Runs {
         shifts(smaller(segment.shifts, run_steps)) {}
 };
 
-// Where the scratch memory of a thread has what, in elements.
+// Where the parts of a thread's scratch memory begin, in elements. A panel that a unit packs for
+// itself is at 0.
 struct Workspace {
-  i64 single;     // terms of a panel one by one, before they are put into pairs; a panel is at 0
+  i64 single;     // terms of a panel one by one, before they are put into pairs
   i64 sums;       // Z[row][frame]
   i64 rest_sums;  // Z[frame][row] of the last few frames
   i64 frames;     // packed rows
@@ -59,8 +60,8 @@ struct Unit {
   i64 rest;                 // the frames after these, which are broadcast
 };
 
-// The sums again, one by one, for frames where some term is absent: a weight that is not finite
-// must not be multiplied by the zero that stands for a frame that does not exist.
+// Computes the sums again, term by term, for frames where some term is absent: a weight that is not
+// finite must not be multiplied by the zero that stands for a frame that does not exist.
 template <class S, class W>
 static void sum_present(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums) {
   const Product& p = call.product;
@@ -90,8 +91,8 @@ static void sum_present(const Call<S>& call, const Unit<W>& unit, const Sums<Sum
   }
 }
 
-// One run of the sum: `channels` times shifts [first_shift, last_shift), from the first of all
-// shifts at `w` and `x`.
+// One run of the sum: shifts [first_shift, last_shift) of `channels` channels. `w` and `x` are at
+// shift 0 of the first channel.
 template <class W>
 struct Run {
   const W *w, *x;
@@ -104,14 +105,15 @@ template <class S, class W>
 static inline void run_along(const Call<S>& call, const Unit<W>& unit, const Run<W>& run,
                              const Sums<Sum<S>>& sums) {
   constexpr int lanes = Vec<S>::lanes;
+  Sum<S>* const z = sums.z;
   const i64 along = unit.along, rows = unit.rows, z_row = sums.row_stride;
   const i64 x_shift = unit.frame_shift, w_shift = call.product.step_stride;
   for (i64 f = 0, vectors; f < along; f += vectors * lanes) {
     vectors = vectors_of_tile((along - f) / lanes, rows);
     i64 from = run.first_shift, to = run.last_shift;
     if (!unit.complete) {
-      const Shifts onto = shifts_onto(call, unit.block.first_frame + f,
-                                      smaller(vectors * lanes, unit.block.frames - f));
+      const Range onto = shifts_onto(call, unit.block.first_frame + f,
+                                     smaller(vectors * lanes, unit.block.frames - f));
       from = larger(from, onto.first);
       to = smaller(to, onto.last);
     }
@@ -119,14 +121,14 @@ static inline void run_along(const Call<S>& call, const Unit<W>& unit, const Run
     for (i64 r = 0; r < rows; r += tile_rows)
       tiles<W, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
           run.x + from * x_shift + f, run.w + from * w_shift + r, run.along, run.channels,
-          larger(to - from, 0), sums.z + r * z_row + f, z_row, run.first);
+          larger(to - from, 0), z + r * z_row + f, z_row, run.first);
   }
 }
 
-// `onto`: the shifts that bring some of these frames onto the signal.
+// `onto`: the shifts that read some position of the signal for these frames.
 template <class S, class W>
 static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<W>& run,
-                            const Shifts& onto, const Sums<Sum<S>>& sums) {
+                            const Range& onto, const Sums<Sum<S>>& sums) {
   constexpr int lanes = Vec<S>::lanes;
   const i64 row_vectors = (unit.rows + lanes - 1) / lanes, z_frame = sums.frame_stride;
   const i64 from = larger(run.first_shift, onto.first), to = smaller(run.last_shift, onto.last);
@@ -138,8 +140,8 @@ static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<
         run.first);
 }
 
-// Of a single frame, several runs like this first one at a time, of `all_channels` in all; returns
-// how many of these are done.
+// A single frame: adds runs_at_once runs at a time, of which `run` is the first, as long as
+// `all_channels` has so many. Returns how many channels are done.
 template <class W>
 static inline i64 runs_of_one_frame(const Unit<W>& unit, const Run<W>& run, i64 all_channels,
                                     typename SumOf<W>::type* z) {
@@ -157,9 +159,9 @@ template <class S, class W>
 static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums,
                             const Sums<Sum<S>>& rest_sums) {
   const Product& p = call.product;
-  const Shifts onto_rest = unit.complete
-                               ? Shifts{0, p.segments[0].shifts}
-                               : shifts_onto(call, rest_sums.first_frame, larger(unit.rest, 1));
+  const Range onto_rest = unit.complete
+                              ? Range{0, p.segments[0].shifts}
+                              : shifts_onto(call, rest_sums.first_frame, larger(unit.rest, 1));
   const W *w = unit.panel, *x = unit.frames;
   bool first = true;
   for (const Segment& segment : p.segments) {
@@ -194,7 +196,7 @@ static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums
   }
 }
 
-// Sums of a unit to the output.
+// Stores the sums of a unit in the output.
 template <class S, class W>
 static inline void store_sums(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums) {
   const Block& block = unit.block;
@@ -218,8 +220,9 @@ static inline void store_sums(const Call<S>& call, const Unit<W>& unit, const Su
   store_rows(sums.part(0, done), unit.first_row, unit.rows, out);
 }
 
-// Sums of a unit of the map C: those of frames outside the signal are kept, others take up what
-// these add to them. Returns whether they are to be stored.
+// What the map C does with frames outside the signal. The call that computes their sums writes them
+// to `edges`; the call for the signal's own frames then adds them to those that they copy. Returns
+// whether the sums are to be stored in the output.
 template <class S, class W>
 static inline bool fold(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums) {
   if (!call.edges.sums) return true;
@@ -233,7 +236,7 @@ static inline bool fold(const Call<S>& call, const Unit<W>& unit, const Sums<Sum
   return call.edges.copies;
 }
 
-// The frames of a unit: where they lie, or packed, once for all units of a block.
+// Sets the frames of a unit: where they lie, or packed, once for all units of a block.
 template <class S, class W>
 static inline void set_frames(const Call<S>& call, bool is_packed, W* packed, Unit<W>& unit) {
   const Block& block = unit.block;
@@ -252,12 +255,12 @@ static inline void set_frames(const Call<S>& call, bool is_packed, W* packed, Un
   unit.window = call.window;
 }
 
-// The panel of a unit, which is packed here where the weight is not.
+// Sets the panel of a unit, and packs it here where the weight is not packed as a whole.
 template <class S, class W>
 static inline void set_panel(const Call<S>& call, i64 index, Sum<S>* scratch,
                              const Workspace& space, Unit<W>& unit) {
   const Product& p = call.product;
-  // Absent terms are told from zeros where a weight is not finite, of the panel at least.
+  // Zeros may stand for absent terms unless some weight of the panel is not finite.
   unit.skip_absent = call.skip_absent && !unit.complete;
   const Sum<S>* words = scratch;
   if (call.packed)
@@ -269,8 +272,9 @@ static inline void set_panel(const Call<S>& call, i64 index, Sum<S>* scratch,
   unit.panel = reinterpret_cast<const W*>(words);
 }
 
-// Frames along the vector for whole vectors of frames; for the rest whichever costs less. (Frames
-// that are read where they lie end with the last one.)
+// Whole vectors of frames lie along the vector. The rest do so too, in a vector that is not full,
+// if that costs less than broadcasting them. (Not where frames are read where they lie: behind the
+// last one may be no memory.)
 template <class W>
 static inline void set_orientation(Unit<W>& unit) {
   constexpr int lanes = Vec<W>::lanes;

@@ -2,8 +2,8 @@
 // t*stride + phase*dilation - padding of its channel. Bias is added here. Included inside the
 // namespace of one instruction set.
 //
-// `residual`, where it is not null, is added: it stands where the output does, with strides of its
-// own. As if it were an operation of its own, it is added to what would be stored without it.
+// `residual`, where it is not null, is a signal of the output's shape with strides of its own. It
+// is added to the rounded sample, as an addition of two arrays would do.
 
 // Sums of the rows of a panel for some frames: z[row * row_stride + frame * frame_stride].
 template <class T>
@@ -17,7 +17,8 @@ struct Sums {
   }
 };
 
-// Where the rows of one group of one batch entry go; all stand at the group's first channel.
+// Where the rows of one group of one batch entry are stored. All addresses are those of the group's
+// first channel.
 template <class S>
 struct Outlet {
   const Axis& rows;
@@ -27,13 +28,14 @@ struct Outlet {
   Signal<const S> residual;  // data is null where there is none
 };
 
-// A residual and a sample, which is rounded first.
+// The sum of a residual and a sample; the sample is rounded first.
 template <class S>
 static inline S sum(S residual, Sum<S> sample) {
   return nearest_of<S>(widen(residual) + rounded<S>(sample));
 }
 
-// The same samples of P neighbouring phases, vector by vector, to where they lie side by side.
+// Stores a vector of frames of P neighbouring phases: all phases of the first frame, then all of
+// the second, and so on.
 template <class S, int P>
 static inline void store_phases(typename Vec<S>::type (&r)[P], S* to) {
   constexpr int lanes = Vec<S>::lanes;
@@ -54,7 +56,7 @@ static inline void store_phases(typename Vec<S>::type (&r)[P], S* to) {
   }
 }
 
-// P rows of consecutive phases are P interleaved signals: `lanes` frames of them in output order.
+// Stores `count` frames of P rows, which are consecutive phases, in the order of the samples.
 // `count` is a multiple of the lanes.
 template <class S, int P>
 static void store_interleaved(const Sum<S>* z, i64 z_row, Sum<S> bias, const S* residual, S* out,
@@ -92,14 +94,14 @@ static void store_interleaved(const Sum<S>* z, i64 z_row, Sum<S> bias, const S* 
   }
 }
 
-// One row, any strides.
+// Stores one row, with any strides.
 template <class S>
 static void store_row(const Sum<S>* z, i64 z_frame, Sum<S> bias, bool has_bias, const S* residual,
                       i64 residual_step, S* out, i64 out_step, i64 count) {
   // Not z + 0 where there is no bias: the copy is exact for every value.
   const auto value = [&](i64 f) { return has_bias ? z[f * z_frame] + bias : z[f * z_frame]; };
   if constexpr (is_half<S>) {
-    // Rounded by vectors, wherever they go.
+    // Rounded a vector at a time, also where the output is strided.
     constexpr int lanes = Vec<S>::lanes;
     for (; z_frame == 1 && !residual && count >= lanes; count -= lanes, z += lanes) {
       const auto v = has_bias ? load(z) + bias : load(z);
@@ -131,18 +133,15 @@ static void store_row(const Sum<S>* z, i64 z_frame, Sum<S> bias, bool has_bias, 
   }
 }
 
-// Frames [first, last) of some sums.
-struct FrameRange {
-  i64 first, last;
-};
-
-// Which of `frames` frames, `step` samples apart, lie inside an output of so many samples.
+// Which of `frames` frames, `step` samples apart, have their samples inside an output of `length`
+// samples. For one tap that is frames_reaching in reach.py. Tested by results: test_random_layers,
+// test_lengths_around_the_tile.
 struct Inside {
   i64 step, length, frames;
-  bool all;  // whether all rows of all frames do, as mostly: then no row asks
+  bool all;  // whether all rows of all frames do, as is usual: nothing is computed then
 
-  // Those of which samples `first` to `last`, counted in frame 0, lie inside.
-  FrameRange of(i64 first, i64 last) const {
+  // The frames of which all samples from `first` to `last` do; these are the samples of frame 0.
+  Range of(i64 first, i64 last) const {
     if (all) return {0, frames};
     const i64 low = smaller(larger(ceil_div(-first, step), 0), frames);
     const i64 high = floor_div(length - 1 - last, step) + 1;
@@ -150,7 +149,7 @@ struct Inside {
   }
 };
 
-// Rows of `together` neighbouring phases of one channel.
+// `together` rows, which are neighbouring phases of one channel.
 template <class S>
 struct Rows {
   i64 together;
@@ -174,8 +173,8 @@ static inline i64 rows_together(const Sums<Sum<S>>& sums, i64 first_row, i64 cou
   return together;
 }
 
-// A single frame, all of whose rows are samples: its phases are neighbours here and there, and a
-// channel is a stretch of them.
+// Stores a single frame, all of whose rows are samples. The phases of a channel are neighbours
+// among the sums and in the output, and are stored as one row.
 template <class S>
 static void store_one_frame(const Sums<Sum<S>>& sums, i64 first_row, i64 count,
                             const Outlet<S>& out, i64 origin) {
@@ -197,11 +196,11 @@ static void store_one_frame(const Sums<Sum<S>>& sums, i64 first_row, i64 count,
   }
 }
 
-// Whole vectors of the frames [whole.first, whole.last), in which every row is a sample; returns
-// how many frames these are.
+// Stores whole vectors of the frames `whole`, in which every row is a sample. Returns how many
+// frames it has stored.
 template <class S>
 static inline i64 store_vectors(const Rows<S>& rows, i64 z_row, i64 frame_step,
-                                const FrameRange& whole) {
+                                const Range& whole) {
   constexpr int lanes = Vec<S>::lanes;
   const i64 count = (whole.last - whole.first) / lanes * lanes;
   const i64 start = rows.offset + whole.first * frame_step;
@@ -226,7 +225,8 @@ static inline i64 store_vectors(const Rows<S>& rows, i64 z_row, i64 frame_step,
   return count;
 }
 
-// What the vectors left, frames outside [first_done, last_done): each row with a range of its own.
+// Stores the frames that store_vectors has left, those outside [first_done, last_done). Each row
+// has its own range of frames inside the output.
 template <class S>
 static inline void store_ends(const Sums<Sum<S>>& sums, const Rows<S>& rows, const Inside& inside,
                               const Outlet<S>& out, i64 first_done, i64 last_done) {
@@ -234,10 +234,10 @@ static inline void store_ends(const Sums<Sum<S>>& sums, const Rows<S>& rows, con
   const i64 to_step = out.target.position_stride, from_step = out.residual.position_stride;
   for (i64 p = 0; p < rows.together; ++p) {
     const i64 start = rows.offset + p * out.at.phase_step;
-    const FrameRange own = inside.of(start, start);
+    const Range own = inside.of(start, start);
     const Sum<S>* row = rows.z + p * sums.row_stride;
     const auto part = [&](i64 first, i64 last) {
-      if (first >= last) return;  // its position may be beyond all integers
+      if (first >= last) return;  // the integers below may overflow
       const i64 sample = start + first * frame_step;
       store_row(row + first * z_frame, z_frame, rows.bias, rows.has_bias,
                 rows.residual ? rows.residual + sample * from_step : nullptr,
@@ -249,7 +249,7 @@ static inline void store_ends(const Sums<Sum<S>>& sums, const Rows<S>& rows, con
   }
 }
 
-// Rows [first_row, first_row + count) of a group.
+// Stores rows [first_row, first_row + count) of a group.
 template <class S>
 static void store_rows(const Sums<Sum<S>>& sums, i64 first_row, i64 count, const Outlet<S>& out) {
   const Axis& axis = out.rows;
@@ -276,8 +276,8 @@ static void store_rows(const Sums<Sum<S>>& sums, i64 first_row, i64 count, const
         out.residual.data ? out.residual.data + channel * out.residual.channel_stride : nullptr,
         out.bias ? widen(out.bias[channel]) : Sum<S>(0),
         out.bias != nullptr};
-    // Frames of which every one of these rows is a sample of the output.
-    const FrameRange whole = inside.of(offset, offset + (together - 1) * at.phase_step);
+    // The frames in which each of these rows is a sample of the output.
+    const Range whole = inside.of(offset, offset + (together - 1) * at.phase_step);
     i64 done = whole.first;
     if (together > 1 && whole.last - whole.first >= Vec<S>::lanes)
       done += store_vectors(rows, sums.row_stride, at.frame, whole);

@@ -11,7 +11,7 @@ namespace fracstride {
 
 int get_threads();  // 1 without OpenMP, and in a forked child
 void set_threads(int count);
-int threads_for(double products);  // as many as so many multiply-adds keep busy
+int threads_for(double products);  // threads that so many multiply-adds keep busy
 bool has_openmp();
 // A forked child has the parent's record of a pool but none of its threads: it works alone.
 void watch_forks();

@@ -16,8 +16,8 @@ static constexpr int tile_rows = 4;    // 4 x 3 + 3 + 1 = 16
 static constexpr int lane_frames = 6;  // 6 x 2 + 2 + 1 = 15
 #endif
 static constexpr int tile_vectors = 3;
-// Of one row or two, longer tiles: each sum is a chain of additions, and too few chains wait for
-// each other.
+// Tiles of one row or two have more vectors: each sum is a chain of additions that wait for each
+// other, and a few chains alone would leave the machine idle.
 static constexpr int most_vectors = 8;
 static constexpr int vectors_for(int rows) {
   return rows == 1 ? most_vectors : rows == 2 ? most_vectors / 2 : tile_vectors;

@@ -17,7 +17,7 @@ struct bfloat16 {
   std::uint16_t bits;
 };
 
-// (inline: without it, Clang defines the two specialisations anew in each unit.)
+// (Without `inline`, Clang defines the two specialisations in each unit, and they do not link.)
 template <class S>
 inline constexpr bool is_half = false;
 template <>
@@ -40,15 +40,16 @@ using Sum = typename SumType<S>::type;
 
 // The gradient of the weight sums over time: in runs of equal length, of at most this many frames.
 constexpr i64 grad_run_steps = 96;
-constexpr i64 depthwise_run_steps = 1024;  // which sums over lanes only at the end of a run
+constexpr i64 depthwise_run_steps = 1024;  // longer: each run ends in a sum over lanes
 
-// And for the gradient of the bias.
+// The gradient of the bias too.
 constexpr i64 bias_run_steps = 1024;
 
-// Shifts of one unit of the weight's gradient.
+// The most shifts of one unit of the weight's gradient.
 constexpr i64 most_shift_block = 16;
 
-// A position in a signal, as a function of where the product stands:
+// Where a term of a product reads a signal, or a row of it is stored (t*s + m*d - p_l in
+// geometry.py):
 //     position = t * frame + phase * phase_step + base + j * shift
 // for frame t, phase (the first tap of its class) and j-th shift.
 struct Positions {
@@ -60,8 +61,8 @@ struct Axis {
   i64 channels, phases, first_phase;
 };
 
-// A stretch of the sum: every (channel, phase) of the axis with `shifts` taps each. A word of the
-// packed operands holds one of them or, of bfloat16, a pair of neighbours.
+// A part of the sum: every (channel, phase) of the axis, with `shifts` taps each. A word of the
+// packed operands holds one of these terms or, of bfloat16, a pair of neighbouring ones.
 struct Segment {
   Axis axis;
   i64 shifts;
@@ -93,7 +94,8 @@ struct Signal {
 };
 
 // The first `length` positions of a signal, which a stream keeps in an array of their own. The
-// others count on from there: Signal::data points `length` positions before the first that it has.
+// other positions are the Signal's, numbered from `length` on: Signal::data is the address that
+// position 0 would have in its array.
 template <class T>
 struct Carried {
   const T* data;  // null where nothing is carried
@@ -109,7 +111,8 @@ struct Around {
   Sum<S> negative_slope = 1;      // 1: none
 };
 
-// A frame outside the signal, by its number among these (an edge), and the frame that it copies.
+// A frame outside the signal, as a number that counts these frames (an edge), and the frame of the
+// signal that it copies.
 struct Copy {
   i64 frame, edge;
 };
@@ -144,7 +147,7 @@ struct Call {
   i64 block_frames, blocks;
   i64 window;            // elements of one packed row
   bool separate_shifts;  // one packed row per (u, j) instead of one per u
-  bool in_place;     // a block whose terms all exist is read where it lies: too few rows to pack
+  bool in_place;     // blocks whose terms all exist are not packed: there are few rows to read them
   bool skip_absent;  // a weight may be infinite or NaN: it must not meet the 0 of an absent frame
   Extension extension;
 };
@@ -179,7 +182,8 @@ struct DepthwiseCall {
   const Sum<S>* weight;  // (channels, kernel)
   const S* bias;         // or null
   i64 channels, kernel, phases, padding_left;
-  i64 most, most_phases, fewer;  // taps of the phases, as in plan.hpp; of the other phases
+  i64 most, most_phases;  // as in Taps, plan.hpp
+  i64 fewer;              // taps of the other phases
   i64 shift_frames;
   i64 first_frame, last_frame, first_whole, last_whole;
   i64 piece_frames, pieces;  // of one row, for the threads to share

@@ -6,7 +6,7 @@ static i64 weight_grad_scratch(const WeightGradCall<S>& call) {
   constexpr i64 width = grad_width<S>();
   const i64 rows = round_up(call.row_block, tile_rows);
   const i64 signals = call.separate_shifts ? call.shift_block : 1;
-  // Pairs: half as many words, but columns as single ones too, and frames in two alignments.
+  // Pairs need half as many words, but columns are held singly too, and frames in two alignments.
   return call.shift_block * call.column_block * rows * width +
          (call.pairs ? 2 : 1) * call.run_frames * width + rows * signals * call.window +
          tile_rows * (call.window + Vec<S>::lanes);
@@ -72,9 +72,9 @@ struct GradWork {
     return {z + (j * call.column_block + panel.index) * panel_sums, width, false};
   }
 
-  // Packs the frames of a run; returns whether all are finite. That is not looked at, and taken to
-  // be so, where all that is packed is multiplied: no frame or sample is absent, and no word holds
-  // a frame behind the run.
+  // Packs the frames of a run and returns whether all are finite. With `all_multiplied` it returns
+  // true without looking: no frame or sample is absent and no word holds a frame behind the run, so
+  // that every packed value is a factor of some term.
   bool pack_frames(const GradRun<S>& run, bool all_multiplied) const {
     const i64 shift_frames = call.product.shift_frames;
     const i64 reach = call.separate_shifts ? 0 : -(unit.shifts - 1) * shift_frames;
@@ -134,7 +134,7 @@ struct GradWork {
           sums.at + i * tile_rows * sums.row, sums.row, !begun[j]);
   }
 
-  // The same, product by product, where a value that is not finite meets one that does not exist.
+  // Adds the products that exist one by one, where some value is not finite and another is absent.
   void add_present(const GradRun<S>& run, const Panel& panel, i64 j) const {
     const PanelSums sums = sums_of(panel, j);
     const W* of_columns = reinterpret_cast<const W*>(column_words);
@@ -166,14 +166,15 @@ struct GradWork {
       }
   }
 
-  // The sums of a panel, rounded, to where the weight has their taps.
+  // Rounds the sums of a panel and stores them at their taps of the weight's gradient.
   void store_panel(const Panel& panel) const {
     for (i64 j = 0; j < unit.shifts; ++j) {
       const PanelSums sums = sums_of(panel, j);
       if (!begun[j])
         for (i64 i = 0; i < unit.rows; ++i)
           for (i64 column = 0; column < panel.count; ++column) sums.at[i * sums.row + column] = 0;
-      // Rounded where they are: what is written lies before what is read next.
+      // Rounded in place: a half is shorter than its sum, so no sum is overwritten before it is
+      // read.
       if constexpr (is_half<S>)
         for (i64 i = 0; i < unit.rows * width; i += lanes)
           store(reinterpret_cast<S*>(sums.at) + i, load(sums.at + i));
@@ -202,7 +203,7 @@ template <class S, class W>
 static void weight_grad_unit(const WeightGradCall<S>& call, const GradUnit<S>& unit,
                              Sum<S>* scratch) {
   GradWork<S, W> work(call, unit, scratch);
-  const Shifts onto = runs_onto(call, unit.first_shift, unit.shifts);
+  const Range onto = runs_onto(call, unit.first_shift, unit.shifts);
   for (i64 entry = 0; entry < call.batch; ++entry)
     for (i64 index = onto.first; index < onto.last; ++index)
       work.add_run(grad_run(call, unit, entry, index));

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,34 @@ def test_the_list_is_what_was_built() -> None:
     assert native.built_instruction_sets() == [
         name for name, architecture, *_ in LINES if architecture == ARCHITECTURE
     ]
+
+
+STUB = """function(nanobind_add_module name)
+  add_library(${name} MODULE native/plan.cpp)
+endfunction()
+"""
+
+
+@on_x86_64
+@pytest.mark.skipif(not shutil.which("cmake"), reason="needs CMake")
+def test_a_set_that_the_compiler_does_not_know_is_left_out(tmp_path: Path) -> None:
+    """The build goes on without it, says so, and dispatch.cpp does not hear of it."""
+    source, build = tmp_path / "source", tmp_path / "build"
+    shutil.copytree(NATIVE, source / "native")
+    shutil.copy(NATIVE.parent / "CMakeLists.txt", source)
+    (source / "nanobindConfig.cmake").write_text(STUB)
+    with (source / "native" / "instruction_sets.txt").open("a") as lines:
+        lines.write("nosuchset x86_64 64 32 avx2 nosuchfeature\nlater x86_64 32 16 avx2\n")
+    told = run(
+        *("cmake", "-S", source, "-B", build, f"-Dnanobind_DIR={source}"),
+        f"-DPython_EXECUTABLE={sys.executable}",
+    )
+    assert "Not building the instruction set nosuchset" in told
+    assert told.count("Not building") == 1
+    dispatched = (build / "instruction_sets.inc").read_text()
+    assert "nosuchset" not in dispatched
+    for name in (*SETS, "later"):
+        assert f"FS_INSTRUCTION_SET({name}, " in dispatched
 
 
 def cpu_features() -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -14,6 +15,7 @@ from fracstride import reference
 from fracstride._load import native
 from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.geometry import Geometry
+from fracstride.reach import frames_reaching, taps_reaching
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 MODES = PADDING_MODES[1:]
@@ -233,6 +235,53 @@ def test_forward_by_address_takes_what_streams_need() -> None:
     same_bits(whole, residual + fs.conv_transpose1d(bent, w, b, padding=2))
     for carried, residual_carried in [(3, 0), (0, 2), (7, 5), (39, 39)]:
         same_bits(call(carried, residual_carried), whole)
+
+
+def random_sizes(count: int) -> Iterator[tuple[int, int, int]]:
+    """Kernel sizes, strides and dilations, with and without common divisors."""
+    rng = np.random.default_rng(11)
+    for _ in range(count):
+        most = int(rng.choice([3, 12, 60]))
+        common = int(rng.choice([1, 1, 2, 5]))
+        k, s, d = (int(size) for size in rng.integers(1, most, 3))
+        yield k, s * common, d * common
+
+
+def test_phases_are_the_taps_that_land_on_the_same_samples() -> None:
+    """taps_of in plan.cpp is a twin of taps_reaching in reach.py."""
+    for k, s, d in random_sizes(3000):
+        step, frames, phases, most, most_phases, all_samples = native.phases_of(k, s, d)
+        taps = set()
+        for m in range(phases):
+            shifts = range(most if m < most_phases else most - 1)
+            expected = [(7 - j * frames, m + j * step) for j in shifts]
+            assert taps_reaching(7 * s + m * d, k, s, d) == expected, (k, s, d)
+            taps.update(tap for _, tap in expected)
+        assert taps == set(range(k)), (k, s, d)
+        assert all_samples == all(taps_reaching(n, k, s, d) for n in range(s)), (k, s, d)
+
+
+def test_products_have_the_frames_that_reach_the_output() -> None:
+    """frames_onto in plan.cpp is a twin of frames_reaching in reach.py."""
+    rng = np.random.default_rng(12)
+    for k, s, d in random_sizes(3000):
+        p, length = int(rng.integers(0, 3 * s + k * d)), int(rng.integers(1, 200))
+        seen: list[int] = []
+        for first_phase, phases, _, first, last in native.frames_onto(k, s, d, p, length):
+            of_product = range(first_phase, first_phase + phases)
+            seen += of_product
+            reaching = [
+                interval
+                for m in of_product
+                for interval in frames_reaching(p - m * d, p - m * d + length, 1, s, d)
+            ]
+            least = min((start for start, _ in reaching), default=first)
+            most = max((stop for _, stop in reaching), default=first)
+            sizes = k, s, d, p, length
+            assert first <= least <= most <= last, sizes
+            if phases == 1 or length >= s:  # else the range may be wider than it need be
+                assert (first, last) == (least, most), sizes
+        assert seen == list(range(native.phases_of(k, s, d)[2]))
 
 
 def test_padding_modes_have_the_numbers_of_python() -> None:

@@ -148,6 +148,124 @@ class SaysTooMuch(Delayed):
         return super().lengths + 1
 
 
+class Summed(Stream):
+    """Each frame and all those before it, added up. What follows gets one thing wrong each."""
+
+    total: Any = None
+
+    def advance(self, chunk: Any, last: bool) -> Any:
+        if chunk is None:
+            if self.total is None:
+                return None
+            chunk = self.total[..., :0]
+        if self.total is None:
+            self.total = np.zeros((*chunk.shape[:-1], 1), chunk.dtype)
+        samples = np.cumsum(np.concatenate([self.total, chunk], -1), -1)
+        self.carry(samples)
+        if last:
+            self.end()
+        return samples[..., 1:]
+
+    def carry(self, samples: Any) -> None:
+        self.total = samples[..., -1:].copy()
+
+    def end(self) -> None:
+        self.total = None
+
+    def clear(self) -> None:
+        self.total = None
+
+    def state(self) -> dict[str, Any]:
+        return {} if self.total is None else {"total": self.total.copy()}
+
+    def prepare_restore(self, state: Any) -> Callable[[], None]:
+        total = np.array(state["total"]) if state else None
+        return lambda: setattr(self, "total", total)
+
+
+class ForgetsToFlush(Summed):
+    def end(self) -> None:
+        pass
+
+
+class ForgetsToReset(Summed):
+    def clear(self) -> None:
+        pass
+
+
+class CarriesWhatItGave(Summed):
+    def carry(self, samples: Any) -> None:
+        self.total = samples[..., -1:]
+
+
+class GivesOneMemory(Summed):
+    memory = np.zeros((3, 2, 20), np.float32)
+
+    def advance(self, chunk: Any, last: bool) -> Any:
+        samples = super().advance(chunk, last)
+        if samples is None:
+            return None
+        self.memory[..., : samples.shape[-1]] = samples
+        return self.memory[..., : samples.shape[-1]]
+
+
+class CarriesInPlace(Summed):
+    def carry(self, samples: Any) -> None:
+        self.total[...] = samples[..., -1:]
+
+
+class SavesItsMemory(CarriesInPlace):
+    def state(self) -> dict[str, Any]:
+        return {} if self.total is None else {"total": self.total}
+
+
+class KeepsWhatItRestores(CarriesInPlace):
+    def prepare_restore(self, state: Any) -> Callable[[], None]:
+        return lambda: setattr(self, "total", state.get("total"))
+
+
+class RestoresAtOnce(Summed):
+    def prepare_restore(self, state: Any) -> Callable[[], None]:
+        super().prepare_restore(state)()
+        return lambda: None
+
+
+class SavesNothing(Summed):
+    def state(self) -> dict[str, Any]:
+        return {"total": self.total}
+
+
+class FlushesAnotherKind(Summed):
+    def advance(self, chunk: Any, last: bool) -> Any:
+        samples = super().advance(chunk, last)
+        return None if chunk is None else samples
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (ForgetsToFlush(), r"one piece, then once more in one piece after flush\(\): sample 0"),
+        (ForgetsToReset(), r"finish\(\) at the end, then once more .* after reset\(\): sample 0"),
+        (CarriesWhatItGave(), r"by frame, each chunk and its samples overwritten after the push: "),
+        (GivesOneMemory(), r"later pushes changed the samples that came out after 1 frames"),
+        (SavesItsMemory(), r"later pushes changed the state\(\) taken after 10 frames"),
+        (KeepsWhatItRestores(), r"pushes changed the arrays that were given to restore\(\)"),
+        (RestoresAtOnce(), r"prepare_restore\(\) changed the stream, which only the function"),
+        (SavesNothing(), r"state\(\) must hold arrays or tensors, got total=None"),
+        (FlushesAnotherKind(), r"samples have shape \(0, 0, 0\), but offline \(3, 2, 0\)"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Stream) else "",
+)
+def test_slips_in_a_stream_that_carries_by_itself(stream: Stream, message: str) -> None:
+    def offline(x: Any) -> Any:
+        return np.cumsum(x, -1)
+
+    for right in (Summed(), CarriesInPlace()):
+        assert_streams_exactly(right, offline, signal(3, 2, 20))
+    with pytest.raises(AssertionError, match=message):
+        assert_streams_exactly(stream, offline, signal(3, 2, 20))
+
+
 @pytest.mark.parametrize(
     ("stream", "message"),
     [
@@ -221,6 +339,8 @@ def test_tensors() -> None:
         stream = fracstride.torch.stream(module[:2].to(dtype), 2)
         whole = fracstride.torch.stream(module[:2], 2)
         assert_streams_exactly(stream, whole.finish, x.to(dtype))
+        turned = x.to(dtype).mT.contiguous().mT  # of one frame: any stride will do
+        assert_streams_exactly(stream, whole.finish, turned)
         with pytest.raises(AssertionError, match="sample 0 of row 0, channel 0 is"):
             assert_streams_exactly(stream, lambda x, whole=whole: 2 * whole.finish(x), x.to(dtype))
     pad, z = torch.nn.ZeroPad1d(2), torch.complex(x, -x)

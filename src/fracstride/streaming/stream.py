@@ -48,13 +48,17 @@ class Stream(ABC):
     >>> class Difference(Stream):  # each frame less the one before it
     ...     before = None
     ...     def advance(self, chunk, last):
-    ...         if chunk is not None and chunk.shape[-1]:
-    ...             first = np.zeros_like(chunk[..., :1]) if self.before is None else self.before
-    ...             self.before = chunk[..., -1:].copy()
-    ...             chunk = np.diff(chunk, axis=-1, prepend=first)
+    ...         if chunk is None:
+    ...             if self.before is None:
+    ...                 return None
+    ...             chunk = self.before[..., :0]
+    ...         if self.before is None:
+    ...             self.before = np.zeros((*chunk.shape[:-1], 1), chunk.dtype)
+    ...         frames = np.concatenate([self.before, chunk], -1)
+    ...         self.before = frames[..., -1:].copy()
     ...         if last:
     ...             self.clear()
-    ...         return chunk
+    ...         return np.diff(frames)
     ...     def clear(self):
     ...         self.before = None
     ...     def state(self):
@@ -193,7 +197,8 @@ class Stream(ABC):
             last: whether the signal ends after the chunk.
 
         Returns:
-            The samples; None only where ``chunk`` is None and the shape of the samples is unknown.
+            The samples, in memory that the stream does not use again; None only where ``chunk`` is
+            None and no chunk of this signal came before it, so that their shape is unknown.
         """
 
     @abstractmethod

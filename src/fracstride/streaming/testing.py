@@ -36,10 +36,12 @@ def assert_streams_exactly(
       (which NaN a NaN is does not matter);
     - after each push, as many samples are out as ``due`` says, however the frames were cut;
       ``lengths`` agrees, and the whole is ``overhang`` samples longer than ``stride*frames``;
-    - a ``state()`` taken half way can be restored, and the rest then is the same;
+    - a ``state()`` taken half way can be restored, and the rest then is the same; pushes do not
+      change it, neither before nor after it is restored;
     - ``finish`` gives what ``push`` and ``flush`` give; the stream is as new after these and after
       ``reset()``;
-    - chunks are not written to, and may be overwritten after the push.
+    - chunks are not written to; they and the samples may be overwritten after the push, and no
+      later push changes the samples.
 
     Where ``independent_rows`` is set and ``x`` has a batch, its rows also begin, pause and end on
     their own under random masks, and each must give its row of ``offline(x)``.
@@ -78,28 +80,34 @@ def assert_streams_exactly(
     stream.reset()
     for length in lengths:
         check = _Check(stream, offline, x[..., :length], due, another, length == frames)
-        for how, sizes in _ways(length, rng, chunks):
-            check.whole(how, sizes)
+        for how, sizes, overwrite in _ways(length, rng, chunks):
+            check.whole(how, sizes, overwrite)
         if chunks is None and stream.independent_rows and len(x.shape) == 3 and len(x) and length:
             check.rows(rng)
 
 
 def _ways(
     frames: int, rng: np.random.Generator, chunks: Sequence[Sequence[int]] | None
-) -> Iterator[tuple[str, list[int]]]:
-    """How to cut so many frames, in words and as chunk sizes."""
+) -> Iterator[tuple[str, list[int], bool]]:
+    """How to cut so many frames: in words, as chunk sizes, and whether to overwrite the chunks."""
     if chunks is not None:
         for sizes in chunks:
             if sum(sizes) != frames:
                 raise ValueError(f"chunks must add up to the {frames} frames of x, got {sizes!r}")
-            yield f"pushed in chunks of {list(sizes)} frames", list(sizes)
+            how = f"pushed in chunks of {list(sizes)} frames"
+            yield how, list(sizes), False
+            yield how + _OVERWRITTEN, list(sizes), True
         return
-    yield "pushed in one piece", [frames]
-    yield "pushed frame by frame", [1] * frames
+    yield "pushed in one piece", [frames], False
+    for overwrite in (False, True):
+        yield "pushed frame by frame" + _OVERWRITTEN * overwrite, [1] * frames, overwrite
     for _ in range(3):
         edges = np.sort(rng.integers(0, frames + 1, int(rng.integers(1, 8))))
         sizes = np.diff(edges, prepend=0, append=frames).tolist()
-        yield f"pushed in chunks of {sizes} frames", sizes
+        yield f"pushed in chunks of {sizes} frames" + _OVERWRITTEN, sizes, True
+
+
+_OVERWRITTEN = ", each chunk and its samples overwritten after the push"
 
 
 class _Check:
@@ -136,50 +144,85 @@ class _Check:
                 f"{stream.stride} and overhang {stream.overhang} say {wanted}: {stream!r}"
             )
 
-    def whole(self, how: str, sizes: list[int]) -> None:
+    def whole(self, how: str, sizes: list[int], overwrite: bool) -> None:
         """Push, flush; go on from the state half way, and finish; reset."""
         edges = np.cumsum([0, *(sizes or [0])]).tolist()
-        chunks = [self.x[..., a:b] for a, b in pairwise(edges)]
-        half = len(chunks) // 2
-        early: list[Any] = []
-        late: list[Any] = []
-        for chunk in chunks[:half]:
-            early.append(self._push(how, chunk, edges[len(early) + 1], early))
-        state = _saved(self.stream.state())
-        for i, chunk in enumerate(chunks[half:], half + 1):
-            late.append(self._push(how, chunk, edges[i], early + late))
-        late.append(self._taken(how, self.stream.flush()))
+        half = (len(edges) - 1) // 2
+        stream, other = self.stream, self.other
+        new = stream.state()
+        early = self._pushed(stream, how, edges[: half + 1], [], overwrite)
+        state = _checked(how, stream.state())
+        before, given = _bytes_of(state), _saved(state)
+        stream.prepare_restore(_saved(new))
+        if _bytes_of(stream.state()) != before:
+            raise AssertionError(
+                f"{how}: prepare_restore() changed the stream, which only the function that it "
+                "returns may do"
+            )
+        late = self._pushed(stream, how, edges[half:], early, overwrite)
+        late.append(self._taken(stream, how, stream.flush()))
         self._compare(how, early + late)
+        if _bytes_of(state) != before:
+            raise AssertionError(
+                f"{how}: later pushes changed the state() taken after {edges[half]} frames: it "
+                "must hold copies"
+            )
+        self._as_new(stream, how, "flush()")
+
         how = f"{how}, with the state restored after {edges[half]} frames and finish() at the end"
-        stream, self.stream = self.stream, self.other
-        stream.reset()
-        self.other.push(_copy(self.x[..., :5]))  # whatever it carries is replaced
-        self.other.restore(state)
-        late = []
-        for i, chunk in enumerate(chunks[half:-1], half + 1):
-            late.append(self._push(how, chunk, edges[i], early + late))
-        late.append(self._taken(how, self.other.finish(_copy(chunks[-1]))))
+        before = _bytes_of(given)
+        other.push(_copy(self.x[..., :5]))  # whatever it carries is replaced
+        other.restore(given)
+        late = self._pushed(other, how, edges[half:-1], early, overwrite)
+        last = _copy(self.x[..., edges[-2] : edges[-1]])
+        late.append(self._taken(other, how, other.finish(last)))
         self._compare(how, early + late)
-        self.stream = stream
-        left = int(stream.flush().shape[-1])
-        if left:
-            raise AssertionError(f"{how}: {left} samples came from a second flush()")
+        if _bytes_of(given) != before:
+            raise AssertionError(f"{how}: pushes changed the arrays that were given to restore()")
+        self._as_new(other, how, "finish()")
         stream.push(_copy(self.x[..., :5]))
         stream.reset()
+        self._as_new(stream, how, "reset()")
 
-    def _push(self, how: str, chunk: Any, frames: int, before: list[Any]) -> Any:
-        given = _copy(chunk)
-        samples = self._taken(how, self.stream.push(given))
-        if _bits(given).tobytes() != _bits(chunk).tobytes():
-            raise AssertionError(f"{how}: push() wrote into the chunk that ends at frame {frames}")
-        if given.shape[-1]:
-            given[...] = 77  # the caller's memory is the caller's
-        self._schedule(how, frames, sum(y.shape[-1] for y in [*before, samples]))
-        return samples
+    def _as_new(self, stream: Stream, how: str, after: str) -> None:
+        again = _copy(stream.finish(_copy(self.x)))
+        self._compare(f"{how}, then once more in one piece after {after}", [again])
+        left = int(stream.flush().shape[-1])
+        if left:
+            raise AssertionError(f"{how}: {left} samples came from a flush() right after finish()")
 
-    def _taken(self, how: str, samples: Any) -> Any:
+    def _pushed(
+        self, stream: Stream, how: str, edges: list[int], before: list[Any], overwrite: bool
+    ) -> list[Any]:
+        """Push the frames between the edges; copies of what came out."""
+        copies: list[Any] = []
+        results: list[Any] = []
+        for start, frames in pairwise(edges):
+            chunk = self.x[..., start:frames]
+            given = _copy(chunk)
+            samples = stream.push(given)
+            copies.append(self._taken(stream, how, samples))
+            if _bits(given).tobytes() != _bits(chunk).tobytes():
+                raise AssertionError(
+                    f"{how}: push() wrote into the chunk that ends at frame {frames}"
+                )
+            if overwrite:  # the memory of both is the caller's
+                _overwrite(samples)
+                _overwrite(given)
+            else:
+                results.append(samples)
+            self._schedule(how, frames, sum(y.shape[-1] for y in [*before, *copies]))
+        for frames, samples, copy in zip(edges[1:], results, copies, strict=False):
+            if _bits(samples).tobytes() != _bits(copy).tobytes():
+                raise AssertionError(
+                    f"{how}: later pushes changed the samples that came out after {frames} frames: "
+                    "they must have memory of their own"
+                )
+        return copies
+
+    def _taken(self, stream: Stream, how: str, samples: Any) -> Any:
         """A copy of what came out last, with ``lengths`` that agree."""
-        lengths, length = self.stream.lengths, int(samples.shape[-1])
+        lengths, length = stream.lengths, int(samples.shape[-1])
         if length and (lengths.shape != tuple(samples.shape[:-2]) or (lengths != length).any()):
             raise AssertionError(
                 f"{how}: lengths are {lengths.tolist()} for a result of shape "
@@ -230,8 +273,7 @@ class _Check:
         first = 0
         for piece in pieces:
             stop = first + int(piece.shape[-1])
-            if stop > first:
-                _compare(how, piece, expected[..., first:stop], first, row or 0)
+            _compare(how, piece, expected[..., first:stop], first, row or 0)
             first = stop
 
     def rows(self, rng: np.random.Generator) -> None:
@@ -254,6 +296,7 @@ class _Check:
             self._some(stream.flush, "rows", 0, ends & ~odd, read, heard)
         for row, pieces in enumerate(heard):
             self._compare(f"row {row} on its own, pushed with random masks", pieces, row)
+        self._as_new(stream, "rows pushed with random masks", "the end of every row")
 
     def _some(
         self,
@@ -289,10 +332,32 @@ def _copy(piece: Any) -> Any:
     return piece.detach().clone() if hasattr(piece, "detach") else np.array(piece)
 
 
-def _saved(state: dict[str, Any]) -> Mapping[str, Any]:
-    """A state of arrays as a file keeps it; one of tensors as it is."""
+def _overwrite(piece: Any) -> None:
+    """Fill an array or a tensor with other numbers, where it can be written to."""
+    if isinstance(piece, np.ndarray):
+        writable = piece.flags.writeable
+    else:
+        piece = piece.detach()
+        writable = piece.is_contiguous() and not piece.is_inference()
+    if writable:
+        piece[...] = 77
+
+
+def _checked(how: str, state: dict[str, Any]) -> dict[str, Any]:
+    for key, value in state.items():
+        if not isinstance(value, np.ndarray) and not hasattr(value, "detach"):
+            raise AssertionError(f"{how}: state() must hold arrays or tensors, got {key}={value!r}")
+    return state
+
+
+def _bytes_of(state: Mapping[str, Any]) -> dict[str, bytes]:
+    return {key: _bits(value).tobytes() for key, value in state.items()}
+
+
+def _saved(state: dict[str, Any]) -> dict[str, Any]:
+    """A state of arrays as a file keeps it; a copy of one of tensors."""
     if not all(isinstance(value, np.ndarray) for value in state.values()):
-        return state
+        return {key: _copy(value) for key, value in state.items()}
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **state)
     file.seek(0)
@@ -307,8 +372,9 @@ def _bits(piece: Any) -> Array:
         torch = sys.modules["torch"]
         piece = piece.detach().cpu().contiguous()
         piece = torch.view_as_real(piece) if piece.is_complex() else piece
-        return np.asarray(piece.view(torch.uint8).numpy()).reshape(shape)
-    return np.ascontiguousarray(piece).view(np.uint8).reshape(shape)
+        # In one row: a tensor of one column may be contiguous and have any stride there.
+        return np.asarray(piece.reshape(-1).view(torch.uint8).numpy()).reshape(shape)
+    return np.ascontiguousarray(piece).reshape(-1).view(np.uint8).reshape(shape)
 
 
 def _compare(how: str, piece: Any, expected: Any, first: int, row: int) -> None:
