@@ -37,12 +37,12 @@ def fold(
                 raise ValueError("zeros have nothing to fold")
             after = source_frame(first_frame + done + 1, length, padding_mode)
             if after == start + 1:
-                run = extended[..., done : done + length - start]
-                target[..., start : start + run.shape[-1]] += run
+                piece = extended[..., done : done + length - start]
+                target[..., start : start + piece.shape[-1]] += piece
             elif after == start - 1:
-                run = extended[..., done : done + start + 1]
-                target[..., start - run.shape[-1] + 1 : start + 1] += flip(run, -1)
+                piece = extended[..., done : done + start + 1]
+                target[..., start - piece.shape[-1] + 1 : start + 1] += flip(piece, -1)
             else:
-                run = extended[..., done : done + 1]
-                target[..., start] += run[..., 0]
-            done += run.shape[-1]
+                piece = extended[..., done : done + 1]
+                target[..., start] += piece[..., 0]
+            done += piece.shape[-1]

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-_NOWHERE: tuple[int, ...] = (0, 0, 0, 0, 0)  # no signal, where a kernel can do without one
+_NO_SIGNAL: tuple[int, ...] = (0, 0, 0, 0, 0)  # an absent argument of a kernel: address 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class PackedLayer:
         residual: ArrayLike | None = None,
         out: Array | None = None,
     ) -> Array:
-        """``residual + conv_transpose1d(leaky_relu(input))``, as far as these are given.
+        """``residual + conv_transpose1d(leaky_relu(input))``; residual and slope may be None.
 
         The arguments are those of a call of :class:`fracstride.ConvTranspose1d`, and are checked.
         """
@@ -327,7 +327,7 @@ def samples(
         target = np.empty((source.shape[0], packed.written_channels, length), packed.real)
     numbers: tuple[float, ...] = ()  # what a call may leave out
     if residual is not None or carried is not None or negative_slope != 1.0:
-        beside = before = _NOWHERE
+        beside = before = _NO_SIGNAL
         if residual is not None:
             residual = ready(residual)  # this name keeps a copy alive until the kernel has read it
             beside = native.signal_of(residual)

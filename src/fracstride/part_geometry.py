@@ -50,13 +50,13 @@ def frames_of_part(g: Geometry, L: int, first_sample: int, samples: int) -> tupl
     >>> frames_of_part(Geometry(16, stride=8, padding=4), 100, first_sample=400, samples=80)
     (49, 61)
     """
-    runs = g.frames_reached(L, first_sample + samples, first_sample)
+    intervals = g.frames_reached(L, first_sample + samples, first_sample)
     # Tap 0 of these two is the last that lands before, or on, the first and the last sample: they
     # count where no tap reaches these samples.
     start = (first_sample + g.padding_left) // g.stride
     stop = (first_sample + samples - 1 + g.padding_left) // g.stride + 1
-    if runs:
-        start, stop = min(start, runs[0][0]), max(stop, runs[-1][1])
+    if intervals:
+        start, stop = min(start, intervals[0][0]), max(stop, intervals[-1][1])
     if g.padding_mode != "zeros":
         return start, stop
     start = min(start, L - 1)

@@ -66,16 +66,16 @@ def frames_reaching(
         return -((early * d - start) // s), (stop - late * d - 1) // s + 1
 
     if stop - start >= d:  # no gap between one tap's t*s and the next's: one interval
-        runs = [reach(last, 0)]
+        intervals = [reach(last, 0)]
     else:
-        runs = []
+        intervals = []
         for m in range(last, -1, -1):  # both ends rise as m falls
             first, after = reach(m, m)
             if first >= after:
                 continue
-            if runs and first <= runs[-1][1]:
-                first = runs.pop()[0]
-            runs.append((first, after))
+            if intervals and first <= intervals[-1][1]:
+                first = intervals.pop()[0]
+            intervals.append((first, after))
     if within is not None:
-        runs = [(max(first, within[0]), min(after, within[1])) for first, after in runs]
-    return tuple((first, after) for first, after in runs if first < after)
+        intervals = [(max(first, within[0]), min(after, within[1])) for first, after in intervals]
+    return tuple((first, after) for first, after in intervals if first < after)

@@ -345,7 +345,7 @@ def test_subclasses_that_call_super_reach_the_kernels(cls: Any, norm: str) -> No
         assert issubclass(kept, ft.ConvTranspose1d)
         assert issubclass(kept, cls)
         torch.testing.assert_close(model(x), want)
-        assert model[0]._packed_weights._kept is not None  # the kernels were there
+        assert model[0]._packed_weights._packed is not None  # the kernels were there
         if norm == "none":
             for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
                 assert type(twin[0]) is kept

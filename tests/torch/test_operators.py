@@ -29,7 +29,7 @@ SCHEMAS = [
 
 
 def operands(operator: Operator, groups: int) -> tuple[Any, ...]:
-    """Whole numbers, so that sums are exact in any order."""
+    """Operands of 4 channels in and out: whole numbers, so that sums are exact in any order."""
     torch.manual_seed(0)
     g = Geometry(5, stride=2, padding=(1, 2), padding_mode="reflect")
     x, w, b, gy = (
@@ -57,10 +57,14 @@ def test_operands_and_arguments_are_two_forms_of_the_same(operator: Operator, gr
     assert all(a is b for a, b in zip(own, given, strict=False))
     assert (geometry, found) == (given[-2], groups)
     assert operator.shape(*given) == operator.kernel(*given).shape
+    assert operator.channels(*operator.arguments(*given)) == (4, 4 // groups, 4 // groups)
 
 
-@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
-@pytest.mark.parametrize("way", ["whole", "batch", "columns", "rows", "groups"])
+@pytest.mark.parametrize(
+    ("operator", "way"),
+    [(operator, way) for operator in OPERATORS for way in operator.cuts],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
 def test_two_ranks_make_the_whole(operator: Operator, way: str) -> None:
     """What each computes of its parts, put together as the record says."""
     groups = 2 if way == "groups" else 1
@@ -120,7 +124,7 @@ def test_a_new_operator_is_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
     def add(x: Tensor, y: Tensor, *_: Any) -> Tensor:
         return x + y
 
-    def batch(to: Any, n: int, dims: tuple[Any, ...], x: Tensor, y: Tensor, *layer: Any) -> Any:
+    def vmap_rule(to: Any, n: int, dims: tuple[Any, ...], x: Tensor, y: Tensor, *layer: Any) -> Any:
         return to(x.movedim(dims[0], 0), y if dims[1] is None else y.movedim(dims[1], 0), *layer), 0
 
     operator = Operator(
@@ -132,9 +136,8 @@ def test_a_new_operator_is_one_record(monkeypatch: pytest.MonkeyPatch) -> None:
         shape=lambda x, *_: x.shape,
         kernel=add,
         fallback=add,
-        triton=add,
         function=Sum,
-        batch=batch,
+        vmap_rule=vmap_rule,
         flops=lambda shape, *_, **__: 7,
         channels=lambda x, y: (1, 1, 1),
         cuts={"whole": ("whole", "whole", "whole")},

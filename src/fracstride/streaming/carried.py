@@ -117,11 +117,11 @@ class CarriedFrames:
         self.steady = self.done > 0 and keep < self.received
 
     def extend_rows(self, source: Array, plan: RowPlan) -> None:
-        """Each row has received its part of ``source``, as a plan says."""
-        width = max(part.keep for part in plan.parts)
+        """Each row has received its frames of ``source``, as a plan says."""
+        width = max(call.keep for call in plan.calls)
         room, carried = self._room(width), self.frames()
-        for part in plan.parts:
-            rows, keep, frames = part.rows, part.keep, part.frames
+        for call in plan.calls:
+            rows, keep, frames = call.rows, call.keep, call.frames
             old = max(0, keep - frames)  # frames carried before that stay, in front of the new
             if old:
                 room[rows, :, width - keep : width - keep + old] = carried[

@@ -332,18 +332,18 @@ class LayerStream(Stream):
 
     def _some_rows(self, x: Array, plan: RowPlan, out: Array) -> None:
         source, carried = ready(self._real_parts(x)), self._carried.frames()
-        for part in plan.parts:
-            y, samples = out[part.rows], part.samples  # a copy where the rows are no neighbours
+        for call in plan.calls:
+            y, samples = out[call.rows], call.samples  # a copy where the rows are no neighbours
             if samples:
                 before = None
-                if part.kept:
-                    before = ready(carried[part.rows, :, carried.shape[-1] - part.kept :])
-                new = ready(source[part.rows, :, : part.frames])
-                first, out_part = part.first_sample, y[..., :samples]
-                self._samples(new, before, part.first_frame, first, samples, out_part)
+                if call.kept:
+                    before = ready(carried[call.rows, :, carried.shape[-1] - call.kept :])
+                new = ready(source[call.rows, :, : call.frames])
+                first, out_samples = call.first_sample, y[..., :samples]
+                self._samples(new, before, call.first_frame, first, samples, out_samples)
             y[..., samples:] = 0
-            if not isinstance(part.rows, slice):
-                out[part.rows] = y
+            if not isinstance(call.rows, slice):
+                out[call.rows] = y
         self._carried.extend_rows(source, plan)
 
     def _samples(

@@ -9,7 +9,7 @@ import numpy as np
 from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
 
-__all__ = ["Part", "RowPlan", "Schedule", "alike", "check_mask", "plan_rows", "settled_after"]
+__all__ = ["RowCall", "RowPlan", "Schedule", "alike", "check_mask", "plan_rows", "settled_after"]
 
 
 def check_mask(name: str, mask: Any, rows: int | None) -> Array:
@@ -69,7 +69,7 @@ class Schedule(Protocol):
         """Index of the first of the ``frames`` received that later samples still need."""
 
 
-class Part(NamedTuple):
+class RowCall(NamedTuple):
     """Rows that one call can compute, and the call.
 
     Frames and samples are numbered as in one of these rows; only their differences matter, and
@@ -95,7 +95,7 @@ class Part(NamedTuple):
 class RowPlan(NamedTuple):
     """A push into rows at different progress: its calls, and the progress after it."""
 
-    parts: list[Part]
+    calls: list[RowCall]
     #: Samples of each row, and frames that it has received: int64 arrays ``(B,)``.
     counts: Array
     received: Array
@@ -119,18 +119,20 @@ def plan_rows(
     >>> geometry, none = Geometry(5, padding=2), np.zeros(2, bool)
     >>> settled = settled_after(geometry)
     >>> plan = plan_rows(geometry, settled, np.array([90, 70]), np.array([1, 1]), none)
-    >>> settled, plan.parts[0].rows, plan.counts, plan.received
+    >>> settled, plan.calls[0].rows, plan.counts, plan.received
     (5, slice(0, 2, None), array([1, 1]), array([91, 71]))
     """
-    parts, counts = [], np.zeros_like(received)
+    calls, counts = [], np.zeros_like(received)
     for (before, count, end), rows in alike(np.minimum(received, settled), frames, ends):
         after, start = before + count, schedule.first_kept(before)
         first = schedule.final_length(before)
         stop = max(first, schedule.length_at_end(after)) if end else schedule.final_length(after)
         keep = 0 if end else after - schedule.first_kept(after)
-        parts.append(Part(rows, start, before - start, count, first, stop - first, bool(end), keep))
+        calls.append(
+            RowCall(rows, start, before - start, count, first, stop - first, bool(end), keep)
+        )
         counts[rows] = stop - first
-    return RowPlan(parts, counts, np.where(ends, 0, received + frames))
+    return RowPlan(calls, counts, np.where(ends, 0, received + frames))
 
 
 def settled_after(schedule: Schedule) -> int:

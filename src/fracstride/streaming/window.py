@@ -220,27 +220,27 @@ class WindowStream(Stream):
     def _compute_plan(self, chunk: Any, plan: RowPlan) -> tuple[Any, Any]:
         """The samples of a plan, and the frames to be carried after it."""
         longest = int(plan.counts.max(initial=0))
-        most = max((part.keep for part in plan.parts), default=0)
+        most = max((call.keep for call in plan.calls), default=0)
         pieces, tails = [], []
         order: list[int] = []
-        for part in plan.parts:
-            window = chunk[part.rows][..., : part.frames]
-            if part.kept:
-                own = self._carried[part.rows]
-                window = join(own[..., own.shape[-1] - part.kept :], window)
-            if part.samples:
-                stop = part.first_sample + part.samples
-                y = self.compute(window, part.first_frame, part.first_sample, stop, part.last)
+        for call in plan.calls:
+            window = chunk[call.rows][..., : call.frames]
+            if call.kept:
+                own = self._carried[call.rows]
+                window = join(own[..., own.shape[-1] - call.kept :], window)
+            if call.samples:
+                stop = call.first_sample + call.samples
+                y = self.compute(window, call.first_frame, call.first_sample, stop, call.last)
             else:
                 y = self.no_samples(window)
-            if part.samples < longest:
-                y = join(y, filled(y, (*y.shape[:-1], longest - part.samples), 0))
-            tail = cut(window, window.shape[-1] - part.keep)
-            if part.keep < most:
-                tail = join(filled(tail, (*tail.shape[:-1], most - part.keep), 0), tail)
+            if call.samples < longest:
+                y = join(y, filled(y, (*y.shape[:-1], longest - call.samples), 0))
+            tail = cut(window, window.shape[-1] - call.keep)
+            if call.keep < most:
+                tail = join(filled(tail, (*tail.shape[:-1], most - call.keep), 0), tail)
             pieces.append(y)
             tails.append(tail)
-            some = part.rows
+            some = call.rows
             order += range(some.start, some.stop) if isinstance(some, slice) else some.tolist()
         samples = stacked(pieces[0], pieces, order) if pieces else self.no_samples(chunk)
         return samples, stacked(tails[0], tails, order) if most else None

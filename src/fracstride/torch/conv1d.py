@@ -24,17 +24,17 @@ class TurnedWeights(PackedWeights):
     def __init__(self) -> None:
         super().__init__()
         # Each is replaced as a whole: another thread sees the one before or the one after.
-        self._turned: tuple[Tensor, Tensor] | None = None  # a weight, and what it is turned
-        self._packed_turned: tuple[Tensor, Any] | None = None  # a turned weight, and it packed
+        self._turned: tuple[Tensor, Tensor] | None = None  # copy of the weight, turned weight
+        self._packed_turned: tuple[Tensor, Any] | None = None  # turned weight, its packed form
 
     def transposed(self, weight: Tensor, groups: int) -> Tensor:
         """Taps flipped, channels swapped by group; differentiable where that is asked for."""
         differentiable = torch.is_grad_enabled() and weight.requires_grad
         if differentiable or not plain(weight, weight) or not weight.is_contiguous():
             return _turned(weight, groups)
-        kept = self._turned
-        if kept is not None:
-            source, turned = kept
+        last = self._turned
+        if last is not None:
+            source, turned = last
             alike = source.shape == weight.shape and source.dtype == weight.dtype
             if alike and native.same_bytes(weight.data_ptr(), source.data_ptr(), weight.nbytes):
                 return turned
@@ -45,9 +45,9 @@ class TurnedWeights(PackedWeights):
         return turned
 
     def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:  # noqa: D102
-        kept = self._packed_turned
-        if kept is not None and kept[0] is weight:  # never written to; the stride is always 1
-            return kept[1]
+        last = self._packed_turned
+        if last is not None and last[0] is weight:  # never written to; the stride is always 1
+            return last[1]
         packed = super().pack(weight, geometry, groups)
         turned = self._turned
         if turned is not None and turned[1] is weight:

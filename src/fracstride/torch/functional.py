@@ -87,7 +87,7 @@ def apply(
     sizes: tuple[Any, Any, Any, Any, Any],
     groups: Any,
     output_size: Any,
-    kept: PackedWeights | None,
+    packed_weights: PackedWeights | None,
 ) -> Tensor:
     """:func:`conv_transpose1d` for a caller who keeps packed weights from call to call.
 
@@ -97,42 +97,46 @@ def apply(
     # Tensors of a class that overrides torch's functions: that class.
     if has_torch_function_variadic(input, weight, bias):
         return _overridden(input, weight, bias, sizes, groups, output_size)
-    if kept is None or type(input) is not Tensor:  # a module's own are parameters
+    if packed_weights is None or type(input) is not Tensor:  # a module's own are parameters
         _check_tensors(input, weight, bias)
     # torch.compile and torch.export: a node of their graph.
     if is_compiling():
-        return _compiled(input, weight, bias, sizes, groups, output_size, kept)
-    undisturbed = plain(input, weight, bias)
+        return _compiled(input, weight, bias, sizes, groups, output_size, packed_weights)
+    is_plain = plain(input, weight, bias)
     # torch.jit.trace, and the ONNX exporter that is built on it: torch's own operators.
-    if not undisturbed and exporting():
+    if not is_plain and exporting():
         return in_a_graph(input, weight, bias, sizes, groups, output_size)
     # An input without a batch: a batch of one.
     if input.dim() != 3:
         rows, wanted = batched(input, output_size)
-        return apply(rows, weight, bias, sizes, groups, wanted, kept).squeeze(0)
+        return apply(rows, weight, bias, sizes, groups, wanted, packed_weights).squeeze(0)
     shape = weight.shape
     if len(shape) != 3:
         raise RuntimeError(
             f"weight must have the shape (C_in, C_out/groups, k), got shape {tuple(shape)}"
         )
     k = shape[2]
-    geometry = geometry_of_call(k, *sizes) if kept is None else kept.geometry(k, sizes)
+    geometry = (
+        geometry_of_call(k, *sizes) if packed_weights is None else packed_weights.geometry(k, sizes)
+    )
     groups = groups_of_call(groups, shape[0])
     if output_size is not None:
         wanted = wanted_length(output_size, 3)
         geometry = with_wanted_length(geometry, input.shape[2], wanted)
-    if undisturbed:
+    if is_plain:
         # Plain tensors that need derivatives: the operator's Function.
         if needs_derivative(input, weight, bias):
             return OPERATOR.differentiable(input, weight, bias, geometry, groups)
         # Plain tensors: the kernel, where the profiler sees it if there is one.
-        pack = None if kept is None else kept.pack
+        pack = None if packed_weights is None else packed_weights.pack
         if profiling():
             return OPERATOR.run(input, weight, bias, geometry, groups, pack)
         return kernels.forward(input, weight, bias, geometry, groups, pack)
     # DTensors, which are spread over processes: fracstride.torch.distributed.
     if is_dtensor(input, weight, bias):
-        result: Tensor = dtensors().conv_transpose1d(input, weight, bias, geometry, groups, kept)
+        result: Tensor = dtensors().conv_transpose1d(
+            input, weight, bias, geometry, groups, packed_weights
+        )
         return result
     _refuse_quantized(input, weight)
     # Other devices, other subclasses, modes, transforms, autocast.
@@ -146,12 +150,12 @@ def _compiled(
     sizes: tuple[Any, ...],
     groups: Any,
     output_size: Any,
-    kept: PackedWeights | None,
+    packed_weights: PackedWeights | None,
 ) -> Tensor:
     """A node of a graph; outside it if the ranks have to exchange frames, which a graph cannot."""
     if is_dtensor(x) and cut_along_time(x):
         outside_graphs: Any = disable(apply)
-        result: Tensor = outside_graphs(x, w, b, sizes, groups, output_size, kept)
+        result: Tensor = outside_graphs(x, w, b, sizes, groups, output_size, packed_weights)
         return result
     return in_a_graph(x, w, b, sizes, groups, output_size)
 

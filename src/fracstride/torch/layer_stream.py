@@ -31,7 +31,7 @@ class ModuleStream(GeometryStream):
 
     def __init__(self, module: Any, batch_size: int | None = 1) -> None:
         self._module = module
-        self._kept = TurnedWeights() if isinstance(module, nn.Conv1d) else PackedWeights()
+        self._packed_weights = TurnedWeights() if isinstance(module, nn.Conv1d) else PackedWeights()
         geometry = geometry_of_module(module)
         check_streams(geometry)
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
@@ -53,8 +53,8 @@ class ModuleStream(GeometryStream):
         """A push in which the parameters are read once."""
         module = self._module
         weight, bias = self._weight(), module.bias
-        if isinstance(self._kept, TurnedWeights):
-            weight = self._kept.transposed(weight, module.groups)
+        if isinstance(self._packed_weights, TurnedWeights):
+            weight = self._packed_weights.transposed(weight, module.groups)
         self._parameters = weight, bias
         try:
             return function(*args)
@@ -75,7 +75,7 @@ class ModuleStream(GeometryStream):
         weight, bias = self._parameters
         part = self.part(window, start, first, stop, last)
         sizes = part.stride, part.padding, part.output_padding, part.dilation, part.padding_mode
-        return apply(window, weight, bias, sizes, self._module.groups, None, self._kept)
+        return apply(window, weight, bias, sizes, self._module.groups, None, self._packed_weights)
 
     def no_samples(self, chunk: Tensor) -> Tensor:
         dtype = chunk.dtype

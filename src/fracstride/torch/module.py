@@ -126,7 +126,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
         weight: Tensor | None
         bias: Tensor | None
         if is_compiling():  # a graph should not depend on what is packed
-            weight, bias, kept = self.weight, self.bias, None
+            weight, bias, packed_weights = self.weight, self.bias, None
         else:
             parameters = self._parameters  # at a tenth of what looking up an attribute costs
             weight, bias = parameters.get("weight"), parameters.get("bias")
@@ -134,11 +134,11 @@ class ConvTranspose1d(nn.ConvTranspose1d):
                 weight = self.weight
             if bias is None:
                 bias = self.bias
-            kept = getattr(self, "_packed_weights", None)
-            if kept is None:
-                kept = PackedWeights()
+            packed_weights = getattr(self, "_packed_weights", None)
+            if packed_weights is None:
+                packed_weights = PackedWeights()
                 if isinstance(self, ConvTranspose1d):  # not for what still calls it once restored
-                    self._packed_weights = kept
+                    self._packed_weights = packed_weights
         return apply(
             input,
             weight,
@@ -146,7 +146,7 @@ class ConvTranspose1d(nn.ConvTranspose1d):
             (self.stride, self.padding, self.output_padding, self.dilation, self.padding_mode),
             self.groups,
             output_size,
-            kept,
+            packed_weights,
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -26,19 +26,20 @@ class PackedWeights:
     Copies and pickles are empty: a packed form belongs to one process. Threads may share one.
     """
 
-    __slots__ = ("_kept", "_last")
+    __slots__ = ("_packed", "_sizes")
 
     def __init__(self) -> None:
-        self._kept: tuple[Any, Tensor, Any] | None = None
-        self._last: tuple[int, tuple[Any, ...], Geometry] | None = None
+        # What it was packed for, a copy of the weight, and its packed form.
+        self._packed: tuple[Any, Tensor, Any] | None = None
+        self._sizes: tuple[int, tuple[Any, ...], Geometry] | None = None
 
     def geometry(self, kernel_size: int, sizes: tuple[Any, ...]) -> Geometry:
         """As :func:`geometry_of_call`, whose last answer is kept too."""
-        last = self._last
+        last = self._sizes
         if last is not None and last[0] == kernel_size and last[1] == sizes:
             return last[2]
         geometry = geometry_of_call(kernel_size, *sizes)
-        self._last = kernel_size, sizes, geometry
+        self._sizes = kernel_size, sizes, geometry
         return geometry
 
     def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:
@@ -46,14 +47,14 @@ class PackedWeights:
         if not weight.is_contiguous():
             weight = weight.contiguous()
         key = (weight.dtype, weight.shape, groups, geometry.stride, geometry.dilation)
-        kept = self._kept  # read once: another thread may replace it
-        if kept is not None and kept[0] == key:
-            _, copy, packed = kept
+        last = self._packed  # read once: another thread may replace it
+        if last is not None and last[0] == key:
+            _, copy, packed = last
             if native.same_bytes(weight.data_ptr(), copy.data_ptr(), weight.nbytes):
                 return packed
         copy = weight.detach().clone()
         packed = kernels.pack(copy, geometry, groups)  # of the copy, which is never written to
-        self._kept = key, copy, packed
+        self._packed = key, copy, packed
         return packed
 
     def __reduce__(self) -> tuple[type[PackedWeights], tuple[()]]:

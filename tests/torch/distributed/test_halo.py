@@ -93,8 +93,8 @@ def test_no_frame_too_many_and_none_too_few(g: Geometry, L: int, ranks: int) -> 
     for rank in range(ranks):
         a, _ = shard_bounds(L, ranks, rank)
         sent = {
-            (rank, other): {a + t for first, stop in runs for t in range(first, stop)}
-            for other, runs in halo_of(g, L, ranks, rank).sends
+            (rank, other): {a + t for first, stop in intervals for t in range(first, stop)}
+            for other, intervals in halo_of(g, L, ranks, rank).sends
         }
         assert sent == {ends: frames for ends, frames in want.items() if ends[0] == rank}
 

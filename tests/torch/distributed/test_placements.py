@@ -256,11 +256,11 @@ def without_gradients() -> None:
         kept = layer._packed_weights
         assert kept is not None
         layer(cut)
-        packed = kept._kept
+        packed = kept._packed
         assert packed is not None
         assert torch.equal(packed[1], layer.weight)  # the last one, which layer(x) has not seen
         layer(cut)
-        assert kept._kept is packed
+        assert kept._packed is packed
     assert got.isnan().any(1).sum() == 8  # the taps of one frame
 
 

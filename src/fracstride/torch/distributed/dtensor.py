@@ -94,21 +94,22 @@ def conv_transpose1d(
     b: Tensor | None,
     geometry: Geometry,
     groups: int,
-    store: PackedWeights | None = None,
+    packed_weights: PackedWeights | None = None,
 ) -> Tensor:
     """``(B, C_out, L_out)`` of operands ``(B, C_in, L)`` and so on, some of them DTensors.
 
     Where time is cut, the ranks exchange halos; else DTensor calls the operator, by the rules of
     :mod:`~fracstride.torch.distributed.rules`. ``w`` and ``b`` are on the mesh of ``x``, or
-    ordinary tensors, the same on every rank. ``store`` keeps packed weights from call to call.
+    ordinary tensors, the same on every rank. ``packed_weights`` keeps packed weights from call to
+    call.
     """
-    if not isinstance(x, DTensor):  # a weight is one, and DTensor says that it does not mix them
+    if not isinstance(x, DTensor):  # and a weight is one: the operator raises DTensor's own error
         return transposed(x, w, b, geometry, groups)
     mesh, cut = x.device_mesh, _time_cut(x)
     w, b = _place_on_mesh(mesh, "weight", w), None if b is None else _place_on_mesh(mesh, "bias", b)
     if cut is None:
         return transposed(x, w, b, geometry, groups)
-    return _cut_along_time(x, w, b, geometry, groups, cut, store)
+    return _cut_along_time(x, w, b, geometry, groups, cut, packed_weights)
 
 
 def _cut_along_time(
@@ -118,7 +119,7 @@ def _cut_along_time(
     geometry: Geometry,
     groups: int,
     cut: int,
-    store: PackedWeights | None,
+    packed_weights: PackedWeights | None,
 ) -> Tensor:
     """The output of an input whose time dimension ``cut`` of the mesh cuts, cut likewise.
 
@@ -148,7 +149,7 @@ def _cut_along_time(
     halo = halo_of(geometry, L, ranks, rank)
     weight = _local_operand(w, ways, "w")
     bias = None if b is None else _local_operand(b, ways, "b")
-    y = compute_samples(shard, weight, bias, geometry, local_groups, halo, line, store)
+    y = compute_samples(shard, weight, bias, geometry, local_groups, halo, line, packed_weights)
     shape = torch.Size((x.shape[0], w.shape[1] * groups, length))
     stride = (shape[1] * length, length, 1)
     placements = [way.y for way in ways]

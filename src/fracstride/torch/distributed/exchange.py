@@ -86,7 +86,8 @@ def compute_in_parts(
 def _begin_trade(x: Tensor, halo: Halo, line: Line) -> _Trade:
     """Begin to send others what they need of a shard, and to receive what it lacks."""
     outgoing = [
-        (other, torch.cat([x[:, :, a:b] for a, b in runs], 2)) for other, runs in halo.sends
+        (other, torch.cat([x[:, :, a:b] for a, b in intervals], 2))
+        for other, intervals in halo.sends
     ]
     return _Trade(outgoing, halo.receives, x, line)
 
@@ -141,11 +142,11 @@ class Fold(Function):
                 add_gradient(buffers[piece.owner], piece, g[:, :, at : at + piece.count])
             at += piece.count
         outgoing = [(other, buffers[other]) for other, _ in halo.receives]
-        incoming = [(other, sum(b - a for a, b in runs)) for other, runs in halo.sends]
+        incoming = [(other, sum(b - a for a, b in intervals)) for other, intervals in halo.sends]
         back = _Trade(outgoing, incoming, g, line).finish()
-        for other, runs in halo.sends:
+        for other, intervals in halo.sends:
             at = 0
-            for a, b in runs:
+            for a, b in intervals:
                 buffers[rank][:, :, a:b] += back[other][:, :, at : at + b - a]
                 at += b - a
         return buffers[rank]

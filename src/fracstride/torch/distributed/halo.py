@@ -28,9 +28,9 @@ from fracstride.part_geometry import frames_of_part, geometry_of_part, samples_o
 
 __all__ = [
     "Halo",
+    "Intervals",
     "Part",
     "Piece",
-    "Runs",
     "halo_of",
     "messages",
     "shard_bounds",
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 #: Sorted disjoint intervals ``[start, stop)``.
-Runs = tuple[tuple[int, int], ...]
+Intervals = tuple[tuple[int, int], ...]
 _Place = Callable[[int], tuple[int, int]]  # the owner of a frame, and where the owner has it
 
 
@@ -110,7 +110,7 @@ class Halo:
     whole: Part | None
     parts: tuple[Part, ...]
     receives: tuple[tuple[int, int], ...]
-    sends: tuple[tuple[int, Runs], ...]
+    sends: tuple[tuple[int, Intervals], ...]
 
 
 def messages(geometry: Geometry, L: int, ranks: int) -> dict[tuple[int, int], int]:
@@ -129,8 +129,8 @@ def messages(geometry: Geometry, L: int, ranks: int) -> dict[tuple[int, int], in
     return {
         (sender, receiver): frames
         for receiver in range(ranks)
-        for sender, runs in _frames_from_others(geometry, L, ranks, receiver).items()
-        for frames in [_count(runs)]
+        for sender, intervals in _frames_from_others(geometry, L, ranks, receiver).items()
+        for frames in [_count(intervals)]
     }
 
 
@@ -141,11 +141,11 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
     mine = shard_bounds(L, ranks, rank)
     sent = []
     for other in range(ranks):
-        runs = () if other == rank else _clip(_needed_frames(geometry, L, ranks, other), *mine)
-        if runs:
-            sent.append((other, tuple((a - mine[0], b - mine[0]) for a, b in runs)))
+        intervals = () if other == rank else _clip(_needed_frames(geometry, L, ranks, other), *mine)
+        if intervals:
+            sent.append((other, tuple((a - mine[0], b - mine[0]) for a, b in intervals)))
     halo = _frames_from_others(geometry, L, ranks, rank)
-    counts = tuple((owner, _count(runs)) for owner, runs in halo.items())
+    counts = tuple((owner, _count(intervals)) for owner, intervals in halo.items())
     if first == stop:
         return Halo(None, (), counts, tuple(sent))
 
@@ -178,12 +178,12 @@ def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: i
 
     pieces: list[Piece] = []
     at = begin
-    for start, end_of_run in geometry.frames_reached(L, stop, first):
+    for start, end_reached in geometry.frames_reached(L, stop, first):
         pieces += [Piece(None, 0, start - at)] if at < start else []
-        pieces += _pieces_past_an_end(range(start, min(end_of_run, 0)), geometry, L, place)
-        pieces += _pieces_inside(max(start, 0), min(end_of_run, L), size, place)
-        pieces += _pieces_past_an_end(range(max(start, L), end_of_run), geometry, L, place)
-        at = end_of_run
+        pieces += _pieces_past_an_end(range(start, min(end_reached, 0)), geometry, L, place)
+        pieces += _pieces_inside(max(start, 0), min(end_reached, L), size, place)
+        pieces += _pieces_past_an_end(range(max(start, L), end_reached), geometry, L, place)
+        at = end_reached
     pieces += [Piece(None, 0, end - at)] if at < end else []
     start, _ = shard_bounds(geometry.output_length(L), ranks, rank)
     return Part(
@@ -195,7 +195,7 @@ def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: i
     )
 
 
-def _frames_from_others(geometry: Geometry, L: int, ranks: int, rank: int) -> dict[int, Runs]:
+def _frames_from_others(geometry: Geometry, L: int, ranks: int, rank: int) -> dict[int, Intervals]:
     """The frames that a rank needs from others, by owner."""
     needed, size = _needed_frames(geometry, L, ranks, rank), shard_size(L, ranks)
     owners = {owner for a, b in needed for owner in range(a // size, (b - 1) // size + 1)}
@@ -205,7 +205,7 @@ def _frames_from_others(geometry: Geometry, L: int, ranks: int, rank: int) -> di
 
 
 @lru_cache(maxsize=4096)
-def _needed_frames(geometry: Geometry, L: int, ranks: int, rank: int) -> Runs:
+def _needed_frames(geometry: Geometry, L: int, ranks: int, rank: int) -> Intervals:
     """The frames of the input that a rank's samples are sums of, its own included."""
     first, stop = shard_bounds(geometry.output_length(L), ranks, rank)
     inside, copied = [], set()
@@ -217,10 +217,10 @@ def _needed_frames(geometry: Geometry, L: int, ranks: int, rank: int) -> Runs:
     return _merge([*inside, *((t, t + 1) for t in copied if t is not None)])
 
 
-def _merge(runs: Iterable[tuple[int, int]]) -> Runs:
+def _merge(intervals: Iterable[tuple[int, int]]) -> Intervals:
     """Intervals in any order, as sorted disjoint ones."""
     merged: list[tuple[int, int]] = []
-    for start, stop in sorted(runs):
+    for start, stop in sorted(intervals):
         if merged and start <= merged[-1][1]:
             start, last = merged.pop()
             stop = max(stop, last)
@@ -228,19 +228,19 @@ def _merge(runs: Iterable[tuple[int, int]]) -> Runs:
     return tuple(merged)
 
 
-def _clip(runs: Runs, start: int, stop: int) -> Runs:
+def _clip(intervals: Intervals, start: int, stop: int) -> Intervals:
     """The parts of the intervals that lie in ``[start, stop)``."""
-    cut = ((max(a, start), min(b, stop)) for a, b in runs)
+    cut = ((max(a, start), min(b, stop)) for a, b in intervals)
     return tuple((a, b) for a, b in cut if a < b)
 
 
-def _count(runs: Runs) -> int:
-    return sum(stop - start for start, stop in runs)
+def _count(intervals: Intervals) -> int:
+    return sum(stop - start for start, stop in intervals)
 
 
-def _position(runs: Runs, t: int) -> int:
-    """The place of frame ``t`` among those in ``runs``: how many of them come before it."""
-    return sum(min(b, t) - a for a, b in runs if a < t)
+def _position(intervals: Intervals, t: int) -> int:
+    """The place of frame ``t`` among those in ``intervals``: how many of them come before it."""
+    return sum(min(b, t) - a for a, b in intervals if a < t)
 
 
 def _pieces_inside(start: int, stop: int, size: int, place: _Place) -> Iterator[Piece]:

@@ -29,17 +29,17 @@ def compute_samples(
     groups: int,
     halo: Halo,
     line: Line,
-    store: PackedWeights | None,
+    packed_weights: PackedWeights | None,
 ) -> Tensor:
     """``(B, C_out, samples)`` of a shard ``(B, C_in, frames)``; all ranks of the group call this.
 
-    ``store`` keeps packed weights from call to call.
+    ``packed_weights`` keeps packed weights from call to call.
     """
     if plain(x, w, b) and not needs_derivative(x, w, b) and kernels.reads(x.dtype):
-        return _compute_without_derivatives(x, w, b, geometry, groups, halo, line, store)
+        return _compute_without_derivatives(x, w, b, geometry, groups, halo, line, packed_weights)
     window = extend(x, halo, line)
     if halo.whole is not None:
-        return transposed(window, w, b, halo.whole.geometry, groups, store)
+        return transposed(window, w, b, halo.whole.geometry, groups, packed_weights)
     # A rank without samples takes part in the sums of gradients nevertheless.
     k, s, d = geometry.kernel_size, geometry.stride, geometry.dilation
     nothing = transposed(tf.pad(window, (0, 1)), w, b, geometry_of(k, s, 0, 0, d, "zeros"), groups)
@@ -54,12 +54,12 @@ def _compute_without_derivatives(
     groups: int,
     halo: Halo,
     line: Line,
-    store: PackedWeights | None,
+    packed_weights: PackedWeights | None,
 ) -> Tensor:
     """The same without derivatives: only samples at the edges wait, and only they are copied."""
     count = 0 if halo.whole is None else halo.whole.samples
     y = x.new_empty((x.shape[0], w.shape[1] * groups, count))
-    packed = (kernels.pack if store is None else store.pack)(w, geometry, groups)
+    packed = (kernels.pack if packed_weights is None else packed_weights.pack)(w, geometry, groups)
 
     def make(frames: Tensor, part: Geometry, at: slice) -> None:
         kernels.forward(frames, w, b, part, groups, lambda *_: packed, out=y[:, :, at])

@@ -1,8 +1,9 @@
 """How DTensor may cut the operators, one dimension of a mesh at a time.
 
-torch picks the rule that moves the fewest bytes; what no rule lists is gathered first, time among
-it. (A layer whose input is cut along time does better before it comes to the operators: see
-:mod:`fracstride.torch.distributed.dtensor`.) Importing this module registers the rules.
+torch picks the rule that moves the fewest bytes. Operands cut in a way that no rule lists are
+gathered first. No rule lists time. (A layer whose input is cut along time does better before it
+comes to the operators: see :mod:`fracstride.torch.distributed.dtensor`.) Importing this module
+registers the rules.
 
 A layer may be whole on every rank, or cut along its batch, its output channels (``columns`` of the
 weight), its input channels (``rows``) or its groups. The operators' records say how their tensors
@@ -45,7 +46,10 @@ def _possible(way: str, inputs: int, outputs: int, group_channels: int, ranks: i
         return groups == 1 and some_for_all(outputs, ranks)
     if way == "rows":
         return groups == 1 and some_for_all(inputs, ranks)
-    return way != "groups" or (groups > 1 and groups % ranks == 0)
+    if way == "groups":
+        return groups > 1 and groups % ranks == 0
+    assert way in ("whole", "batch"), f"when is {way!r} possible?"
+    return True
 
 
 def _rules(operator: Operator) -> Callable[..., list[_Rule]]:

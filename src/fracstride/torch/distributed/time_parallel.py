@@ -170,7 +170,7 @@ def _compute_own_samples(module: nn.Module, input: Any) -> Any:
     if not cut or getattr(module, "inplace", False):  # DTensor writes to the whole
         return _Forward(module)(input)
     found = classify(module)
-    if found.kind is Kind.ELEMENTWISE and found.refusal:  # its mode may have changed meanwhile
+    if found.kind is Kind.ELEMENTWISE and found.refusal:  # train() may have been called since
         raise RuntimeError(
             f"{type(module).__name__} must be in eval mode where time is cut: in training mode it "
             "takes neighbouring samples together"

@@ -4,8 +4,17 @@ To add an operator, write one file here and add its record to the list in :mod:`
 holds a record of the class :class:`~fracstride.torch.operators.operator.Operator` and what the
 record names: the schema, the kernel for CPU tensors, the same map in torch's own operators for
 other devices, the derivatives, the rule for ``vmap``, the ways in which DTensor may cut it, and its
-floating-point operations. Everything that torch has to know is registered from the record; no
-other file knows how many operators there are.
+floating-point operations. A kernel in Triton is optional: without one, GPUs use the fallback.
+Everything that torch has to know is registered from the record; no other file of this package knows
+how many operators there are. Beside the record:
+
+- ``tests/torch/test_operators.py`` needs the schema, which saved graphs rely on, and operands.
+- A way to cut that no operator has yet needs a line in ``_possible`` of ``distributed/rules.py``,
+  which says when it is possible. Signals cut along time (``distributed/dtensor.py``) are for
+  ``conv_transpose1d`` alone: the input of another operator is gathered along time first.
+- A public function of its own goes, as that of ``conv_transpose1d`` does, into a file like
+  ``functional.py`` and into ``fracstride/torch/__init__.py``. Compilers and exporters come to it by
+  ``graph.py``, TorchScript by ``scripting.py``.
 
 The maps of the three operators that are here share code with each other, by technique:
 ``kernels.py`` has them as calls of compiled kernels, ``fallback.py`` in torch's own operators, and

@@ -34,11 +34,11 @@ def transposed(
     b: Tensor | None,
     geometry: Geometry,
     groups: int,
-    kept: PackedWeights | None = None,
+    packed_weights: PackedWeights | None = None,
 ) -> Tensor:
-    """``T``: ``(B, C_out, L_out)`` of ``x (B, C_in, L)``; ``kept`` is for packed weights."""
-    if kept is not None and plain(x, w, b) and not needs_derivative(x, w, b):
-        return OPERATOR.run(x, w, b, geometry, groups, kept.pack)
+    """``T``: ``(B, C_out, L_out)`` of ``x (B, C_in, L)``."""
+    if packed_weights is not None and plain(x, w, b) and not needs_derivative(x, w, b):
+        return OPERATOR.run(x, w, b, geometry, groups, packed_weights.pack)
     return OPERATOR(x, w, b, geometry, groups)
 
 
@@ -75,8 +75,8 @@ class Forward(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *operands: Any) -> tuple[Tensor, int]:
-        """As :func:`_batch` says."""
-        return _batch(OPERATOR, info.batch_size, in_dims, *operands)
+        """As :func:`_vmap_rule` says."""
+        return _vmap_rule(OPERATOR, info.batch_size, in_dims, *operands)
 
 
 class PlainForward(Function):
@@ -116,7 +116,7 @@ def _backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
     return gx, gw, gb, None, None
 
 
-def _batch(
+def _vmap_rule(
     to: Callable[..., Tensor],
     n: int,
     dims: tuple[Any, ...],
@@ -176,7 +176,7 @@ OPERATOR = Operator(
     triton=lambda *operands: gpu.triton_maps().forward(*operands),
     function=Forward,
     reverse_only=PlainForward,
-    batch=_batch,
+    vmap_rule=_vmap_rule,
     flops=_flops,
     channels=_channels,
     cuts={  # input, weight, bias; output

@@ -63,11 +63,11 @@ class InputGrad(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *operands: Any) -> tuple[Tensor, int]:
-        """As :func:`_batch` says."""
-        return _batch(OPERATOR, info.batch_size, in_dims, *operands)
+        """As :func:`_vmap_rule` says."""
+        return _vmap_rule(OPERATOR, info.batch_size, in_dims, *operands)
 
 
-def _batch(
+def _vmap_rule(
     to: Callable[..., Tensor],
     n: int,
     dims: tuple[Any, ...],
@@ -121,7 +121,7 @@ OPERATOR = Operator(
     fallback=fallback.input_grad,
     triton=lambda *operands: gpu.triton_maps().input_grad(*operands),
     function=InputGrad,
-    batch=_batch,
+    vmap_rule=_vmap_rule,
     flops=_flops,
     channels=_channels,
     cuts={  # output's gradient, weight; input's gradient

@@ -49,28 +49,30 @@ class Operator:
     #: ``shape(*operands)``: the result's, or a ``RuntimeError`` if the operands do not fit.
     shape: Callable[..., tuple[int, ...]]
 
-    #: The map of CPU tensors, of any tensors by torch's own operators, and of NVIDIA's by Triton,
-    #: of operands. The first and the last check them.
+    #: ``kernel(*operands)``: the map of CPU tensors. It checks its operands.
     kernel: Callable[..., Tensor]
+    #: ``fallback(*operands)``: the map of any tensors, by torch's own operators.
     fallback: Callable[..., Tensor]
-    triton: Callable[..., Tensor]
 
     #: The map of operands with its derivatives of both modes, and the rule for ``torch.func.vmap``.
     function: type[Function]
-    #: ``batch(to, n, dims, *operands)``: the call of ``to``, which takes operands, that computes
-    #: ``n`` calls at once, of those operands whose ``dims`` are not None. Returns its result and
-    #: the axis of the ``n``.
-    batch: Callable[..., tuple[Tensor, int]]
+    #: ``vmap_rule(to, n, dims, *operands)`` computes ``n`` calls at once. An operand whose entry in
+    #: ``dims`` is an axis is ``n`` operands along that axis; the others are shared. The rule calls
+    #: ``to``, which takes operands, once. It returns the result and the axis of the ``n``.
+    vmap_rule: Callable[..., tuple[Tensor, int]]
 
     #: ``flops(*shapes and other arguments)``, as torch counts its own operators.
     flops: Callable[..., int]
 
-    #: ``channels(*arguments)``: of the input, of a group's output, and of a group's input.
+    #: ``channels(*arguments)``: ``(C_in, C_out/groups, C_in/groups)``.
     channels: Callable[..., tuple[int, int, int]]
     #: For each way to cut a layer, how the tensors and at last the result are cut.
     #: (``distributed/rules.py`` says which ways there are, and when each is possible.)
     cuts: Mapping[str, tuple[Cut, ...]]
 
+    #: ``triton(*operands)``: the map of CUDA tensors by Triton, where that is asked for. It checks
+    #: its operands. None: the fallback.
+    triton: Callable[..., Tensor] | None = None
     #: ``function`` of plain tensors without forward mode, where that can be had at a lower cost.
     reverse_only: type[Function] | None = None
     #: Whether autocast computes it in its own dtype.

@@ -29,14 +29,15 @@ def register(operator: Operator) -> None:
     """Define ``torch.ops.fracstride.<name>``, and say how it is computed in each situation."""
     name, full_name = operator.name, f"fracstride::{operator.name}"
     _library.define(f"{name}({operator.schema}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
-    on_cuda = _cuda(operator)
     _library.impl(name, _cpu(operator), "CPU")
-    _library.impl(name, on_cuda, "CUDA")
     _library.impl(name, _anywhere(operator), "CompositeExplicitAutograd")
     _library.impl(name, _autograd(operator), "Autograd")
     torch.library.register_fake(full_name, _fake(operator), lib=_library)
     torch.library.register_vmap(full_name, _vmap(operator), lib=_library)
-    see_through(full_name, on_cuda, gpu.available, _library)
+    if operator.triton is not None:
+        on_cuda = _cuda(operator, operator.triton)
+        _library.impl(name, on_cuda, "CUDA")
+        see_through(full_name, on_cuda, gpu.available, _library)
     register_flop_formula(getattr(torch.ops.fracstride, name))(operator.flops)
     for device in _AUTOCAST if operator.autocast else ():
         if hasattr(torch._C.DispatchKey, f"Autocast{device}"):
@@ -62,14 +63,14 @@ def _anywhere(operator: Operator) -> Callable[..., Tensor]:
     return run
 
 
-def _cuda(operator: Operator) -> Callable[..., Tensor]:
+def _cuda(operator: Operator, triton: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """By Triton where that is asked for and possible."""
     anywhere = _anywhere(operator)
 
     def run(*arguments: Any) -> Tensor:
         if not gpu.available(arguments[0].device):
             return anywhere(*arguments)
-        return operator.triton(*operator.operands(*arguments))
+        return triton(*operator.operands(*arguments))
 
     return run
 
@@ -106,7 +107,7 @@ def _vmap(operator: Operator) -> Callable[..., tuple[Tensor, int]]:
         one = [a if dim is None else a.movedim(dim, 0)[0] for a, dim in pairs]
         *own, geometry, groups = operator.operands(*one)
         operands = (*arguments[: len(own)], geometry, groups)
-        return operator.batch(operator.dispatch, info.batch_size, in_dims, *operands)
+        return operator.vmap_rule(operator.dispatch, info.batch_size, in_dims, *operands)
 
     return run
 

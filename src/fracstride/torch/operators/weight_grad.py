@@ -14,7 +14,7 @@ from torch.autograd import Function
 
 from fracstride.geometry import Geometry
 from fracstride.torch import fallback, gpu, kernels
-from fracstride.torch.checks import check_weight_grad
+from fracstride.torch.checks import check_weight_grad, groups_among
 from fracstride.torch.operators.batch import into_channels
 from fracstride.torch.operators.function import conjugate, save, total
 from fracstride.torch.operators.operator import Operator, call
@@ -66,11 +66,11 @@ class WeightGrad(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *operands: Any) -> tuple[Tensor, int]:
-        """As :func:`_batch` says."""
-        return _batch(OPERATOR, info.batch_size, in_dims, *operands)
+        """As :func:`_vmap_rule` says."""
+        return _vmap_rule(OPERATOR, info.batch_size, in_dims, *operands)
 
 
-def _batch(
+def _vmap_rule(
     to: Callable[..., Tensor],
     n: int,
     dims: tuple[Any, ...],
@@ -98,7 +98,7 @@ def _shape(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> tuple[int,
 
 
 def _channels(x: Any, gy: Any, kernel_size: Any, *sizes: Any) -> tuple[int, int, int]:
-    return x.shape[1], gy.shape[1], sizes[4]
+    return x.shape[1], gy.shape[1] // groups_among(x.shape[1], sizes[4]), sizes[4]
 
 
 def _flops(input: list[int], grad_output: list[int], kernel_size: int, *_: Any, **__: Any) -> int:
@@ -117,7 +117,7 @@ OPERATOR = Operator(
     fallback=fallback.weight_grad,
     triton=lambda *operands: gpu.triton_maps().weight_grad(*operands),
     function=WeightGrad,
-    batch=_batch,
+    vmap_rule=_vmap_rule,
     flops=_flops,
     channels=_channels,
     cuts={  # input, output's gradient; weight's gradient
