@@ -6,8 +6,9 @@
 ``ConvTranspose1d`` a model *is or calls*, subclasses with a ``forward`` of their own included.)
 
 A module is known by the ``forward`` that it runs. A subclass of a torch module that has no
-``forward`` of its own is what its base class is; one that has is of the kind ``CUSTOM``, of which
-nothing is known. Hooks, and a ``forward`` that was set on the object, are not looked at.
+``forward`` of its own, nor a ``__call__`` around it, is what its base class is; one that has is of
+the kind ``CUSTOM``, of which nothing is known. Hooks, and a ``forward`` that was set on the object,
+are not looked at.
 
 To teach the library a module of torch: an elementwise one goes into one of the two tuples below;
 another one needs a :class:`Kind`, and an answer in both of the callers.
@@ -163,7 +164,7 @@ def classify(module: nn.Module, elementwise: tuple[type[nn.Module], ...] = ()) -
     elif kind is Kind.ELEMENTWISE and runs_forward_of(module, ELEMENTWISE_IN_EVAL):
         refusal = _mode_refusal(module)
     elif kind is Kind.OTHER and not _is_torchs(_author(module)):
-        refusal = f"its forward is not that of torch's {_torchs_base(module).__name__}"
+        refusal = f"its {_method(module)} is not that of torch's {_torchs_base(module).__name__}"
     return Classification(kind, refusal, declared, geometry, _padding_mode(module))
 
 
@@ -197,13 +198,24 @@ def runs_forward_of(module: nn.Module, classes: tuple[Any, ...]) -> bool:
     >>> runs_forward_of(nn.Tanh(), (nn.Tanh,)), runs_forward_of(Quiet(), (nn.Tanh,))
     (True, False)
     """
-    forward = type(module).forward
+    if _method(module) != "forward":
+        return False
+    forward = getattr(type(module), "forward", None)  # the class of a scripted module has none
     return any(isinstance(module, cls) and forward is cls.forward for cls in classes)
 
 
+def _method(module: nn.Module) -> str:
+    """The method that says what a call computes: ``forward``, or a user's own ``__call__``."""
+    return "forward" if _is_torchs(_owner(module, "__call__")) else "__call__"
+
+
 def _author(module: nn.Module) -> type:
-    """The class that defines the module's ``forward``."""
-    return next(cls for cls in type(module).__mro__ if "forward" in vars(cls))
+    """The class that defines that method."""
+    return _owner(module, _method(module))
+
+
+def _owner(module: nn.Module, method: str) -> type:
+    return next(cls for cls in type(module).__mro__ if method in vars(cls))
 
 
 def _is_torchs(cls: type) -> bool:
