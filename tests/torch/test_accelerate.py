@@ -648,6 +648,21 @@ def test_functions_are_followed_however_many_call_one_another() -> None:
         ft.accelerate(module["Deep"]())
 
 
+def test_globals_are_looked_at_without_running_their_code() -> None:
+    class NotYet:
+        """Stands for an object that there is later."""
+
+        @property
+        def __class__(self) -> Any:
+            raise RuntimeError("outside of a request")
+
+    module: dict[str, Any] = {"__name__": "package.of_a_user", "nn": nn, "request": NotYet()}
+    exec("class Asking(nn.Module):\n    def forward(self, x): return x * request.factor", module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ft.accelerate(module["Asking"]())
+
+
 def test_a_call_by_another_name_is_seen() -> None:
     class Upsampler(nn.Module):
         def forward(self, x: Any) -> Any:

@@ -74,10 +74,10 @@ def _mentions_it(cls: Any) -> bool:
             return True
         package = _package_of(function)
         for module in (*values, *[sys.modules.get(name) for name in names]):
-            if isinstance(module, ModuleType) and _package(module.__name__) == package:
+            if _is_module(module) and _package(module.__name__) == package:
                 values += [vars(module).get(name) for name in names]
         for value in values:
-            if isinstance(value, FunctionType) and _package_of(value) == package:
+            if type(value) is FunctionType and _package_of(value) == package:
                 new = [inner for inner in _functions(value, []) if inner not in seen]
                 seen.update(new)
                 waiting += new
@@ -177,6 +177,11 @@ def _package(module: str) -> str:
 
 def _package_of(function: FunctionType) -> str:
     return _package(function.__module__ or "")
+
+
+def _is_module(value: Any) -> bool:
+    """As ``isinstance``, which would run code of a global that stands for another object."""
+    return issubclass(type(value), ModuleType)
 
 
 def _functions(value: Any, seen: list[Any]) -> Iterator[FunctionType]:
@@ -303,9 +308,9 @@ def _helper(
     """The function of the same package that the names stand for, ``f``, ``module.f``; or None."""
     value = _first_value(chain[0], function, imports)
     for name in chain[1:]:
-        if not isinstance(value, ModuleType):
+        if not _is_module(value):
             return None
         value = vars(value).get(name)  # not getattr, which may import
-    if isinstance(value, FunctionType) and _package_of(value) == _package_of(function):
+    if type(value) is FunctionType and _package_of(value) == _package_of(function):
         return value
     return None
