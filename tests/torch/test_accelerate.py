@@ -637,6 +637,32 @@ def test_a_weight_that_is_not_the_parameter_of_its_name() -> None:
         assert torch.equal(layer(x), want)
 
 
+def test_functions_are_followed_however_many_call_one_another() -> None:
+    last = 2000
+    lines = [f"def f{i}(x): return f{i + 1}(x)" for i in range(last)]
+    lines += [f"def f{last}(x): return nn.functional.conv_transpose1d(x, x)"]
+    lines += ["class Deep(nn.Module):", "    def forward(self, x): return f0(x)"]
+    module: dict[str, Any] = {"__name__": "package.of_a_user", "nn": nn}
+    exec("\n".join(lines), module)
+    with pytest.warns(UserWarning, match=r"calls torch\.nn\.functional\.conv_transpose1d itself"):
+        ft.accelerate(module["Deep"]())
+
+
+def test_globals_are_looked_at_without_running_their_code() -> None:
+    class NotYet:
+        """Stands for an object that there is later."""
+
+        @property
+        def __class__(self) -> Any:
+            raise RuntimeError("outside of a request")
+
+    module: dict[str, Any] = {"__name__": "package.of_a_user", "nn": nn, "request": NotYet()}
+    exec("class Asking(nn.Module):\n    def forward(self, x): return x * request.factor", module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ft.accelerate(module["Asking"]())
+
+
 def test_a_call_by_another_name_is_seen() -> None:
     class Upsampler(nn.Module):
         def forward(self, x: Any) -> Any:

@@ -24,6 +24,18 @@ class Quiet(nn.Tanh):
         return super().forward(x) / 2
 
 
+class Around(nn.Tanh):
+    """With torch's forward, and something done around it."""
+
+    def __call__(self, x: Tensor) -> Any:
+        return super().__call__(x).cumsum(-1)
+
+
+class AroundConv(nn.Conv1d):
+    def __call__(self, x: Tensor) -> Any:
+        return super().__call__(x).cumsum(-1)
+
+
 class Slope(nn.LeakyReLU):
     """With another default, and torch's forward."""
 
@@ -82,7 +94,9 @@ class NameSpace(nn.Module):
         (nn.BatchNorm2d(1).eval(), Kind.OTHER, ""),
         (nn.GRU(1, 1), Kind.OTHER, ""),
         (Tail(1, 1, 2), Kind.OTHER, "its forward is not that of torch's ConvTranspose1d"),
+        (AroundConv(1, 1, 2), Kind.OTHER, "its __call__ is not that of torch's Conv1d"),
         (Quiet(), Kind.CUSTOM, ""),
+        (Around(), Kind.CUSTOM, ""),
         (Backwards(), Kind.CUSTOM, ""),
         (Double(), Kind.CUSTOM, ""),
     ],
@@ -109,6 +123,20 @@ def test_modules_whose_class_torch_made_for_them() -> None:
     parametrize.register_parametrization(prelu, "weight", nn.Softplus())
     assert type(prelu) is not nn.PReLU
     assert classify(prelu).elementwise
+
+
+def test_a_stream_does_not_leave_out_what_a_call_does() -> None:
+    for module in Around(), AroundConv(2, 2, 3), nn.Sequential(Around()):
+        with pytest.raises(TypeError, match="cannot stream"):
+            ft.stream(module)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_scripted_module_is_none_of_torchs() -> None:
+    scripted, traced = torch.jit.script(nn.Tanh()), torch.jit.trace(nn.Tanh(), torch.ones(1))
+    assert classify(scripted).kind is classify(traced).kind is Kind.CUSTOM
+    with pytest.raises(TypeError, match=r"0 \(RecursiveScriptModule\) cannot stream"):
+        ft.stream(nn.Sequential(scripted))
 
 
 def module_of(cls: Any) -> nn.Module:

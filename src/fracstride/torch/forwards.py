@@ -54,39 +54,34 @@ def calls_conv_transpose1d(cls: Any) -> bool:
     >>> calls_conv_transpose1d(Upsample)
     True
     """
-    seen: list[Any] = []
-    return (
-        any(
-            _mentions_it(function, seen)  # false for most classes, and quickly
-            for owner in cls.__mro__
-            if not _is_torchs(owner)
-            for value in vars(owner).values()
-            for function in _functions(value, [])
-        )
-        and _Methods(cls).convolves
-    )
+    return _mentions_it(cls) and _Methods(cls).convolves()
 
 
-def _mentions_it(function: FunctionType, seen: list[Any]) -> bool:
-    """Whether a function, or one that it may call, has the name of ``conv_transpose1d``."""
-    if any(function is other for other in seen):
-        return False
-    seen.append(function)
-    known = function.__globals__
-    names = {name for code in _codes(function.__code__) for name in code.co_names}
-    values = [known.get(name) for name in names]
-    if "conv_transpose1d" in names or any(v is functional.conv_transpose1d for v in values):
-        return True
-    modules = [sys.modules.get(name) for name in names]
-    for module in (*values, *modules):
-        if isinstance(module, ModuleType) and _package(module.__name__) == _package_of(function):
-            values += [vars(module).get(name) for name in names]
-    return any(
-        _mentions_it(inner, seen)
-        for value in values
-        if isinstance(value, FunctionType) and _package_of(value) == _package_of(function)
-        for inner in _functions(value, [])
-    )
+def _mentions_it(cls: Any) -> bool:
+    """Whether a method, or a function that it may call, has the name of ``conv_transpose1d``.
+
+    This is false for most classes, and quickly found.
+    """
+    values = [value for c in cls.__mro__ if not _is_torchs(c) for value in vars(c).values()]
+    waiting = [function for value in values for function in _functions(value, [])]
+    seen = set(waiting)
+    while waiting:
+        function = waiting.pop()
+        known = function.__globals__
+        names = {name for code in _codes(function.__code__) for name in code.co_names}
+        values = [known.get(name) for name in names]
+        if "conv_transpose1d" in names or any(v is functional.conv_transpose1d for v in values):
+            return True
+        package = _package_of(function)
+        for module in (*values, *[sys.modules.get(name) for name in names]):
+            if _is_module(module) and _package(module.__name__) == package:
+                values += [vars(module).get(name) for name in names]
+        for value in values:
+            if type(value) is FunctionType and _package_of(value) == package:
+                new = [inner for inner in _functions(value, []) if inner not in seen]
+                seen.update(new)
+                waiting += new
+    return False
 
 
 class _Methods:
@@ -94,17 +89,22 @@ class _Methods:
 
     They are followed through ``super().method``, ``self.method`` and ``Class.method``, and through
     decorators. ``reached`` has the classes of torch whose ``forward`` is run in this way.
-    ``convolves`` says whether one of them, or a function that they call, calls
-    ``conv_transpose1d``.
     """
 
     def __init__(self, cls: Any) -> None:
         self.reached: set[Any] = set()
-        self.convolves = False
         self._mro: tuple[Any, ...] = cls.__mro__
         self._seen: set[tuple[str, Any]] = set()
-        self._helpers: list[Any] = []
+        self._convolves = False
+        self._helpers: list[FunctionType] = []  # functions that are called, still to be read
+        self._helpers_seen: set[FunctionType] = set()
         self._follow("__call__", 0)
+
+    def convolves(self) -> bool:
+        """Whether a method, or a function that one calls, calls ``conv_transpose1d``."""
+        while self._helpers and not self._convolves:
+            self._read_helper(self._helpers.pop())
+        return self._convolves
 
     def _follow(self, name: str, start: int) -> None:
         """``name``, looked up from the ``start``-th class on."""
@@ -150,14 +150,12 @@ class _Methods:
     ) -> None:
         if chain[-1] == "conv_transpose1d" or len(chain) == 1:  # perhaps by another name
             value = _value(chain, function, imports)
-            self.convolves |= value is not None and value is functional.conv_transpose1d
-        if self.convolves:
-            return
+            self._convolves |= value is not None and value is functional.conv_transpose1d
         helper = _helper(chain, function, imports)
-        if helper is not None and not any(helper is other for other in self._helpers):
-            self._helpers.append(helper)
-            for inner in _functions(helper, []):
-                self._read_helper(inner)
+        if helper is not None and helper not in self._helpers_seen:
+            new = [inner for inner in _functions(helper, []) if inner not in self._helpers_seen]
+            self._helpers_seen.update(new)
+            self._helpers += new
 
     def _follow_named(self, cls: Any, name: str) -> None:
         """``Class.method``, which looks past classes that stand elsewhere in the order."""
@@ -179,6 +177,11 @@ def _package(module: str) -> str:
 
 def _package_of(function: FunctionType) -> str:
     return _package(function.__module__ or "")
+
+
+def _is_module(value: Any) -> bool:
+    """As ``isinstance``, which would run code of a global that stands for another object."""
+    return issubclass(type(value), ModuleType)
 
 
 def _functions(value: Any, seen: list[Any]) -> Iterator[FunctionType]:
@@ -305,9 +308,9 @@ def _helper(
     """The function of the same package that the names stand for, ``f``, ``module.f``; or None."""
     value = _first_value(chain[0], function, imports)
     for name in chain[1:]:
-        if not isinstance(value, ModuleType):
+        if not _is_module(value):
             return None
         value = vars(value).get(name)  # not getattr, which may import
-    if isinstance(value, FunctionType) and _package_of(value) == _package_of(function):
+    if type(value) is FunctionType and _package_of(value) == _package_of(function):
         return value
     return None

@@ -6,10 +6,10 @@
 ``ConvTranspose1d`` a model *is or calls*, subclasses with a ``forward`` of their own included.)
 
 A module is known by the ``forward`` that it runs. A subclass of a torch module without a
-``forward`` of its own has the kind of its base class. A subclass with a ``forward`` of its own has
-the kind ``CUSTOM``: nothing is known of it. (A subclass of a convolution has then the kind
-``OTHER``, which is refused.) Hooks are not looked at, nor is a ``forward`` that was set on the
-object.
+``forward`` of its own, nor a ``__call__`` around it, has the kind of its base class. A subclass
+with one of these has the kind ``CUSTOM``: nothing is known of it. (A subclass of a convolution has
+then the kind ``OTHER``, which is refused.) Hooks are not looked at, nor is a ``forward`` that was
+set on the object.
 
 To teach the library a module of torch: an elementwise one goes into one of the two tuples below;
 another one needs a :class:`Kind`, and an answer in both of the callers.
@@ -167,7 +167,7 @@ def classify(module: nn.Module, elementwise: tuple[type[nn.Module], ...] = ()) -
     elif kind is Kind.ELEMENTWISE and runs_forward_of(module, ELEMENTWISE_IN_EVAL):
         refusal = _refusal_now(module)
     elif kind is Kind.OTHER and not _is_torchs(_author(module)):
-        refusal = f"its forward is not that of torch's {_torchs_base(module).__name__}"
+        refusal = f"its {_method(module)} is not that of torch's {_torchs_base(module).__name__}"
     return Classification(kind, refusal, declared, geometry, _padding_mode(module))
 
 
@@ -201,13 +201,24 @@ def runs_forward_of(module: nn.Module, classes: tuple[Any, ...]) -> bool:
     >>> runs_forward_of(nn.Tanh(), (nn.Tanh,)), runs_forward_of(Quiet(), (nn.Tanh,))
     (True, False)
     """
-    forward = type(module).forward
+    if _method(module) != "forward":
+        return False
+    forward = getattr(type(module), "forward", None)  # the class of a scripted module has none
     return any(isinstance(module, cls) and forward is cls.forward for cls in classes)
 
 
+def _method(module: nn.Module) -> str:
+    """The method that says what a call computes: ``forward``, or a user's own ``__call__``."""
+    return "forward" if _is_torchs(_owner(module, "__call__")) else "__call__"
+
+
 def _author(module: nn.Module) -> type:
-    """The class that defines the module's ``forward``."""
-    return next(cls for cls in type(module).__mro__ if "forward" in vars(cls))
+    """The class that defines that method."""
+    return _owner(module, _method(module))
+
+
+def _owner(module: nn.Module, method: str) -> type:
+    return next(cls for cls in type(module).__mro__ if method in vars(cls))
 
 
 def _is_torchs(cls: type) -> bool:
