@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 from collections.abc import Callable
@@ -264,6 +265,21 @@ def test_slips_in_a_stream_that_carries_by_itself(stream: Stream, message: str) 
         assert_streams_exactly(right, offline, signal(3, 2, 20))
     with pytest.raises(AssertionError, match=message):
         assert_streams_exactly(stream, offline, signal(3, 2, 20))
+
+
+def test_the_example_of_a_stream_of_ones_own() -> None:
+    names: dict[str, Any] = {"Stream": Stream, "np": np}
+    (example,) = doctest.DocTestFinder(recurse=False).find(Stream, globs=names)
+    assert doctest.DocTestRunner().run(example, clear_globs=False).failed == 0
+    difference, x = example.globs["Difference"], signal(3, 2, 20)
+    zero = np.float32(0)
+    assert_streams_exactly(difference(), lambda x: np.diff(x, prepend=zero), x)
+    layer = fs.ConvTranspose1d(2, 3, 4, rng=0)
+    stream = Chain(difference(), layer.stream(3))
+    with pytest.raises(ValueError, match="chunk must have the shape"):
+        stream.push(signal(3, 5, 20))
+    stream.push(x)
+    assert_streams_exactly(stream, lambda x: layer(np.diff(x, prepend=zero)), x)
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,13 @@ class Stream(ABC):
     :meth:`check_ready`, :meth:`detach`, :meth:`output_kind`, :meth:`empty_output` and
     :meth:`advance_adding` may be implemented. ``push``, ``finish``, ``flush``, ``reset``,
     ``restore`` and ``lengths`` are what callers use; they check masks and call the methods above,
-    and are not overridden. A :class:`Chain` or :class:`Sum` calls the methods above as well.
-    :func:`fracstride.streaming.testing.assert_streams_exactly` tests the result.
+    and a class of your own leaves them as they are. A :class:`Chain` or :class:`Sum` calls the
+    methods above as well. :func:`fracstride.streaming.testing.assert_streams_exactly` tests the
+    result.
 
     >>> class Difference(Stream):  # each frame less the one before it
     ...     before = None
+    ...     set_by_first_chunk = ("before",)
     ...     def advance(self, chunk, last):
     ...         if chunk is None:
     ...             if self.before is None:
@@ -345,7 +347,7 @@ class Stream(ABC):
 def given(chunk: Any) -> Any:
     """The chunk; TypeError for None, which inside stands for no frames of an unknown shape."""
     if chunk is None:
-        raise TypeError("chunk must be an array, got None")
+        raise TypeError("chunk must be an array or tensor, got None")
     return chunk
 
 
