@@ -58,6 +58,7 @@ def test_streams_that_are_exact() -> None:
         (layer.stream(None), layer, x[0]),
         (Delayed(), offline, x),
         (Delayed(), offline, x[0]),
+        (Scaled(3), lambda x: np.float32(3) * offline(x), x),
         (Chain(Delayed(), Pointwise(np.tanh)), lambda x: np.tanh(offline(x)), x),
         (Sum(Identity(), Delayed()), lambda x: x + offline(x), x),
         (Upsample(3), lambda x: np.repeat(x, 3, -1), x),
@@ -68,6 +69,14 @@ def test_streams_that_are_exact() -> None:
     short = fs.ConvTranspose1d(2, 3, 1, padding=5)  # inputs of 10 frames have no sample
     assert_streams_exactly(short.stream(3), short, x[..., :12])
     assert_streams_exactly(short.stream(3), short, x[..., :0])
+
+
+class Scaled(Delayed):
+    def __init__(self, factor: float) -> None:  # which calls no other
+        self.factor = np.float32(factor)
+
+    def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
+        return self.factor * super().compute(window, start, first, stop, last)
 
 
 class KeepsTheCallers(Delayed):
