@@ -300,10 +300,12 @@ def test_a_refused_state_repairs_nothing() -> None:
     works[0] = True
     with pytest.raises(ValueError, match="argument 1 of Chain"):
         outer.restore({**state, "1.frames": x})
-    with pytest.raises(RuntimeError, match="failed half way"):
-        outer.push(x)
+    for call in (lambda: outer.push(x), lambda: outer.reset(rows=[True])):
+        with pytest.raises(RuntimeError, match="this Chain failed half way"):
+            call()
     outer.restore(state)
     outer.push(x)
+    outer.reset(rows=[True])
 
 
 def test_a_sum_that_fails_while_adding() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def test_streams_that_are_exact() -> None:
         (layer.stream(None), layer, x[0]),
         (Delayed(), offline, x),
         (Delayed(), offline, x[0]),
+        (Scaled(3), lambda x: np.float32(3) * offline(x), x),
         (Chain(Delayed(), Pointwise(np.tanh)), lambda x: np.tanh(offline(x)), x),
         (Sum(Identity(), Delayed()), lambda x: x + offline(x), x),
         (Upsample(3), lambda x: np.repeat(x, 3, -1), x),
@@ -67,6 +69,14 @@ def test_streams_that_are_exact() -> None:
     short = fs.ConvTranspose1d(2, 3, 1, padding=5)  # inputs of 10 frames have no sample
     assert_streams_exactly(short.stream(3), short, x[..., :12])
     assert_streams_exactly(short.stream(3), short, x[..., :0])
+
+
+class Scaled(Delayed):
+    def __init__(self, factor: float) -> None:  # which calls no other
+        self.factor = np.float32(factor)
+
+    def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
+        return self.factor * super().compute(window, start, first, stop, last)
 
 
 class KeepsTheCallers(Delayed):
@@ -264,6 +274,21 @@ def test_slips_in_a_stream_that_carries_by_itself(stream: Stream, message: str) 
         assert_streams_exactly(right, offline, signal(3, 2, 20))
     with pytest.raises(AssertionError, match=message):
         assert_streams_exactly(stream, offline, signal(3, 2, 20))
+
+
+def test_the_example_of_a_stream_of_ones_own() -> None:
+    names: dict[str, Any] = {"Stream": Stream, "np": np}
+    (example,) = doctest.DocTestFinder(recurse=False).find(Stream, globs=names)
+    assert doctest.DocTestRunner().run(example, clear_globs=False).failed == 0
+    difference, x = example.globs["Difference"], signal(3, 2, 20)
+    zero = np.float32(0)
+    assert_streams_exactly(difference(), lambda x: np.diff(x, prepend=zero), x)
+    layer = fs.ConvTranspose1d(2, 3, 4, rng=0)
+    stream = Chain(difference(), layer.stream(3))
+    with pytest.raises(ValueError, match="chunk must have the shape"):
+        stream.push(signal(3, 5, 20))
+    stream.push(x)
+    assert_streams_exactly(stream, lambda x: layer(np.diff(x, prepend=zero)), x)
 
 
 @pytest.mark.parametrize(

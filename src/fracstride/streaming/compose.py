@@ -42,6 +42,7 @@ class Composite(Stream):
                     "signal, so make one for each place"
                 )
             seen.add(id(part))
+        self._compositions = [part for part in parts if isinstance(part, Composite)]
         self._to_ask = [
             part
             for part in parts
@@ -73,7 +74,9 @@ class Composite(Stream):
     def check_ready(self) -> None:
         for part in self._to_ask:
             part.check_ready()
-        self.check_whole()
+        for composition in self._compositions:  # this one is among them
+            if composition._broken:
+                composition.check_whole()
 
     def check_whole(self) -> None:
         """Raise RuntimeError after a push that failed half way."""

@@ -63,7 +63,6 @@ class Pad(WindowStream):
         self.latency = -min(self._left, self._left + self._right)
         self.overhang = self._left + self._right
         self.at_once = self._left == 0 <= self._right
-        super().__init__()
 
     def final_length(self, frames: int) -> int:
         if frames < self.shortest or frames <= self._mirrored_left:

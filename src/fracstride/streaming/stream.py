@@ -47,6 +47,7 @@ class Stream(ABC):
 
     >>> class Difference(Stream):  # each frame less the one before it
     ...     before = None
+    ...     set_by_first_chunk = ("before",)
     ...     def advance(self, chunk, last):
     ...         if chunk is None:
     ...             if self.before is None:
@@ -356,7 +357,7 @@ class Stream(ABC):
 def not_none(chunk: Any) -> Any:
     """The chunk; TypeError for None, which inside stands for no frames of an unknown shape."""
     if chunk is None:
-        raise TypeError("chunk must be an array, got None")
+        raise TypeError("chunk must be an array or tensor, got None")
     return chunk
 
 

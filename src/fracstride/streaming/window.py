@@ -35,8 +35,7 @@ class WindowStream(Stream):
     one chunk and ended in the next would be added up in another order.
 
     **To write one of your own**, for a function that reads some frames around each sample, derive a
-    class from this one. Set ``stride``, ``latency`` and ``overhang``, call ``super().__init__()``,
-    and implement four methods:
+    class from this one. Set ``stride``, ``latency`` and ``overhang``, and implement four methods:
 
     - :meth:`final_length`: how many samples are out after so many frames;
     - :meth:`length_at_end`: how many samples an input of so many frames has;
@@ -70,11 +69,14 @@ class WindowStream(Stream):
     #: The shape of a chunk without its frames; None: as that of the first chunk of the signal.
     lead: tuple[int, ...] | None = None
 
-    def __init__(self) -> None:
-        self._empty_chunk: Any = None  # of this signal; None before its first chunk
-        self._empty_chunk_before: Any = None  # of the signal before
-        self._settled: int | None = None  # for plans of rows; found when the first is made
-        self.clear()
+    # A new stream, so that a class of one's own need not call `super().__init__()`.
+    _empty_chunk: Any = None  # of this signal; None before its first chunk
+    _empty_chunk_before: Any = None  # of the signal before
+    _settled: int | None = None  # for plans of rows; found when the first is made
+    _received = 0  # frames so far, of every row, or of the row that has most
+    _counts: Array | None = None  # the same by row, where rows differ
+    # The last frames of each row; rows that carry fewer than others have zeros in front.
+    _carried: Any = None
 
     @abstractmethod
     def final_length(self, frames: int) -> int:
@@ -140,10 +142,7 @@ class WindowStream(Stream):
     def clear(self) -> None:
         if self._empty_chunk is not None:
             self._empty_chunk_before, self._empty_chunk = self._empty_chunk, None
-        self._received = 0  # frames so far, of every row, or of the row that has most
-        self._counts: Array | None = None  # the same by row, where rows differ
-        # The last frames of each row; rows that carry fewer than others have zeros in front.
-        self._carried: Any = None
+        self._received, self._counts, self._carried = 0, None, None
 
     def clear_rows(self, rows: Array) -> None:
         if not rows.any():
@@ -317,7 +316,6 @@ class GeometryStream(WindowStream):
         self.stride, self.latency = geometry.stride, geometry.latency
         self.overhang = geometry.overhang
         self.at_once = geometry.latency == 0 and geometry.mirrored_left == 0
-        super().__init__()
 
     def final_length(self, frames: int) -> int:
         return self._geometry.final_length(frames)
