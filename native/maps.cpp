@@ -1,6 +1,8 @@
 #include "maps.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <new>
 #include <optional>
 
 #include "blocks.hpp"
@@ -207,9 +209,15 @@ Call<S> input_grad_call(const PackedWeight<S>& weight, i64 batch,
   return c;
 }
 
-// Which frame of a signal each frame outside copies.
+// Which frame of a signal each frame outside copies. They can be more than any memory holds (a
+// large dilation, a gradient that repeats one number): that is known before any is written.
 std::vector<Copy> copies_of(const Outside& outside, i64 length) {
   std::vector<Copy> copies;
+  i64 count = 0;
+  for (const Interval& interval : outside.intervals)
+    count += std::max<i64>(interval.stop - interval.start, 0);
+  if (count > static_cast<i64>(copies.max_size())) throw std::bad_alloc();
+  copies.reserve(static_cast<std::size_t>(count));
   for (const Interval& interval : outside.intervals)
     for (i64 t = interval.start; t < interval.stop; ++t)
       copies.push_back(
