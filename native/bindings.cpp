@@ -161,6 +161,10 @@ nb::object signal_of(nb::handle array) {
   Py_buffer view;
   // (Nothing asks for the format: NumPy has none to give for bfloat16.)
   if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES)) throw nb::python_error();
+  if (view.itemsize == 0) {
+    PyBuffer_Release(&view);
+    throw nb::value_error("elements without bytes are no numbers");
+  }
   const int axes = view.ndim;
   PyObject* signal = PyTuple_New(axes + 2);
   if (signal) {
