@@ -182,6 +182,10 @@ nb::object signal_of(nb::handle array) {
   Py_buffer view;
   // (Without the format of the elements: NumPy has none for bfloat16.)
   if (PyObject_GetBuffer(array.ptr(), &view, PyBUF_STRIDES)) throw nb::python_error();
+  if (view.itemsize == 0) {
+    PyBuffer_Release(&view);
+    throw nb::value_error("elements without bytes are no numbers");
+  }
   const int axes = view.ndim;
   PyObject* signal = PyTuple_New(axes + 2);
   if (signal) {

@@ -1,6 +1,8 @@
 #include "maps.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <new>
 #include <optional>
 
 #include "blocks.hpp"
@@ -209,9 +211,16 @@ Call<S> input_grad_call(const PackedWeight<S>& weight, i64 batch,
   return c;
 }
 
-// The frames outside a signal with the frames that they copy, by rising copied frame.
+// The frames outside a signal with the frames that they copy, by rising copied frame. They can be
+// more than any memory holds (a large dilation, a gradient that repeats one number): that is known
+// before any is written.
 std::vector<Copy> copies_of(const Outside& outside, i64 length) {
   std::vector<Copy> copies;
+  i64 count = 0;
+  for (const Range& interval : outside.intervals)
+    count += std::max<i64>(interval.last - interval.first, 0);
+  if (count > static_cast<i64>(copies.max_size())) throw std::bad_alloc();
+  copies.reserve(static_cast<std::size_t>(count));
   for (const Range& interval : outside.intervals)
     for (i64 t = interval.first; t < interval.last; ++t)
       copies.push_back(

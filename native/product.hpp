@@ -232,7 +232,7 @@ static inline bool fold(const Call<S>& call, const Unit<W>& unit, const Sums<Sum
   if (call.edges.copies)
     add_edges(sums, unit.rows, edges, call.edges);
   else
-    write_edges(sums, unit.rows, edges + sums.first_frame - call.first_frame, call.edges.count);
+    write_edges(sums, unit.rows, edges + (sums.first_frame - call.first_frame), call.edges.count);
   return call.edges.copies;
 }
 

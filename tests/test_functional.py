@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -372,6 +374,30 @@ def test_more_memory_than_there_is_for_out() -> None:
     with pytest.raises((MemoryError, ValueError)):
         call("forward", input=x, stride=HUGE + 4, out=out)
     assert one == 7
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory was used")
+@pytest.mark.parametrize("mode", PADDING_MODES[1:])
+def test_more_frames_outside_the_input_than_memory(mode: str) -> None:
+    """Known before memory is filled, in a process of its own that may not have much."""
+    script = f"""
+import resource
+import numpy as np
+import fracstride as fs
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+w = np.ones((1, 1, 2), "f4")
+for length in (2**32, 2**55, 2**60):
+    gy = np.broadcast_to(np.float32(1), (1, 1, length))
+    try:
+        fs.conv_transpose1d_input_grad(gy, w, 1, dilation=length - 1, padding_mode="{mode}")
+    except MemoryError:
+        print(length.bit_length() - 1)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 500_000)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["32", "55", "60", "True"]
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)

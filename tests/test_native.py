@@ -318,3 +318,8 @@ def test_edges_that_make_no_sense_are_refused(mode: str, edges: list[int]) -> No
         native.input_grad(
             pack(w, Geometry(3), 1, True), 1, *place(gy), 6, *place(gx), 4, 0, number, edges
         )
+
+
+def test_elements_without_bytes_are_refused() -> None:
+    with pytest.raises(ValueError, match="without bytes"):
+        native.signal_of(np.zeros((1, 1, 3), "V0"))
