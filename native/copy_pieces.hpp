@@ -20,9 +20,10 @@ static inline void each_piece(const From* from, To* to, const Loops& loops, cons
     for (i64 j = 0; j < middle.count; ++j) {
       const From* f = from + i * outer.from + j * middle.from;
       To* t = to + i * outer.to + j * middle.to;
-      for (i64 p = 0; p < inner.count; ++p, f += inner.from, t += inner.to) {
-        __builtin_prefetch(f + loops.ahead);
-        copy(f, t);
+      // (Not by steps of f and t: one more than the last may lead out of all memory.)
+      for (i64 p = 0; p < inner.count; ++p) {
+        __builtin_prefetch(f + p * inner.from + loops.ahead);
+        copy(f + p * inner.from, t + p * inner.to);
       }
     }
 }
