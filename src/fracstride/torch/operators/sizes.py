@@ -52,7 +52,8 @@ def _layer(channels: int, kernel_size: int, sizes: tuple[Any, ...]) -> tuple[Geo
 
 def sizes_of(geometry: Geometry, channels: int, groups: int) -> _Sizes:
     """The last arguments of an operator, for a layer of so many input channels in all."""
-    group_channels = int(channels) // groups  # a symbol where torch.func.vmap counts the weights
+    # Both are symbols where torch.func.vmap counts the weights of a graph.
+    group_channels = int(int(channels) // groups)
     if type(geometry.total_output_padding) is int:
         return _cached(geometry, group_channels)
     return _sizes(geometry, group_channels)  # a symbol, which no cache can take
