@@ -480,16 +480,18 @@ def test_extensions_bound_the_frames(g: Geometry, L: int) -> None:
 
 @given(geometries(), lengths)
 @moderate
-def test_extensions_are_those_that_frames_reached_has(g: Geometry, L: int) -> None:
+def test_extensions_reach_as_far_as_frames_reached(g: Geometry, L: int) -> None:
     length = length_of(g, L)
     if g.padding_mode == "zeros":
         g = dataclasses.replace(g, padding_mode="replicate")
     runs = g.frames_reached(L, length)
     if not runs:
         return
-    early, late = runs[0][0], runs[-1][1] - 1
-    assert g.extension_left == max(0, -early)
-    assert g.extension_right == max(0, late - (L - 1))
+    reached = max(0, -runs[0][0]), max(0, runs[-1][1] - L)
+    assert g.extension_left >= reached[0]
+    assert g.extension_right >= reached[1]
+    if length >= g.dilation:  # else all of the output may lie between two taps of the last frame
+        assert (g.extension_left, g.extension_right) == reached
 
 
 def test_extensions_are_reached() -> None:

@@ -135,8 +135,8 @@ class Geometry:
             raise ValueError(f"padding must be {PADDING_FORMS}, got {self.padding!r}")
         bare_overhang = span - s - left - right
         overhang = bare_overhang + a
-        # The outermost frames of frames_reached(L, L_out), which need not know L (a test compares
-        # both: test_extensions_are_those_that_frames_reached_has).
+        # The outermost frames of frames_reached(L, L_out), or beyond them where L_out < d. They do
+        # not depend on L. (A test compares both: test_extensions_reach_as_far_as_frames_reached.)
         # From t*s + m*d == n + p_l: the earliest t has the last tap on sample 0, the latest has
         # tap 0 on sample L_out - 1 == (L - 1)*s - p_l - p_r + d*(k - 1) + a.
         before, after = max(0, (span - 1 - left) // s), max(0, (span - 1 - right + a) // s)
