@@ -69,7 +69,11 @@ static inline i64 copy_strided(const S* from, i64 count, i64 readable, W* to) {
 template <class Into, class S, class W>
 static void copy_stretch(const S* from, i64 position_stride, i64 step, i64 count, i64 readable,
                          W* to) {
-  const i64 by = count == 1 ? 1 : step * position_stride;  // of one, it may be beyond all integers
+  if (count == 1) {  // whose step may be beyond all integers
+    to[0] = Into::put(to[0], from[0]);
+    return;
+  }
+  const i64 by = step * position_stride;
   if constexpr (!is_half<S>)
     if (by == 1) {
       __builtin_memcpy(to, from, static_cast<size_t>(count) * sizeof(S));

@@ -94,10 +94,12 @@ static void store_interleaved(const Sum<S>* z, i64 z_row, Sum<S> bias, const S* 
   }
 }
 
-// Stores one row, with any strides.
+// Stores one row, with any strides. (Inlined, its loops would leave the callers too few registers:
+// short signals of bfloat16 took a third longer.)
 template <class S>
-static void store_row(const Sum<S>* z, i64 z_frame, Sum<S> bias, bool has_bias, const S* residual,
-                      i64 residual_step, S* out, i64 out_step, i64 count) {
+[[gnu::noinline]] static void store_row(const Sum<S>* z, i64 z_frame, Sum<S> bias, bool has_bias,
+                                        const S* residual, i64 residual_step, S* out, i64 out_step,
+                                        i64 count) {
   // Not z + 0 where there is no bias: the copy is exact for every value.
   const auto value = [&](i64 f) { return has_bias ? z[f * z_frame] + bias : z[f * z_frame]; };
   if constexpr (is_half<S>) {
@@ -225,16 +227,16 @@ static inline i64 store_vectors(const Rows<S>& rows, i64 z_row, i64 frame_step,
   return count;
 }
 
-// Stores the frames that store_vectors has left, those outside [first_done, last_done). Each row
+// Stores the frames that store_vectors has left, those outside [whole.first, last_done). Each row
 // has its own range of frames inside the output.
 template <class S>
 static inline void store_ends(const Sums<Sum<S>>& sums, const Rows<S>& rows, const Inside& inside,
-                              const Outlet<S>& out, i64 first_done, i64 last_done) {
+                              const Outlet<S>& out, const Range& whole, i64 last_done) {
   const i64 z_frame = sums.frame_stride, frame_step = out.at.frame;
   const i64 to_step = out.target.position_stride, from_step = out.residual.position_stride;
   for (i64 p = 0; p < rows.together; ++p) {
     const i64 start = rows.offset + p * out.at.phase_step;
-    const Range own = inside.of(start, start);
+    const Range own = rows.together == 1 ? whole : inside.of(start, start);
     const Sum<S>* row = rows.z + p * sums.row_stride;
     const auto part = [&](i64 first, i64 last) {
       if (first >= last) return;  // the integers below may overflow
@@ -244,7 +246,7 @@ static inline void store_ends(const Sums<Sum<S>>& sums, const Rows<S>& rows, con
                 frame_step * from_step, rows.target + sample * to_step, frame_step * to_step,
                 last - first);
     };
-    part(own.first, smaller(first_done, own.last));
+    part(own.first, smaller(whole.first, own.last));
     part(larger(last_done, own.first), own.last);
   }
 }
@@ -281,8 +283,7 @@ static void store_rows(const Sums<Sum<S>>& sums, i64 first_row, i64 count, const
     i64 done = whole.first;
     if (together > 1 && whole.last - whole.first >= Vec<S>::lanes)
       done += store_vectors(rows, sums.row_stride, at.frame, whole);
-    if (done < sums.frames || whole.first > 0)
-      store_ends(sums, rows, inside, out, whole.first, done);
+    if (done < sums.frames || whole.first > 0) store_ends(sums, rows, inside, out, whole, done);
   }
 }
 
