@@ -6,7 +6,7 @@ GPU_PYTHON ?= $(PYTHON)
 VENV ?= .venv
 CASES ?= 5000
 SANITIZE_EXAMPLES ?= 100
-CHECK_EXAMPLES ?= 40
+CHECK_EXAMPLES ?= 20
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
