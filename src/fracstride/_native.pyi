@@ -29,9 +29,9 @@ PackedWeight = (
 # By address: a signal is its address, its strides of batch, channel and position in elements, and
 # its length where no other argument has it. An address of 0 stands for an array that is absent.
 
-# weight, C_in, C_out/g, k, groups, stride, dilation, direction, once. (Packed for one call, a weight
-# has to stay where it is until that call is over.) The direction is 0 for the forward map, 1 for the
-# gradient of its input, and 2 for a Conv1d, whose weight is (C_out, C_in/g, k).
+# weight, C_in, C_out/g, k, groups, stride, dilation, direction, once. (Packed for one call, a
+# weight has to stay where it is until that call is over.) The direction is 0 for the forward map, 1
+# for the gradient of its input, and 2 for a Conv1d, whose weight is (C_out, C_in/g, k).
 def pack_float32(*arguments: int) -> PackedWeight: ...
 def pack_float64(*arguments: int) -> PackedWeight: ...
 def pack_float16(*arguments: int) -> PackedWeight: ...
