@@ -59,7 +59,7 @@ def _packed(w: Tensor, geometry: Geometry, groups: int, for_input_grad: bool, on
     channels, per_group, k = w.shape
     s, d = geometry.stride, geometry.dilation
     pack = _KERNELS[w.dtype].pack
-    return pack(w.data_ptr(), channels, per_group, k, groups, s, d, for_input_grad, once)
+    return pack(w.data_ptr(), channels, per_group, k, groups, s, d, int(for_input_grad), once)
 
 
 def forward(
