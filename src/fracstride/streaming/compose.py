@@ -218,9 +218,7 @@ class Composite(Stream):
     def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
         return self.prepare_parts(*self.without_count(state))
 
-    def prepare_parts(
-        self, state: Mapping[str, Any], received: Array | None
-    ) -> Callable[[], None]:
+    def prepare_parts(self, state: Mapping[str, Any], received: Array | None) -> Callable[[], None]:
         """:meth:`prepare_restore` of a state without the count of frames, and this."""
         takes = []
         for i, part in enumerate(split_state(state, len(self._streams))):

@@ -355,7 +355,9 @@ class Sum(Composite):
 
 def _simplest(ends: list[Staircase | None]) -> Staircase | None:
     """Of lengths that agree wherever the signal can end, one that is known with few steps."""
-    return min((end for end in ends if end is not None), key=lambda end: len(end.steps), default=None)
+    return min(
+        (end for end in ends if end is not None), key=lambda end: len(end.steps), default=None
+    )
 
 
 def _signal(waiting: Any, waits: int, piece: Any, count: int, rows: slice | Array) -> Any:
