@@ -41,6 +41,7 @@ demo: $(VENV)/.demo ## a real vocoder speaks through the layer, whole and stream
 # layers than in `make test`.
 CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.py tests/test_arrays.py \
   tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
+  tests/test_conv1d_geometry.py tests/test_conv1d.py tests/test_conv1d_layer.py \
   tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
   tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
 
@@ -107,7 +108,7 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	FRACSTRIDE_TEST_EXAMPLES=$(SANITIZE_EXAMPLES) \
 	$(SANITIZE_VENV)/bin/python -m pytest -q -p no:cacheprovider \
-	  tests/test_against_reference.py tests/test_invariances.py \
+	  tests/test_against_reference.py tests/test_invariances.py tests/test_conv1d.py \
 	  tests/streaming/test_layer.py tests/streaming/test_compose.py -k 'not million'
 
 test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in at most ten minutes
