@@ -16,14 +16,14 @@ from typing import Any, ClassVar
 import layers
 import timing
 import torch
-from layers import Layer, Problem, torch_sizes
+from layers import Layer, Problem
 from peers import Candidate
+from peers.torch_eager import module_of
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from timing import Spread
 from torch import Tensor
-from torch.nn.functional import conv_transpose1d
 
 import fracstride as fs
 import fracstride.torch
@@ -33,10 +33,10 @@ COLUMNS = ("ours, float32", "ours", "torch")
 
 
 class Half(Candidate):
-    """The forward pass of a module in inference mode, or forward with all gradients."""
+    """The forward pass of a module in eval mode, or forward with all gradients in training mode."""
 
     package = "torch"
-    kind: ClassVar[type[torch.nn.ConvTranspose1d]] = fracstride.torch.ConvTranspose1d
+    library: ClassVar[Any] = fracstride.torch
 
     def __init__(
         self, problem: Problem, threads: int, half: torch.dtype, dtype: torch.dtype, train: bool
@@ -44,16 +44,13 @@ class Half(Candidate):
         torch.set_num_threads(threads)
         fs.set_num_threads(threads)
         n = problem.layer
-        module = self.kind(
-            n.C_in, n.C_out, n.k, n.s, n.p, n.output_padding, n.groups, True, n.dilation
-        )
-        state = {"weight": torch.from_numpy(problem.weight), "bias": torch.from_numpy(problem.bias)}
-        module.load_state_dict(state)
+        module = module_of(problem, self.library).train(train)
         self.module = module.to(half).to(dtype)
         self.x = torch.from_numpy(problem.x).to(half).to(dtype).requires_grad_(train)
         generator = torch.Generator().manual_seed(0)
         self.gy = torch.randn(n.output_shape, generator=generator).to(half).to(dtype)
-        self.sizes, self.train = torch_sizes(n), train
+        self.exactly = partial(getattr(torch.nn.functional, n.function), **n.sizes)
+        self.train = train
         self.call = self.step if train else partial(self.module, self.x)
 
     def step(self) -> tuple[Tensor, ...]:
@@ -69,7 +66,7 @@ class Half(Candidate):
         """Largest error of a result, in epsilons of its largest value in float64."""
         leaves = [self.x, self.module.weight, self.module.bias]
         wide = [leaf.detach().double().requires_grad_(self.train) for leaf in leaves]
-        exact: Any = conv_transpose1d(*wide, *self.sizes)
+        exact: Any = self.exactly(*wide)
         exact = torch.autograd.grad(exact, wide, self.gy.double()) if self.train else (exact,)
         with self.running():
             got = self.call() if self.train else (self.call(),)
@@ -83,7 +80,7 @@ class Half(Candidate):
 class TorchHalf(Half):
     """torch's own module."""
 
-    kind = torch.nn.ConvTranspose1d
+    library = torch.nn
 
 
 def run(layer: Layer, half: torch.dtype, train: bool, threads: int, seconds: float) -> Any:
