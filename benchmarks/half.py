@@ -6,14 +6,13 @@ compared with float64 before anything is timed. ``--help`` lists the options.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from functools import partial
 from statistics import geometric_mean
 from typing import Any, ClassVar
 
-import layers
+import options
 import timing
 import torch
 from layers import Layer, Problem
@@ -83,42 +82,34 @@ class TorchHalf(Half):
     library = torch.nn
 
 
-def run(layer: Layer, half: torch.dtype, train: bool, threads: int, seconds: float) -> Any:
+def run(layer: Layer, half: torch.dtype, train: bool, arguments: Any, seconds: float) -> Any:
     """Milliseconds of all three, ratios of the others to ours, our error in epsilons."""
     problem = Problem(layer)
     candidates = [
-        Half(problem, threads, half, torch.float32, train),
-        Half(problem, threads, half, half, train),
-        TorchHalf(problem, threads, half, half, train),
+        Half(problem, arguments.threads, half, torch.float32, train),
+        Half(problem, arguments.threads, half, half, train),
+        TorchHalf(problem, arguments.threads, half, half, train),
     ]
     error = candidates[1].error()
     if not error <= TOLERANCE:
         return [], [], error
-    times = timing.measure(candidates, seconds)
+    times = timing.measure(candidates, seconds, arguments.clock)
     medians = [Spread.of(column).median * 1e3 for column in times.T]
     return medians, [Spread.of(times[:, i] / times[:, 1]).median for i in (0, 2)], error
 
 
 def main() -> int:
     """Run the benchmark; 1 if a result was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options.parser_of(__doc__, seconds=180)
     parser.add_argument("--dtype", choices=("bfloat16", "float16"), default="bfloat16")
     parser.add_argument("--train", action="store_true", help="forward and backward")
-    parser.add_argument("--layers", nargs="+", default=[], metavar="NAME", help="only these")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="for all")
-    parser.add_argument("--seconds", type=float, default=90, help="for the whole run, about")
-    arguments = parser.parse_args()
+    arguments = options.parsed(parser)
     half = getattr(torch, arguments.dtype)
-    try:
-        todo = layers.load(arguments.layers)
-        cores = timing.pin(arguments.threads)
-    except ValueError as error:
-        parser.error(str(error))
-    timing.keep_freed_memory()
+    todo = arguments.layers
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(
-        f"{arguments.dtype}, {fs.config()['isa']}, {arguments.threads} thread(s) on cores {cores}, "
-        f"torch {torch.__version__}"
+        f"{arguments.dtype}, {fs.config()['isa']}, {arguments.threads} thread(s) on cores "
+        f"{arguments.cores}, torch {torch.__version__}"
     )
     what = "Forward and backward" if arguments.train else "Forward"
     table = Table(
@@ -135,7 +126,7 @@ def main() -> int:
         for i, layer in enumerate(todo):
             progress.update(task, description=layer.name, completed=i, refresh=True)
             share = (end - time.perf_counter()) / (len(todo) - i)
-            times, found, error = run(layer, half, arguments.train, arguments.threads, share)
+            times, found, error = run(layer, half, arguments.train, arguments, share)
             if not found:
                 wrong.append(layer.name)
                 table.add_row(layer.name, "[bold red]wrong", "", "", "", "", f"{error:.2f}")
