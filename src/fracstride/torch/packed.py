@@ -8,14 +8,14 @@ what packing costs, and of what computing costs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from fracstride._load import native
-from fracstride.geometry import Geometry
 from fracstride.torch import kernels
-from fracstride.torch.checks import geometry_of_call
+from fracstride.torch.checks import LayerGeometry, geometry_of_call
 
 __all__ = ["PackedWeights"]
 
@@ -31,22 +31,25 @@ class PackedWeights:
     def __init__(self) -> None:
         # What it was packed for, a copy of the weight, and its packed form.
         self._packed: tuple[Any, Tensor, Any] | None = None
-        self._sizes: tuple[int, tuple[Any, ...], Geometry] | None = None
+        self._sizes: tuple[int, tuple[Any, ...], LayerGeometry] | None = None
 
-    def geometry(self, kernel_size: int, sizes: tuple[Any, ...]) -> Geometry:
-        """As :func:`geometry_of_call`, whose last answer is kept too."""
+    def geometry(
+        self, kernel_size: int, sizes: tuple[Any, ...], make: Callable[..., Any] = geometry_of_call
+    ) -> Any:
+        """``make(kernel_size, *sizes)``, whose last answer is kept too."""
         last = self._sizes
         if last is not None and last[0] == kernel_size and last[1] == sizes:
             return last[2]
-        geometry = geometry_of_call(kernel_size, *sizes)
+        geometry = make(kernel_size, *sizes)
         self._sizes = kernel_size, sizes, geometry
         return geometry
 
-    def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:
+    def pack(self, weight: Tensor, geometry: LayerGeometry, groups: int) -> Any:
         """As :func:`kernels.pack`; the same object for as long as the weight has the same bytes."""
         if not weight.is_contiguous():
             weight = weight.contiguous()
-        key = (weight.dtype, weight.shape, groups, geometry.stride, geometry.dilation)
+        s, d, transposed = geometry.stride, geometry.dilation, geometry.is_transposed
+        key = (weight.dtype, weight.shape, groups, s, d, transposed)
         last = self._packed  # read once: another thread may replace it
         if last is not None and last[0] == key:
             _, copy, packed = last
