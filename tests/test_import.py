@@ -19,6 +19,7 @@ import fracstride
 from fracstride import _load
 
 PUBLIC = [
+    "Conv1dGeometry",
     "ConvTranspose1d",
     "Geometry",
     "conv1d_adjoint",

@@ -29,20 +29,23 @@ PackedWeight = (
 # By address: a signal is its address, its strides of batch, channel and position in elements, and
 # its length where no other argument has it. An address of 0 stands for an array that is absent.
 
-# weight, C_in, C_out/g, k, groups, stride, dilation, for_input_grad, once. (Packed for one call, a
-# weight has to stay where it is until that call is over.)
+# weight, C_in, C_out/g, k, groups, stride, dilation, direction, once. (Packed for one call, a
+# weight has to stay where it is until that call is over.) The direction is 0 for the forward map, 1
+# for the gradient of its input, and 2 for a Conv1d, whose weight is (C_out, C_in/g, k).
 def pack_float32(*arguments: int) -> PackedWeight: ...
 def pack_float64(*arguments: int) -> PackedWeight: ...
 def pack_float16(*arguments: int) -> PackedWeight: ...
 def pack_bfloat16(*arguments: int) -> PackedWeight: ...
 
+# Of a weight packed for the forward map or for a Conv1d. (Output t of a Conv1d reads position
+# t*stride + m*dilation - padding_left, of any sign, with tap m.)
 # weight, batch, input (5), bias, output (5), padding_left, extension (a padding mode's
 # number); then, if wanted, residual (4), negative_slope, carried (5), residual_carried (5).
 def forward(weight: PackedWeight, /, *numbers: float) -> None: ...
 
-# weight, batch, grad_output (5), grad_input (5), padding_left, extension, edges; then, if wanted,
-# the extension of grad_output itself. `edges` is [start0, stop0, start1, stop1, ...], the frames
-# outside the input that reach some sample: rising, disjoint, empty for zeros.
+# weight, batch, grad_output (5), grad_input (5), padding_left, extension, edges. `edges` is
+# [start0, stop0, start1, stop1, ...], the frames outside the input that reach some sample: rising,
+# disjoint, empty for zeros.
 def input_grad(weight: PackedWeight, /, *arguments: int | Sequence[int]) -> None: ...
 def weight_grad_float32(*integers: int) -> None: ...
 def weight_grad_float64(*integers: int) -> None: ...

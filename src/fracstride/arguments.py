@@ -15,6 +15,7 @@ __all__ = [
     "PADDING_FORMS",
     "as_size",
     "check_fits",
+    "is_plain",
     "known_mode",
     "last_size",
     "one_size",
@@ -58,6 +59,19 @@ def check_fits(name: str, size: int) -> int:
 
 def _shown(size: int) -> str:  # Python refuses to print ints of more than 4300 digits
     return str(size) if size.bit_length() < 256 else f"an int of {size.bit_length()} bits"
+
+
+def is_plain(value: object) -> bool:
+    """Whether a size or a pair is of ints and nothing else, and so may be a key of a cache.
+
+    (``True == 1`` with the same hash, in tuples too.)
+
+    >>> is_plain(2), is_plain((1, 2)), is_plain(True), is_plain((1, 2.0))
+    (True, True, False, False)
+    """
+    if type(value) is int:
+        return True
+    return type(value) is tuple and all(type(entry) is int for entry in value)
 
 
 def one_size(name: str, value: object, minimum: int) -> int:

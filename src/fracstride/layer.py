@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from fracstride.arguments import as_size
 from fracstride.arrays import Array, DType, as_dtype, as_operands, round_to
 from fracstride.checks import check_bias, check_groups, check_weight
-from fracstride.conv1d_geometry import conv1d_geometry
+from fracstride.conv1d_geometry import geometry_of_conv1d
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.packed import PackedLayer
 from fracstride.streaming.layer import LayerStream
@@ -143,7 +143,7 @@ class ConvTranspose1d:
                 f"got shape {w.shape}"
             )
         out_channels, in_per_group, taps = w.shape
-        geometry = conv1d_geometry(taps, padding, dilation, padding_mode)
+        geometry = geometry_of_conv1d(taps, padding, dilation, padding_mode)
         groups = check_groups(groups, out_channels=out_channels)
         by_group = w.reshape(groups, out_channels // groups, in_per_group, taps)
         swapped = by_group.transpose(0, 2, 1, 3)[..., ::-1]

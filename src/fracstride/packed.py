@@ -90,7 +90,7 @@ def pack_weight(
         groups,
         geometry.stride,
         geometry.dilation,
-        for_input_grad,
+        int(for_input_grad),
         once,
     )
     channels, out_per_group, _ = weight.shape

@@ -18,7 +18,6 @@ from fracstride.arguments import MAX_SIZE, as_size
 from fracstride.arrays import Array, as_operands, ready, split_channels
 from fracstride.checks import check_out, check_slope
 from fracstride.packed import PackedLayer
-from fracstride.part_geometry import crop_of_part
 from fracstride.streaming.carried import CarriedFrames
 from fracstride.streaming.pieces import loaded
 from fracstride.streaming.rows import RowPlan, plan_rows, settled_after
@@ -363,7 +362,7 @@ class LayerStream(Stream):
             return np.empty((len(source), self._packed.out_channels, 0), self._dtype)
         return self._packed.samples(
             source,
-            crop_of_part(self._geometry, start, first),
+            self._geometry.crop_of_part(start, first),
             length,
             out,
             None if residual is None else residual[1],
