@@ -20,8 +20,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 import fracstride.torch as ft
 from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.torch import fallback
-from fracstride.torch.conv1d import geometry_of_module
 from fracstride.torch.extension import extend, source_frames
+from fracstride.torch.turned_weights import geometry_of_module
 
 MODES = pytest.mark.parametrize("mode", PADDING_MODES)
 Run = Callable[[Tensor], Any]

@@ -1,4 +1,4 @@
-"""The maps of both layers on CPU tensors: strides and addresses go to the compiled kernels, nothing else.
+"""The maps of both layers on CPU tensors: strides and addresses go to the compiled kernels.
 
 No tensor becomes a NumPy array here unless it was made here: an array over a parameter's memory
 would keep torch from ever resizing it, which FSDP does. Dtypes that the kernels do not know go

@@ -50,7 +50,7 @@ def transposed(
 
 
 class Forward(Function):
-    """A layer with its derivatives. (``T``, ``C`` and ``R`` are named as for the transposed one.)"""
+    """A layer with its derivatives; they are named as those of the transposed one."""
 
     @staticmethod
     def forward(

@@ -66,7 +66,8 @@ class InputGrad(Function):
     def jvp(ctx: Any, dgy: Tensor | None, dw: Tensor | None, *_: Any) -> Any:
         """``C(dgy, w) + C(gy, dw)``."""
         gy, w = ctx.saved_for_forward
-        of, input_grad = (ctx.length, ctx.geometry, ctx.groups), of_layer(ctx.geometry, "_input_grad")
+        of = ctx.length, ctx.geometry, ctx.groups
+        input_grad = of_layer(ctx.geometry, "_input_grad")
         terms = [] if dgy is None else [input_grad(dgy, w, *of)]
         terms += [] if dw is None else [input_grad(gy, dw, *of)]
         return total(terms)

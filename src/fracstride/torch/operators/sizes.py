@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fracstride.conv1d_geometry import Conv1dGeometry
 from fracstride.torch.checks import (
     LayerGeometry,
     conv1d_geometry_of_call,
@@ -20,7 +21,14 @@ from fracstride.torch.checks import (
     groups_among,
 )
 
-__all__ = ["CONV1D_SIZES", "SIZES", "group_channels", "layer_of_signal", "layer_of_weight", "sizes_of"]
+__all__ = [
+    "CONV1D_SIZES",
+    "SIZES",
+    "group_channels",
+    "layer_of_signal",
+    "layer_of_weight",
+    "sizes_of",
+]
 
 #: The end of an operator's schema. ``output_padding`` may be a symbol of a graph.
 SIZES = (
@@ -78,7 +86,7 @@ def sizes_of(geometry: LayerGeometry, channels: int, groups: int) -> _Sizes:
     """The last arguments of an operator, for a layer whose weight's axis 0 has so many channels."""
     # Both are symbols where torch.func.vmap counts the weights of a graph.
     per_group = int(int(channels) // groups)
-    if not geometry.is_transposed or type(geometry.total_output_padding) is int:
+    if isinstance(geometry, Conv1dGeometry) or type(geometry.total_output_padding) is int:
         return _cached(geometry, per_group)
     return _sizes(geometry, per_group)  # a symbol, which no cache can take
 
@@ -86,9 +94,9 @@ def sizes_of(geometry: LayerGeometry, channels: int, groups: int) -> _Sizes:
 def _sizes(geometry: LayerGeometry, per_group: int) -> _Sizes:
     s, left, right = geometry.stride, geometry.padding_left, geometry.padding_right
     rest = per_group, geometry.dilation, geometry.padding_mode
-    if geometry.is_transposed:
-        return s, left, right, geometry.total_output_padding, *rest
-    return s, left, right, *rest
+    if isinstance(geometry, Conv1dGeometry):
+        return s, left, right, *rest
+    return s, left, right, geometry.total_output_padding, *rest
 
 
 _cached = lru_cache(maxsize=1024)(_sizes)
