@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from fracstride.arguments import (
     MAX_SIZE,
@@ -37,7 +37,14 @@ from fracstride.extension import MODES, source_frame
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.lengths import conv1d_output_length
 
-__all__ = ["Conv1dGeometry", "conv1d_geometry_of", "conv1d_padding", "geometry_of_conv1d"]
+__all__ = [
+    "AnyGeometry",
+    "Conv1dGeometry",
+    "GeometryType",
+    "conv1d_geometry_of",
+    "conv1d_padding",
+    "geometry_of_conv1d",
+]
 
 
 @dataclass(frozen=True)
@@ -217,6 +224,11 @@ class Conv1dGeometry:
         pads = (self.padding_left, self.padding_right)
         bare = geometry_of(self.kernel_size, self.stride, pads, 0, self.dilation, "zeros")
         return bare.with_output_size(self.output_length(L), L)
+
+
+#: The sizes of a layer of either kind, and a variable for the one that a layer has.
+AnyGeometry: TypeAlias = Geometry | Conv1dGeometry
+GeometryType = TypeVar("GeometryType", bound=AnyGeometry)
 
 
 def conv1d_geometry_of(
