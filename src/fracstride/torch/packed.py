@@ -14,8 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from fracstride._load import native
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch import kernels
-from fracstride.torch.checks import LayerGeometry, geometry_of_call
+from fracstride.torch.checks import geometry_of_call
 
 __all__ = ["PackedWeights"]
 
@@ -31,7 +32,7 @@ class PackedWeights:
     def __init__(self) -> None:
         # What it was packed for, a copy of the weight, and its packed form.
         self._packed: tuple[Any, Tensor, Any] | None = None
-        self._sizes: tuple[int, tuple[Any, ...], LayerGeometry] | None = None
+        self._sizes: tuple[int, tuple[Any, ...], AnyGeometry] | None = None
 
     def geometry(
         self, kernel_size: int, sizes: tuple[Any, ...], make: Callable[..., Any] = geometry_of_call
@@ -44,7 +45,7 @@ class PackedWeights:
         self._sizes = kernel_size, sizes, geometry
         return geometry
 
-    def pack(self, weight: Tensor, geometry: LayerGeometry, groups: int) -> Any:
+    def pack(self, weight: Tensor, geometry: AnyGeometry, groups: int) -> Any:
         """As :func:`kernels.pack`; the same object for as long as the weight has the same bytes."""
         if not weight.is_contiguous():
             weight = weight.contiguous()

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fracstride._load import native
-from fracstride.conv1d_geometry import geometry_of_conv1d
+from fracstride.conv1d_geometry import AnyGeometry, geometry_of_conv1d
 from fracstride.geometry import Geometry, geometry_of
-from fracstride.torch.checks import LayerGeometry
 from fracstride.torch.dispatch import plain
 from fracstride.torch.packed import PackedWeights
 
@@ -45,7 +44,7 @@ class TurnedWeights(PackedWeights):
         self._turned = source, turned
         return turned
 
-    def pack(self, weight: Tensor, geometry: LayerGeometry, groups: int) -> Any:  # noqa: D102
+    def pack(self, weight: Tensor, geometry: AnyGeometry, groups: int) -> Any:  # noqa: D102
         last = self._packed_turned
         if last is not None and last[0] is weight:  # never written to; the stride is always 1
             return last[1]
