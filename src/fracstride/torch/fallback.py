@@ -113,15 +113,18 @@ def _extend(x: Tensor, geometry: Geometry) -> Tensor:
     return extend(x, left, right, geometry.padding_mode) if left or right else x
 
 
-def folded(gx: Tensor, left: int, length: int, padding_mode: str) -> Tensor:
+def folded(
+    gx: Tensor, left: int, length: int, padding_mode: str, one_by_one: bool = False
+) -> Tensor:
     """Frames ``[-left, ...)`` of an extended signal, added to those of ``[0, length)`` they copy.
 
-    By slices, in one order: adding by an index is not deterministic on a GPU.
+    By slices, in one order: adding by an index is not deterministic on a GPU. Copies of the same
+    frame are added up first, except ``one_by_one``.
     """
     before, after = gx[:, :, :left], gx[:, :, left + length :]
     result = gx.narrow(2, left, length).clone()
     first = -left
-    if padding_mode == "replicate":  # all copies of one frame are one addition
+    if padding_mode == "replicate" and not one_by_one:
         before, after, first = before.sum(2, True), after.sum(2, True), -1
     fold(result, before, first, padding_mode, _flip)
     fold(result, after, length, padding_mode, _flip)

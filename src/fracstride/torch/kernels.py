@@ -206,7 +206,8 @@ def _conv1d_input_grad(
     packed = _packed(real, geometry, groups, _T, once=True)
     whole = left + length + geometry.padding_right
     padded = _forward(gy, packed, None, 0, _ZEROS, channels, whole)
-    return fallback.folded(padded, left, length, geometry.padding_mode).to(dtype)
+    mode = geometry.padding_mode
+    return fallback.folded(padded, left, length, mode, one_by_one=True).to(dtype)
 
 
 def weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> Tensor:
