@@ -198,10 +198,11 @@ class Conv1d(nn.Conv1d):
         )
         self.kernel_size = (g.kernel_size,)
         self.stride = (g.stride,)
-        self.padding = _as_torch_has_it(g.padding)
+        self.padding = "valid" if padding == "valid" else _as_torch_has_it(g.padding)
         self.dilation = (g.dilation,)
         self.padding_mode = g.padding_mode  # type: ignore[assignment]
-        self._reversed_padding_repeated_twice = [g.padding_left, g.padding_right]
+        pads: Any = (g.padding_left, g.padding_right)  # what torch's own forward reads
+        self._reversed_padding_repeated_twice = list(pads) if isinstance(padding, str) else pads
 
     def _call_in_scripts(self, input: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
         return scripting.conv1d(
