@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fracstride._load import native
-from fracstride.conv1d_geometry import geometry_of_conv1d
+from fracstride.conv1d_geometry import AnyGeometry, geometry_of_conv1d
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch.dispatch import plain
 from fracstride.torch.packed import PackedWeights
@@ -45,7 +45,7 @@ class TurnedWeights(PackedWeights):
         return turned
 
     def pack(  # noqa: D102
-        self, weight: Tensor, geometry: Geometry, groups: int, frames: int = 1
+        self, weight: Tensor, geometry: AnyGeometry, groups: int, frames: int = 1
     ) -> Any:
         last = self._packed_turned
         if last is not None and last[0] is weight:  # never written to; the stride is always 1
