@@ -28,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
+.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu figures sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -105,6 +105,10 @@ bench-distributed: $(VENV)/.bench ## a stack of layers on 1, 2 and 4 processes, 
 
 bench-gpu: ## GPU_PYTHON=python3 on an NVIDIA GPU: every map against float64, then timed against torch
 	$(GPU_PYTHON) benchmarks/gpu.py --json build/gpu.json
+
+figures: bench-full bench-random ## the tables and the picture of docs/performance.md, from a quiet machine
+	$(BIN)/python benchmarks/figures.py build/bench.json build/random.json
+	cp build/bench.svg docs/performance.svg
 
 # Python is not built with the sanitizers, so their runtime is loaded before it. Leak detection is
 # off, since CPython frees much of its memory only by ending.
