@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dispatch.hpp"
+#include "fingerprint.hpp"
 #include "maps.hpp"
 #include "peak.hpp"
 #include "plan.hpp"
@@ -46,6 +47,12 @@ Extension extension_of(int number) {
   return static_cast<Extension>(number);
 }
 
+Direction direction_of(int number) {
+  if (number < 0 || number > static_cast<int>(Direction::conv1d))
+    throw nb::value_error(("no map has the number " + std::to_string(number)).c_str());
+  return static_cast<Direction>(number);
+}
+
 // Intervals [start0, stop0, start1, stop1, ...] of frames outside a signal.
 Outside outside_of(int extension, const std::vector<i64>& ends) {
   Outside outside{extension_of(extension), {}};
@@ -67,6 +74,16 @@ Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride
   return {reinterpret_cast<T*>(address), batch_stride, channel_stride, position_stride, length};
 }
 
+// Infinity as the bits of a number that is stored as S.
+template <class S>
+constexpr std::uint64_t infinity_of = 0x7f800000;
+template <>
+constexpr std::uint64_t infinity_of<double> = 0x7ff0000000000000;
+template <>
+constexpr std::uint64_t infinity_of<float16> = 0x7c00;
+template <>
+constexpr std::uint64_t infinity_of<bfloat16> = 0x7f80;
+
 template <class S>
 void bind_maps(nb::module_& m, const char* name) {
   nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
@@ -74,13 +91,21 @@ void bind_maps(nb::module_& m, const char* name) {
 
   m.def((std::string("pack_") + type_name<S>).c_str(),
         [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
-           i64 stride, i64 dilation, bool for_input_grad, bool once) {
+           i64 stride, i64 dilation, int direction, bool once) {
           const Layer layer =
               layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
+          const Direction map = direction_of(direction);
           nb::gil_scoped_release release;
-          return new PackedWeight<S>(reinterpret_cast<const S*>(weight), layer,
-                                     for_input_grad ? Direction::input_grad : Direction::forward,
+          return new PackedWeight<S>(reinterpret_cast<const S*>(weight), layer, map,
                                      once ? Packing::once : Packing::kept);
+        },
+        nb::rv_policy::take_ownership);
+
+  m.def((std::string("fingerprint_") + type_name<S>).c_str(),
+        [](std::uintptr_t weight, i64 rows, i64 columns, i64 taps) {
+          nb::gil_scoped_release release;
+          return new Fingerprint(reinterpret_cast<const void*>(weight), rows, columns, taps,
+                                 sizeof(S), infinity_of<S>);
         },
         nb::rv_policy::take_ownership);
 
@@ -114,20 +139,15 @@ void bind_maps(nb::module_& m, const char* name) {
       nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0,
       nb::arg() = 0, nb::arg() = 0);
 
-  m.def(
-      "input_grad",
-      [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
-         i64 output_length, std::uintptr_t gx, i64 gxb, i64 gxc, i64 gxl, i64 frames,
-         i64 padding_left, int extension, const std::vector<i64>& edges, int source_extension) {
-        const Outside outside = outside_of(extension, edges);
-        const Extension source_mode = extension_of(source_extension);
-        nb::gil_scoped_release release;
-        input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
-                      signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, outside, source_mode);
-      },
-      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-      nb::arg() = static_cast<int>(zeros));
+  m.def("input_grad",
+        [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
+           i64 output_length, std::uintptr_t gx, i64 gxb, i64 gxc, i64 gxl, i64 frames,
+           i64 padding_left, int extension, const std::vector<i64>& edges) {
+          const Outside outside = outside_of(extension, edges);
+          nb::gil_scoped_release release;
+          input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
+                        signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, outside);
+        });
 }
 
 template <class T>
@@ -211,6 +231,10 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 NB_MODULE(_native, m) {
   using namespace fracstride;
   watch_forks();
+  nb::class_<Fingerprint>(m, "Fingerprint")
+      .def("matches", [](const Fingerprint& self, std::uintptr_t weight, i64 frames) {
+        return self.matches(reinterpret_cast<const void*>(weight), frames);
+      });
   bind_maps<float>(m, "PackedWeightFloat32");
   bind_maps<double>(m, "PackedWeightFloat64");
   bind_maps<float16>(m, "PackedWeightFloat16");

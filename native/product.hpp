@@ -257,7 +257,8 @@ static inline void set_frames(const Call<S>& call, bool is_packed, W* packed, Un
     if (unit.in_place) {
       const Signal<const S>& source = call.source;
       unit.frames = source.data + block.entry * source.batch_stride +
-                    block.group * call.source_channels * source.channel_stride + block.first_frame;
+                    block.group * call.source_channels * source.channel_stride + block.first_frame +
+                    call.source_at.base;
       unit.window = source.channel_stride;
       return;
     }
@@ -310,8 +311,9 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
     unit.block = block_of(call, index / panels);
     const Block& block = unit.block;
     unit.complete = all_present(call, block.first_frame, block.frames);
-    unit.in_place = call.in_place && unit.complete &&
-                    block.first_frame - window_back(call.product) >= call.carried.length;
+    unit.in_place =
+        call.in_place && unit.complete &&
+        block.first_frame + call.source_at.base - window_back(call.product) >= call.carried.length;
     unit.first_row = panel * width;
     unit.rows = smaller(width, all_rows - unit.first_row);
     set_frames(call, index / panels == packed_block, packed, unit);

@@ -9,19 +9,7 @@ from __future__ import annotations
 
 from fracstride.geometry import Geometry, geometry_of
 
-__all__ = ["crop_of_part", "frames_of_part", "geometry_of_part", "samples_of_frames"]
-
-
-def crop_of_part(g: Geometry, first_frame: int, first_sample: int) -> int:
-    """The ``padding_left`` of a part of a signal, counted from its own first frame and sample.
-
-    Tap ``m`` of frame ``t`` lands on sample ``t*s + m*d - p_l`` of the whole. ``first_frame``
-    is at most the first that the sample needs (:meth:`Geometry.first_kept`). Both are trusted.
-
-    >>> crop_of_part(Geometry(4, stride=2, padding=1), first_frame=9, first_sample=19)
-    2
-    """
-    return first_sample + g.padding_left - first_frame * g.stride
+__all__ = ["frames_of_part", "geometry_of_part", "samples_of_frames"]
 
 
 def geometry_of_part(
@@ -34,7 +22,7 @@ def geometry_of_part(
     >>> geometry_of_part(Geometry(4, stride=2, padding=1), 9, 3, 19, 4, "zeros").padding
     (2, 2)
     """
-    left = crop_of_part(g, first_frame, first_sample)
+    left = g.crop_of_part(first_frame, first_sample)
     # L_out == samples (lengths.output_length), solved for the crop (test_frames_of_part).
     right = (frames - 1) * g.stride + g.span - left - samples
     pads, a = (left, max(0, right)), max(0, -right)

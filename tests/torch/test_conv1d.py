@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fracstride.conv1d_geometry import conv1d_geometry
+from fracstride.conv1d_geometry import geometry_of_conv1d
 from fracstride.torch import conv1d
 from fracstride.torch.conv1d import TurnedWeights
 
@@ -14,7 +14,7 @@ from fracstride.torch.conv1d import TurnedWeights
 def test_a_second_thread_sees_no_half_of_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call while another thread turns a new weight gets the new weight, or turns it too."""
     kept, turn = TurnedWeights(), conv1d._turned
-    geometry = conv1d_geometry(3)
+    geometry = geometry_of_conv1d(3)
     old, new = torch.randn(4, 6, 3), torch.randn(4, 6, 3)
     kept.pack(kept.transposed(old, 1), geometry, 1)
     others: list[Tensor] = []
@@ -33,7 +33,7 @@ def test_a_second_thread_sees_no_half_of_a_change(monkeypatch: pytest.MonkeyPatc
 
 def test_a_packed_weight_belongs_to_its_turned_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The weight changes while the one before is being packed."""
-    kept, geometry = TurnedWeights(), conv1d_geometry(3)
+    kept, geometry = TurnedWeights(), geometry_of_conv1d(3)
     old, new = torch.randn(4, 6, 3), torch.randn(4, 6, 3)
     pack = conv1d.PackedWeights.pack
 

@@ -26,7 +26,16 @@ from fracstride.torch.complex_tensors import (
     split_weight,
 )
 
-__all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "reads", "weight_grad"]
+__all__ = [
+    "backward",
+    "bias_grad",
+    "fingerprint",
+    "forward",
+    "input_grad",
+    "pack",
+    "reads",
+    "weight_grad",
+]
 
 _KERNELS = {getattr(torch, name): kernels for name, kernels in KERNELS.items()}
 _STORED = frozenset(dtype for dtype in _KERNELS if not dtype.is_complex)
@@ -59,7 +68,12 @@ def _packed(w: Tensor, geometry: Geometry, groups: int, for_input_grad: bool, on
     channels, per_group, k = w.shape
     s, d = geometry.stride, geometry.dilation
     pack = _KERNELS[w.dtype].pack
-    return pack(w.data_ptr(), channels, per_group, k, groups, s, d, for_input_grad, once)
+    return pack(w.data_ptr(), channels, per_group, k, groups, s, d, int(for_input_grad), once)
+
+
+def fingerprint(w: Tensor) -> Any:
+    """What tells whether a contiguous weight of a dtype that the kernels read has changed."""
+    return _KERNELS[w.dtype].fingerprint(w.data_ptr(), *w.shape)
 
 
 def forward(
@@ -68,7 +82,7 @@ def forward(
     b: Tensor | None,
     geometry: Geometry,
     groups: int,
-    pack: Callable[[Tensor, Geometry, int], Any] | None = None,
+    pack: Callable[[Tensor, Geometry, int, int], Any] | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """``T``: ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
@@ -81,7 +95,7 @@ def forward(
     if dtype not in _KERNELS:
         return fallback.forward(x, w, b, geometry, groups)
     if pack is not None:
-        packed = pack(w, geometry, groups)
+        packed = pack(w, geometry, groups, x.shape[0] * x.shape[2])
     else:
         real = _real(w, groups)
         packed = _packed(real, geometry, groups, for_input_grad=False, once=True)

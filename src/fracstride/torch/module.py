@@ -26,8 +26,8 @@ class ConvTranspose1d(nn.ConvTranspose1d):
 
     Parameters, initial values, ``state_dict`` and hooks are those of its base class. On the CPU
     the kernels of this library do the work, elsewhere torch's own operators. Calls without
-    gradients on the CPU keep the packed weight for the next one, and notice every change of the
-    weight.
+    gradients on the CPU keep the packed weight for the next one, and notice when the weight
+    changes; in eval mode an edit of few values through ``weight.data`` may go unnoticed.
 
     Args:
         in_channels: ``C_in``, a multiple of ``groups``.
@@ -139,6 +139,8 @@ class ConvTranspose1d(nn.ConvTranspose1d):
                 packed_weights = PackedWeights()
                 if isinstance(self, ConvTranspose1d):  # not for what still calls it once restored
                     self._packed_weights = packed_weights
+            elif self.training:
+                packed_weights.doubt()
         return apply(
             input,
             weight,
