@@ -21,14 +21,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 from fracstride.arguments import (
     MAX_SIZE,
     PADDING_FORMS,
+    are_plain,
     as_size,
     check_fits,
-    is_plain,
     known_mode,
     one_size,
     padding_pair,
@@ -37,7 +37,14 @@ from fracstride.extension import MODES, source_frame
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.lengths import conv1d_output_length
 
-__all__ = ["Conv1dGeometry", "conv1d_geometry_of", "conv1d_padding", "geometry_of_conv1d"]
+__all__ = [
+    "AnyGeometry",
+    "Conv1dGeometry",
+    "GeometryType",
+    "conv1d_geometry_of",
+    "conv1d_padding",
+    "geometry_of_conv1d",
+]
 
 
 @dataclass(frozen=True)
@@ -219,6 +226,11 @@ class Conv1dGeometry:
         return bare.with_output_size(self.output_length(L), L)
 
 
+#: The sizes of a layer of either kind, and a variable for the one that a layer has.
+AnyGeometry: TypeAlias = Geometry | Conv1dGeometry
+GeometryType = TypeVar("GeometryType", bound=AnyGeometry)
+
+
 def conv1d_geometry_of(
     kernel_size: Any, stride: Any, padding: Any, dilation: Any, padding_mode: Any
 ) -> Conv1dGeometry:
@@ -227,9 +239,7 @@ def conv1d_geometry_of(
     >>> conv1d_geometry_of(4, 2, 1, 1, "zeros") is conv1d_geometry_of(4, 2, 1, 1, "zeros")
     True
     """
-    padding_is_plain = type(padding) is str or is_plain(padding)
-    sizes = (kernel_size, stride, dilation)
-    if padding_is_plain and type(padding_mode) is str and all(map(is_plain, sizes)):
+    if are_plain(kernel_size, stride, padding, dilation, padding_mode):
         return _cached(kernel_size, stride, padding, dilation, padding_mode)
     return Conv1dGeometry(kernel_size, stride, padding, dilation, padding_mode)
 

@@ -163,8 +163,6 @@ def conv_transpose1d_input_grad(
     length = as_size("input_length", input_length, 1)
     check_length("grad_output", gy, geometry.output_length(length))
 
-    if w.dtype.kind == "c":
-        w = w.conj()  # C is bilinear, and so conjugates nothing; the transpose of the matrix would
     packed = pack_weight(w, geometry, groups, for_input_grad=True, once=True)
     source = ready(split_channels(gy if gy.ndim == 3 else gy[None], groups, packed.real))
     channels = w.shape[0] * (2 if gy.dtype.kind == "c" else 1)

@@ -30,7 +30,7 @@ class HasPacked(Protocol):
     """A layer that a stream can be made of."""
 
     @property
-    def packed(self) -> PackedLayer:
+    def packed(self) -> PackedLayer[Any]:
         """What the layer computes with."""
 
 
