@@ -7,6 +7,7 @@ VENV ?= .venv
 CASES ?= 5000
 SANITIZE_EXAMPLES ?= 100
 CHECK_EXAMPLES ?= 20
+LAYERS ?= 48
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -27,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
+.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -75,12 +76,17 @@ format: $(VENV)/.lint ## format with ruff and clang-format, and fix what ruff ca
 fuzz: $(VENV)/.check ## CASES=5000 random layers against the definition
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
 
-bench: $(VENV)/.bench ## float32 forward against torch and ONNX Runtime, a table of ratios
+bench: $(VENV)/.bench ## float32 forward of 68 layers against torch and ONNX Runtime, a table of ratios
 	$(BIN)/python benchmarks/bench.py
 
 bench-full: $(VENV)/.bench-full ## the same against all peers and the machine's limit: JSON, picture
 	mkdir -p build
-	$(BIN)/python benchmarks/bench.py --full --seconds 240 --json build/bench.json --plot build/bench.svg
+	$(BIN)/python benchmarks/bench.py --full --seconds 480 --json build/bench.json --plot build/bench.svg
+
+bench-random: $(VENV)/.bench-full ## LAYERS=48 random layers by kind against all peers: JSON, picture
+	mkdir -p build
+	$(BIN)/python benchmarks/bench.py --full --random $(LAYERS) --seconds 360 \
+	  --json build/random.json --plot build/random.svg
 
 bench-scaling: $(VENV)/.bench ## more threads, new lengths, long signals, memory of a call
 	$(BIN)/python benchmarks/scaling.py

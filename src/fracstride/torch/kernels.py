@@ -32,7 +32,16 @@ from fracstride.torch.complex_tensors import (
 )
 from fracstride.torch.extension import extend
 
-__all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "reads", "weight_grad"]
+__all__ = [
+    "backward",
+    "bias_grad",
+    "fingerprint",
+    "forward",
+    "input_grad",
+    "pack",
+    "reads",
+    "weight_grad",
+]
 
 _KERNELS = {getattr(torch, name): kernels for name, kernels in KERNELS.items()}
 _STORED = frozenset(dtype for dtype in _KERNELS if not dtype.is_complex)
@@ -87,13 +96,18 @@ def _packed(w: Tensor, geometry: AnyGeometry, groups: int, direction: int, once:
     return pack(w.data_ptr(), first, second, k, groups, s, d, direction, once)
 
 
+def fingerprint(w: Tensor) -> Any:
+    """What tells whether a contiguous weight of a dtype that the kernels read has changed."""
+    return _KERNELS[w.dtype].fingerprint(w.data_ptr(), *w.shape)
+
+
 def forward(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
     geometry: AnyGeometry,
     groups: int,
-    pack: Callable[[Tensor, AnyGeometry, int], Any] | None = None,
+    pack: Callable[[Tensor, AnyGeometry, int, int], Any] | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """The layer's output, ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
@@ -107,7 +121,7 @@ def forward(
     if dtype not in _KERNELS:
         return fallback.forward(x, w, b, geometry, groups)
     if pack is not None:
-        packed = pack(w, geometry, groups)
+        packed = pack(w, geometry, groups, x.shape[0] * x.shape[2])
     else:
         packed, _source = _packed_for_forward(w, geometry, groups, once=True)
     left, mode = geometry.padding_left, _MODE_NUMBER[geometry.padding_mode]
