@@ -28,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
+.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu figures sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +42,7 @@ demo: $(VENV)/.demo ## a real vocoder speaks through the layer, whole and stream
 # layers than in `make test`.
 CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.py tests/test_arrays.py \
   tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
+  tests/test_conv1d_geometry.py tests/test_conv1d.py tests/test_conv1d_layer.py \
   tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
   tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
 
@@ -105,6 +106,10 @@ bench-distributed: $(VENV)/.bench ## a stack of layers on 1, 2 and 4 processes, 
 bench-gpu: ## GPU_PYTHON=python3 on an NVIDIA GPU: every map against float64, then timed against torch
 	$(GPU_PYTHON) benchmarks/gpu.py --json build/gpu.json
 
+figures: bench-full bench-random ## the tables and the picture of docs/performance.md, from a quiet machine
+	$(BIN)/python benchmarks/figures.py build/bench.json build/random.json
+	cp build/bench.svg docs/performance.svg
+
 # Python is not built with the sanitizers, so their runtime is loaded before it. Leak detection is
 # off, since CPython frees much of its memory only by ending.
 sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer and UBSan, of Clang where installed
@@ -113,7 +118,7 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	FRACSTRIDE_TEST_EXAMPLES=$(SANITIZE_EXAMPLES) \
 	$(SANITIZE_VENV)/bin/python -m pytest -q -p no:cacheprovider \
-	  tests/test_against_reference.py tests/test_invariances.py \
+	  tests/test_against_reference.py tests/test_invariances.py tests/test_conv1d.py \
 	  tests/streaming/test_layer.py tests/streaming/test_compose.py -k 'not million'
 
 test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in at most ten minutes

@@ -129,8 +129,9 @@ def main() -> int:
     about = facts(arguments, kinds)
     console.print(", ".join(f"{name} {v}" for name, v in about["versions"].items()))
     console.print(
-        f"float32, {about['isa']}, threads: {arguments.threads}, clock {about['clock']}"
+        f"float32, {about['isa']}, threads: {arguments.threads}"
         f" on cores {', '.join(map(str, arguments.cores)) or 'of the system’s choice'}"
+        f", clock {about['clock']}"
     )
     for name, package in missing.items():
         console.print(f"[yellow]without {name}: the package {package} is not installed")

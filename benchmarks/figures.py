@@ -32,7 +32,8 @@ def number(value: float | None) -> str:
 
 def kinds(runs: list[dict[str, Any]]) -> str:
     """A row for each kind of layers: geometric means of the others' times over ours."""
-    peers = [name for name in PEERS if any(name in run["kinds"]["all"]["means"] for run in runs)]
+    known = {name for run in runs for summary in run["kinds"].values() for name in summary["means"]}
+    peers = [name for name in PEERS if name in known]
     head = ("layers", "", "best peer", f"below {LEAST}", *peers, "of the limit", "best peer's")
     rows = []
     for run, all_of in zip(runs, ("all listed", "all random"), strict=False):

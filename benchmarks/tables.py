@@ -49,7 +49,7 @@ def summary_table(results: Sequence[Result], peers: Sequence[str]) -> Table:
     """A row per kind of layers: geometric means, and the worst layer against the best peer."""
     columns = (*peers, "best", f"below {LEAST}", "lowest", "of the limit", "best's", "torch face")
     table = _table("Geometric means of the times of others divided by ours", "layers", *columns)
-    table.columns[0].header = "kind"
+    table.columns[0].header, table.columns[0].no_wrap = "kind", True
     for kind, members in by_kind(results).items():
         s = Summary.of(members)
         means = (_number(s.means.get(name)) for name in (*peers, "best"))

@@ -381,10 +381,10 @@ class SaysNothing(Highest):
         (SaysOneFrame(), r"samples are out|rate"),
         (
             SaysNoLatency(),
-            r"\d samples are out after 5 frames, but|latency is 0, but 1 is the least",
+            r"6 samples are out after 20 frames, but 7 are due \(rate 1/3, latency 0\)",
         ),
         (SaysMoreLatency(), r"latency is 2, but 1 is the least number: after \d+ frames"),
-        (SaysMoreComes(), r"0 samples are out after 2 frames, but output_length says 1"),
+        (SaysMoreComes(), r"6 samples are out after 20 frames, but output_length says 7"),
         (SaysLongerWhole(), r"offline makes 6 samples of 20 frames, but length_at_end says 7"),
         (SaysItIsAFloat(), r"latency an int, got rate Fraction\(1, 3\), stride None, latency 1\.0"),
     ],

@@ -15,6 +15,7 @@ __all__ = ["bits", "bytes_of", "checked_state", "compare", "copied", "saved", "s
 
 
 def copied(piece: Any) -> Any:
+    """A copy of an array, or of a tensor without its graph."""
     return piece.detach().clone() if hasattr(piece, "detach") else np.array(piece)
 
 
@@ -30,6 +31,7 @@ def scribble(piece: Any) -> None:
 
 
 def checked_state(how: str, state: dict[str, Any]) -> dict[str, Any]:
+    """The state, if it holds arrays or tensors alone; else AssertionError."""
     for key, value in state.items():
         if not isinstance(value, np.ndarray) and not hasattr(value, "detach"):
             raise AssertionError(f"{how}: state() must hold arrays or tensors, got {key}={value!r}")
@@ -37,6 +39,7 @@ def checked_state(how: str, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def bytes_of(state: Mapping[str, Any]) -> dict[str, bytes]:
+    """The bytes of everything in a state."""
     return {key: bits(value).tobytes() for key, value in state.items()}
 
 

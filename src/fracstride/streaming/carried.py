@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fracstride.arrays import Array, DType
-from fracstride.conv1d_geometry import Conv1dGeometry
-from fracstride.geometry import Geometry
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.streaming.rows import RowPlan
 
 __all__ = ["CarriedFrames"]
@@ -50,9 +49,7 @@ class CarriedFrames:
         "steady",
     )
 
-    def __init__(
-        self, geometry: Geometry | Conv1dGeometry, rows: int, channels: int, dtype: DType
-    ) -> None:
+    def __init__(self, geometry: AnyGeometry, rows: int, channels: int, dtype: DType) -> None:
         self.geometry, self.rows, self.channels, self.dtype = geometry, rows, channels, dtype
         rate = geometry.rate  # samples that each frame gives, or 0 where it takes several
         self._each_frame = int(rate) if rate.denominator == 1 else 0

@@ -29,7 +29,7 @@ def may_wait(stream: Stream) -> bool:
 
 
 def check_claims(stream: Stream) -> None:
-    """Raise AssertionError unless ``stride``, ``rate`` and ``latency`` of a new stream are right."""
+    """Raise AssertionError unless ``stride``, ``rate``, ``latency`` of a new stream are right."""
     rate, latency = stream.rate, stream.latency
     stride = int(rate) if rate.denominator == 1 else None
     if not isinstance(rate, Fraction) or stream.stride != stride or type(latency) is not int:

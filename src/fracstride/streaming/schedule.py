@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from fracstride.arguments import as_size
-from fracstride.conv1d_geometry import Conv1dGeometry
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.geometry import Geometry
 from fracstride.streaming.staircase import Staircase
 
@@ -76,8 +76,10 @@ class Scheduled:
         Whatever has been pushed so far: it is asked of a signal as a whole.
 
         >>> import fracstride as fs
-        >>> fs.streaming.Chain(fs.ConvTranspose1d(1, 1, 4, stride=2, padding=1).stream()).output_length(9)
-        17
+        >>> half = fs.Conv1d(1, 1, 4, stride=2, padding=1).stream()
+        >>> stream = fs.streaming.Chain(half)
+        >>> [stream.output_length(T) for T in range(7)], stream.latency
+        ([0, 0, 0, 1, 1, 2, 2], 1)
         """
         return self.final_length(as_size("frames", frames))
 
@@ -108,7 +110,7 @@ class Scheduled:
 
     # What compositions ask.
 
-    def check_end(self, frames: int) -> None:  # noqa: B027 - most streams end anywhere
+    def check_end(self, frames: int) -> None:
         """Raise ValueError if a signal cannot end after so many frames, as branches then differ."""
 
     #: Whether :meth:`check_end` may raise.
@@ -149,9 +151,9 @@ def _staircase_of(length: Callable[[int], int], rate: Fraction) -> Staircase | N
 class ScheduledByGeometry(Scheduled):
     """The schedule of a layer, as its geometry says."""
 
-    _geometry: Geometry | Conv1dGeometry
+    _geometry: AnyGeometry
 
-    def _keep_schedule(self, geometry: Geometry | Conv1dGeometry) -> None:
+    def _keep_schedule(self, geometry: AnyGeometry) -> None:
         self._geometry = geometry
         self.rate, self.latency = geometry.rate, geometry.latency
         at_end = self.staircase_at_end()
@@ -159,7 +161,7 @@ class ScheduledByGeometry(Scheduled):
 
     @property
     def _each_frame_gives(self) -> bool:
-        """Whether each frame gives its samples at once. (A mirrored left edge waits.)"""
+        """Whether each frame gives its samples at once, and waits for no mirrored edge."""
         return self._geometry.final_length(1) == self.rate
 
     def final_length(self, frames: int) -> int:

@@ -29,12 +29,12 @@ class Staircase:
     """``x -> (a*x + b)//q`` for each of some steps ``(a, b, q)``, one after the other.
 
     In lowest terms: two steps that are one are written as one. (A step up, ``q == 1``, joins the
-    step after it; a step down, ``a == 1``, the one before it.) So two staircases of one step are
-    the same function only if they are equal.
+    step after it; a step down, ``a == 1``, the one before it.) And ``0 <= b < q`` for all but the
+    last.
 
     >>> down, up = Staircase.of(1, -1, 4), Staircase.of(4, 3)
     >>> down.then(up), up.then(down)
-    (Staircase(steps=((1, -1, 4), (4, 3, 1))), Staircase(steps=((1, 0, 1),)))
+    (Staircase(steps=((1, 3, 4), (4, -1, 1))), Staircase(steps=((1, 0, 1),)))
     >>> [down.then(up)(x) for x in range(8)]
     [-1, 3, 3, 3, 3, 7, 7, 7]
     """
@@ -81,6 +81,10 @@ class Staircase:
                     break
                 a0, b0, q0 = steps.pop()
                 a, b, q = (a * a0, a * b0 + b, q) if q0 == 1 else (a0, b0 + b * q0, q0 * q)
+            if steps:  # what is whole goes into the later step
+                a0, b0, q0 = steps[-1]
+                steps[-1] = (a0, b0 % q0, q0)
+                b += a * (b0 // q0)
             steps.append((a, b, q))
         return Staircase(tuple(steps))
 

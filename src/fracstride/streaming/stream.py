@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from fracstride.arrays import Array
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.extension import MODES, streamed
-from fracstride.conv1d_geometry import Conv1dGeometry
-from fracstride.geometry import Geometry
 from fracstride.streaming.pieces import filled
 from fracstride.streaming.rows import check_mask
 from fracstride.streaming.schedule import Scheduled
@@ -256,21 +255,21 @@ class Stream(Scheduled, ABC):
 
     # What a subclass may implement.
 
-    def check_ready(self) -> None:  # noqa: B027 - most are
+    def check_ready(self) -> None:
         """Raise RuntimeError where a push would be refused now, whatever the chunk is.
 
         ``push``, ``finish`` and ``flush`` ask first. A composition asks all of its parts before it
         advances the first of them.
         """
 
-    def check_chunk(self, chunk: Any) -> None:  # noqa: B027 - advance checks it too
+    def check_chunk(self, chunk: Any) -> None:
         """Raise unless the chunk fits. Nothing changes.
 
         A composition refuses a chunk before any part has advanced by a trial with a chunk of no
         frames. It then asks the part for the refusal of the chunk that the caller sent.
         """
 
-    def detach(self) -> None:  # noqa: B027 - arrays have no graph
+    def detach(self) -> None:
         """Cut the carried frames from the graph of their derivatives, where tensors have one."""
 
     def output_kind(self) -> Any:
@@ -358,7 +357,7 @@ def not_none(chunk: Any) -> Any:
     return chunk
 
 
-def check_streams(geometry: Geometry | Conv1dGeometry) -> None:
+def check_streams(geometry: AnyGeometry) -> None:
     """Raise ValueError for a padding mode that cannot stream."""
     mode = MODES[geometry.padding_mode]
     if not mode.streams:

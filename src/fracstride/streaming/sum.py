@@ -77,10 +77,10 @@ class Sum(Composite):
             ends = [b.staircase_at_end() for b in (branches[0], branch)]
             known = [end for end in ends if end is not None]
             if len(known) == 2 and never_together(known):
+                first, other = (end(_SOME) for end in known)
                 raise ValueError(
-                    f"{self._name(i)} must end where {self._name(0)} does for some input, but never "
-                    f"does: of {_SOME} frames they make {known[1](_SOME)} and {known[0](_SOME)} "
-                    "samples"
+                    f"{self._name(i)} must have the total length of {self._name(0)} for some input, "
+                    f"but never has: of {_SOME} frames they make {other} and {first} samples"
                 )
 
     def final_length(self, frames: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from math import ceil
 from typing import Any
@@ -16,8 +17,8 @@ from fracstride.streaming.bits import (
     checked_state,
     compare,
     copied,
-    scribble,
     saved,
+    scribble,
 )
 from fracstride.streaming.claims import check_claims, each_frame_alike, may_wait
 from fracstride.streaming.stream import Stream
@@ -179,7 +180,9 @@ class _Check:
         edges = np.cumsum([0, *sizes]).tolist()
         self._pushed(self.stream, how, edges, [], False)
         before = bytes_of(self.stream.state())
-        for end in (self.stream.flush, lambda: self.stream.finish(copied(self.x[..., :0]))):
+        finish = partial(self.stream.finish, copied(self.x[..., :0]))
+        ends: list[Callable[[], Any]] = [self.stream.flush, finish]
+        for end in ends:
             try:
                 end()
             except ValueError:
@@ -290,7 +293,7 @@ class _Check:
         stream = self.stream
         # Fewer only while a left edge waits: not once all were out, nor at the end of `x`.
         full = any(
-            0 < out and out >= self._by_latency(t) for t, out in self.out.items() if t < frames
+            out > 0 and out >= self._by_latency(t) for t, out in self.out.items() if t < frames
         )
         full = full or (self.whole_x and frames == self.frames and self.expected is not None)
         promised = self.promised[frames]

@@ -10,7 +10,7 @@ import numpy as np
 
 from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
-from fracstride.conv1d_geometry import Conv1dGeometry
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.geometry import Geometry
 from fracstride.part_geometry import geometry_of_part
 from fracstride.streaming.pieces import (
@@ -317,7 +317,7 @@ class WindowStream(Stream):
 class GeometryStream(ScheduledByGeometry, WindowStream):
     """A window stream of a transposed convolution, or a Conv1d, of this geometry."""
 
-    def __init__(self, geometry: Geometry | Conv1dGeometry) -> None:
+    def __init__(self, geometry: AnyGeometry) -> None:
         self._keep_schedule(geometry)
         self.at_once = self._each_frame_gives
 
@@ -325,8 +325,9 @@ class GeometryStream(ScheduledByGeometry, WindowStream):
         return self._geometry.first_kept(frames)
 
     def part(self, window: Any, start: int, first: int, stop: int, last: bool) -> Geometry:
-        """The geometry of the layer that makes samples ``[first, stop)`` of the window."""
+        """The transposed convolution that makes samples ``[first, stop)`` of the window."""
         g = self._geometry
+        assert isinstance(g, Geometry)
         # Between the ends of the signal nothing reaches beyond the frames that are there.
         mode = g.padding_mode if start == 0 or last else "zeros"
         return geometry_of_part(g, start, window.shape[-1], first, stop - first, mode)
