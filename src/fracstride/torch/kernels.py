@@ -165,7 +165,7 @@ def _forward(
 
 
 def input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
-    """The input's gradient, what falls on the extension added to the positions that it copies."""
+    """The input's gradient, what falls on extended frames added to those that they copy."""
     check_input_grad(gy, w, length, geometry, groups)
     dtype = gy.dtype
     if dtype not in _KERNELS:
