@@ -49,6 +49,12 @@ Extension extension_of(int number) {
   return static_cast<Extension>(number);
 }
 
+Direction direction_of(int number) {
+  if (number < 0 || number > static_cast<int>(Direction::conv1d))
+    throw nb::value_error(("no map has the number " + std::to_string(number)).c_str());
+  return static_cast<Direction>(number);
+}
+
 // Intervals [start0, stop0, start1, stop1, ...] of frames outside a signal.
 Outside outside_of(int extension, const std::vector<i64>& ends) {
   Outside outside{extension_of(extension), {}};
@@ -87,12 +93,12 @@ void bind_maps(nb::module_& m, const char* name) {
 
   m.def((std::string("pack_") + type_name<S>).c_str(),
         [](std::uintptr_t weight, i64 in_channels, i64 out_per_group, i64 kernel, i64 groups,
-           i64 stride, i64 dilation, bool for_input_grad, bool once) {
+           i64 stride, i64 dilation, int direction, bool once) {
           const Layer layer =
               layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
+          const Direction map = direction_of(direction);
           nb::gil_scoped_release release;
-          return new PackedWeight<S>(reinterpret_cast<const S*>(weight), layer,
-                                     for_input_grad ? Direction::input_grad : Direction::forward,
+          return new PackedWeight<S>(reinterpret_cast<const S*>(weight), layer, map,
                                      once ? Packing::once : Packing::kept);
         },
         nb::rv_policy::take_ownership);
@@ -135,20 +141,15 @@ void bind_maps(nb::module_& m, const char* name) {
       nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0,
       nb::arg() = 0, nb::arg() = 0);
 
-  m.def(
-      "input_grad",
-      [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
-         i64 output_length, std::uintptr_t gx, i64 gxb, i64 gxc, i64 gxl, i64 frames,
-         i64 padding_left, int extension, const std::vector<i64>& edges, int source_extension) {
-        const Outside outside = outside_of(extension, edges);
-        const Extension source_mode = extension_of(source_extension);
-        nb::gil_scoped_release release;
-        input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
-                      signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, outside, source_mode);
-      },
-      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-      nb::arg() = static_cast<int>(zeros));
+  m.def("input_grad",
+        [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
+           i64 output_length, std::uintptr_t gx, i64 gxb, i64 gxc, i64 gxl, i64 frames,
+           i64 padding_left, int extension, const std::vector<i64>& edges) {
+          const Outside outside = outside_of(extension, edges);
+          nb::gil_scoped_release release;
+          input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
+                        signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, outside);
+        });
 }
 
 template <class T>

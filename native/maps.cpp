@@ -149,12 +149,54 @@ void fill(const PackedWeight<S>& weight, i64 batch, const S* bias, const Signal<
   });
 }
 
+// C of these frames; what frames outside the signal add to others is not part of it. Of a Conv1d
+// whose taps fall, shift 0 reads where the last tap does.
+template <class S>
+Call<S> input_grad_call(const PackedWeight<S>& weight, i64 batch,
+                        const Signal<const S>& grad_output, i64 padding_left, const Range& frames,
+                        Extension source_extension) {
+  const Layer& layer = weight.layer;
+  const Product& p = weight.plan.products[0];
+  Call<S> c{};
+  c.product = p;
+  c.source = grad_output;
+  c.source_at = {layer.stride, taps_of(layer).phases > 1 ? layer.dilation : 0,
+                 (p.falling ? (layer.kernel - 1) * layer.dilation : 0) - padding_left,
+                 p.shift_frames * layer.stride};
+  c.target_at = {1, 0, -frames.first, 0};
+  c.batch = batch;
+  c.groups = layer.groups;
+  c.source_channels = layer.out_channels;
+  c.target_channels = layer.in_channels;
+  c.first_frame = frames.first;
+  c.frames = frames.last - frames.first;
+  c.extension = source_extension;
+  return c;
+}
+
+// A Conv1d: C of an extended signal, as a map of its own.
+template <class S>
+void conv1d(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
+            const Signal<S>& output, i64 padding_left, Extension extension, const Around<S>& around,
+            const Carried<S>& carried) {
+  if (batch == 0 || output.length == 0) return;
+  std::vector<Call<S>> calls{
+      input_grad_call(weight, batch, input, padding_left, {0, output.length}, extension)};
+  calls[0].bias = bias;
+  calls[0].target = output;
+  calls[0].around = around;
+  calls[0].carried = carried;
+  run(weight, calls, [] {});
+}
+
 }  // namespace
 
 template <class S>
 void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
              const Signal<S>& output, i64 padding_left, Extension extension,
              const Around<S>& around, const Carried<S>& carried) {
+  if (weight.direction == Direction::conv1d)
+    return conv1d(weight, batch, input, bias, output, padding_left, extension, around, carried);
   if (!around.residual.data && around.negative_slope == 1 &&
       forward_depthwise(weight, batch, input, bias, output, padding_left, extension, carried))
     return;
@@ -189,28 +231,6 @@ void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& in
 
 namespace {
 
-// C of these frames; what frames outside the signal add to others is not part of it.
-template <class S>
-Call<S> input_grad_call(const PackedWeight<S>& weight, i64 batch,
-                        const Signal<const S>& grad_output, i64 padding_left, const Range& frames,
-                        Extension source_extension) {
-  const Layer& layer = weight.layer;
-  const Product& p = weight.plan.products[0];
-  Call<S> c{};
-  c.product = p;
-  c.source = grad_output;
-  c.source_at = {layer.stride, layer.dilation, -padding_left, p.shift_frames * layer.stride};
-  c.target_at = {1, 0, -frames.first, 0};
-  c.batch = batch;
-  c.groups = layer.groups;
-  c.source_channels = layer.out_channels;
-  c.target_channels = layer.in_channels;
-  c.first_frame = frames.first;
-  c.frames = frames.last - frames.first;
-  c.extension = source_extension;
-  return c;
-}
-
 // The frames outside a signal with the frames that they copy, by rising copied frame. They can be
 // more than any memory holds (a large dilation, a gradient that repeats one number): that is known
 // before any is written.
@@ -234,11 +254,10 @@ std::vector<Copy> copies_of(const Outside& outside, i64 length) {
 
 template <class S>
 void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
-                const Signal<S>& grad_input, i64 padding_left, const Outside& outside,
-                Extension source_extension) {
+                const Signal<S>& grad_input, i64 padding_left, const Outside& outside) {
   if (batch == 0 || grad_input.length == 0) return;
   const auto call = [&](const Range& frames) {
-    return input_grad_call(weight, batch, grad_output, padding_left, frames, source_extension);
+    return input_grad_call(weight, batch, grad_output, padding_left, frames, zeros);
   };
   std::vector<Call<S>> inside{call({0, grad_input.length})};
   inside[0].target = grad_input;
@@ -347,7 +366,7 @@ void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* g
   template void forward<S>(const PackedWeight<S>&, i64, const Signal<const S>&, const S*,          \
                            const Signal<S>&, i64, Extension, const Around<S>&, const Carried<S>&); \
   template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                 \
-                              const Signal<S>&, i64, const Outside&, Extension);                   \
+                              const Signal<S>&, i64, const Outside&);                              \
   template void weight_grad<S>(const Layer&, i64, const Signal<const S>&, const Signal<const S>&,  \
                                S*, i64, Extension);                                                \
   template void bias_grad<S>(i64, i64, const Signal<const S>&, S*);

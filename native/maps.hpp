@@ -10,6 +10,10 @@
 namespace fracstride {
 
 // y = T(x, w) + bias, with x extended past both ends. `input.length` includes the carried frames.
+//
+// Of a weight packed for a Conv1d, y = C(x, w) + bias: output t reads position
+// t*stride + m*dilation - padding_left of x with tap m. A negative padding_left leaves positions
+// out.
 template <class S>
 void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
              const Signal<S>& output, i64 padding_left, Extension extension,
@@ -24,13 +28,9 @@ struct Outside {
 
 // The adjoint of T in its input: C(gy, w), where each frame outside the input is added to the frame
 // that it copies, in rising order, before anything is rounded.
-//
-// `source_extension` extends gy past its ends. C of an extended signal is a Conv1d that pads its
-// input with a padding mode. No Python function offers that yet; tests/test_native.py tests it.
 template <class S>
 void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& grad_output,
-                const Signal<S>& grad_input, i64 padding_left, const Outside& outside,
-                Extension source_extension = zeros);
+                const Signal<S>& grad_input, i64 padding_left, const Outside& outside);
 
 // R(x, gy), the sum over batch and time.
 template <class S>

@@ -6,7 +6,7 @@
 // next `left` taps, whose phases have the same number of taps.
 struct Steps {
   const Product& product;
-  i64 channel = 0, tap = 0, step = 0, by = 0, left = 0;
+  i64 channel = 0, phase = 0, j = 0, tap = 0, step = 0, by = 0, left = 0;
 
   explicit Steps(const Product& p) : product(p) { begin(); }
 
@@ -14,23 +14,27 @@ struct Steps {
     const i64 here = step;
     step += by;
     ++tap;
+    ++phase;
     if (--left == 0) begin();
     return here;
   }
 
  private:
   void begin() {
+    if (phase == product.weight_shift) {
+      phase = 0;
+      ++j;
+    }
     if (tap == product.weight_channel) {
-      tap = 0;
+      tap = phase = j = 0;
       ++channel;
     }
     const Segment& most = product.segments[0];
     const Segment& fewer = product.segments[1];
-    const i64 phase = tap % product.weight_shift, j = tap / product.weight_shift;
     const i64 rest = product.weight_channel - tap;
     if (phase < most.axis.phases) {
       by = most.shifts;
-      step = (channel * most.axis.phases + phase) * by + j;
+      step = (channel * most.axis.phases + phase) * by + (product.falling ? by - 1 - j : j);
       left = smaller(most.axis.phases - phase, rest);
     } else {
       by = fewer.shifts;

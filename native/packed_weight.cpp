@@ -12,6 +12,14 @@ Format format_of(const Kernels<S>& kernels) {
   return {kernels.panel_rows, kernels.lanes, kernels.multiplies_pairs};
 }
 
+auto plan_of(Direction direction) {
+  switch (direction) {
+    case Direction::forward: return plan_forward;
+    case Direction::input_grad: return plan_input_grad;
+    default: return plan_conv1d;
+  }
+}
+
 }  // namespace
 
 template <class S>
@@ -20,8 +28,7 @@ PackedWeight<S>::PackedWeight(const S* weight_, const Layer& layer_, Direction d
     : layer(layer_),
       direction(direction_),
       isa(isa_),
-      plan((direction == Direction::forward ? plan_forward : plan_input_grad)(
-          layer, format_of(kernels_of<S>(isa)))),
+      plan(plan_of(direction)(layer, format_of(kernels_of<S>(isa)))),
       // The filters of a depthwise layer keep their order: copying them costs next to nothing.
       weight(packing == Packing::once && plan.packed ? weight_ : nullptr) {
   if (!weight) pack(weight_);

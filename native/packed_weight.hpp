@@ -7,9 +7,9 @@
 
 namespace fracstride {
 
-// The map that a weight is packed for: T, the transposed convolution, or C, its adjoint in the
-// input.
-enum class Direction { forward, input_grad };
+// The map that a weight is packed for: T, the transposed convolution; C, its adjoint in the input;
+// or a Conv1d, which is C as a map of its own. Python has these numbers too (kernel_table.py).
+enum class Direction { forward, input_grad, conv1d };
 
 // kept: packed now, for many calls. once: for a single call, which may read the unpacked weight
 // instead; the caller keeps the weight alive until that call.

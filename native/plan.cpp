@@ -102,6 +102,14 @@ Plan plan_input_grad(const Layer& layer, const Format& format) {
   return plan;
 }
 
+Plan plan_conv1d(const Layer& layer, const Format& format) {
+  Plan plan = plan_input_grad(layer, format);
+  Product& p = plan.products[0];
+  p.falling = layer.stride == 1;
+  if (p.falling) p.shift_frames = -p.shift_frames;
+  return plan;
+}
+
 Range frames_onto(const Product& product, const Layer& layer, i64 padding_left, i64 output_length) {
   const i64 first_phase = product.rows.first_phase;
   const i64 last_phase = first_phase + product.rows.phases - 1;

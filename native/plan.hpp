@@ -45,6 +45,9 @@ struct Format {
 Plan plan_forward(const Layer& layer, const Format& format);
 // C: rows (input channel), summed over (output channel, phase, shift).
 Plan plan_input_grad(const Layer& layer, const Format& format);
+// The same as a Conv1d. With stride 1, its taps fall: they are added in the order of the transposed
+// convolution that it then is.
+Plan plan_conv1d(const Layer& layer, const Format& format);
 
 // The frames of a product of T: from the first to the last one of which the first tap of some phase
 // of the product lands on a sample in [0, output_length). (Some frames between them may land on

@@ -84,6 +84,7 @@ struct Product {
   i64 weight_row, weight_channel;  // strides in the weight, per row and summed channel;
   i64 weight_shift;                // per j; neighbouring phases are neighbours
   bool transposed;                 // rows are the weight's own: C
+  bool falling;                    // j counts the taps from the last one down
 };
 
 // A three-dimensional array (batch, channel, position); strides in elements, of any sign.
@@ -102,12 +103,12 @@ struct Carried {
   i64 batch_stride, channel_stride, position_stride, length;
 };
 
-// Operations fused into the map T: leaky ReLU of the input, where it is packed, and addition of a
-// residual, a signal of the output's shape, where the output is stored.
+// Operations fused into the map T, and into a Conv1d: leaky ReLU of the input, where it is packed,
+// and addition of a residual, a signal of the output's shape, where the output is stored.
 template <class S>
 struct Around {
   Signal<const S> residual{};     // data is null where there is none
-  Carried<S> residual_carried{};  // of the residual, for layers of stride 1 only
+  Carried<S> residual_carried{};  // of the residual, where frames are samples
   Sum<S> negative_slope = 1;      // 1: none
 };
 

@@ -29,7 +29,7 @@ def place(array: Any) -> tuple[int, ...]:
 def pack(w: Any, geometry: Geometry, groups: int, for_input_grad: bool, once: bool = False) -> Any:
     sizes = (*w.shape, groups, geometry.stride, geometry.dilation)
     call = getattr(native, f"pack_{w.dtype.name}")
-    return call(w.ctypes.data, *sizes, for_input_grad, once)
+    return call(w.ctypes.data, *sizes, int(for_input_grad), once)
 
 
 def edges_of(geometry: Geometry, length: int, output_length: int) -> list[int]:
@@ -51,11 +51,9 @@ def input_grad(
     frames: int,
     edges: list[int],
     padding_left: int,
-    source_mode: str | None = None,
     once: bool = True,
 ) -> Any:
     gx = np.full((gy.shape[0], w.shape[0], frames), 7, gy.dtype)
-    source = () if source_mode is None else (PADDING_MODES.index(source_mode),)
     native.input_grad(
         pack(w, geometry, groups, True, once),
         gy.shape[0],
@@ -66,7 +64,6 @@ def input_grad(
         padding_left,
         PADDING_MODES.index(geometry.padding_mode) if edges else 0,
         edges,
-        *source,
     )
     return gx
 
@@ -172,34 +169,6 @@ def test_only_frames_that_an_edge_copies_change() -> None:
     same_bits(gx[..., 1:6], plain[..., 1:6])
 
 
-@pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("mode", PADDING_MODES)
-@pytest.mark.parametrize(
-    ("stride", "length"), [(1, 50), (1, 5), (1, 2), (1, 1), (2, 61), (2, 4), (2, 1)]
-)
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", BFLOAT16])
-def test_the_source_may_be_extended(mode: str, stride: int, length: int, dtype: Any) -> None:
-    """A Conv1d that pads its input with a padding mode: C of an extended signal."""
-    k, left, right = 7, 9, 6
-    rng = np.random.default_rng(3)
-    source = rng.standard_normal((2, 6, length)).astype(dtype)
-    w = rng.standard_normal((10, 3, k)).astype(dtype)
-    frames = (left + length + right - k) // stride + 1
-    by_numpy = {
-        "zeros": dict(mode="constant"),
-        "reflect": dict(mode="reflect"),
-        "replicate": dict(mode="edge"),
-        "circular": dict(mode="wrap"),
-    }
-    padded: Any = np.pad(source, ((0, 0), (0, 0), (left, right)), **by_numpy[mode])  # type: ignore[call-overload]
-    geometry = Geometry(k, stride)
-    for once in (True, False):
-        same_bits(
-            input_grad(source, w, geometry, 2, frames, [], left, mode, once),
-            input_grad(padded, w, geometry, 2, frames, [], 0, None, once),
-        )
-
-
 def test_forward_by_address_takes_what_streams_need() -> None:
     """Frames carried, a residual with samples carried, a leaky ReLU: all as one whole signal."""
     rng = np.random.default_rng(5)
@@ -299,7 +268,6 @@ def test_a_number_of_no_padding_mode_is_refused(number: int) -> None:
             pack(w, geometry, 1, False), 1, *place(x), 4, 0, *place(out), 6, 0, number
         ),
         lambda: native.input_grad(back, 1, *place(x), 4, *place(out), 6, 0, number, []),
-        lambda: native.input_grad(back, 1, *place(x), 4, *place(out), 6, 0, 0, [], number),
         lambda: native.weight_grad_float32(
             1, *place(x), 4, *place(out), 6, w.ctypes.data, 1, 1, 3, 1, 1, 1, 0, number
         ),
@@ -308,6 +276,13 @@ def test_a_number_of_no_padding_mode_is_refused(number: int) -> None:
         with pytest.raises(ValueError, match=f"no padding mode has the number {number}$"):
             call()
     assert (out == 7).all()
+
+
+@pytest.mark.parametrize("number", [-1, 3])
+def test_a_number_of_no_map_is_refused(number: int) -> None:
+    w = np.ones((1, 1, 3), "f4")
+    with pytest.raises(ValueError, match=f"no map has the number {number}$"):
+        native.pack_float32(w.ctypes.data, 1, 1, 3, 1, 1, 1, number, False)
 
 
 @pytest.mark.parametrize(("mode", "edges"), [("zeros", [-1, 0]), ("circular", [-1, 0, 6])])

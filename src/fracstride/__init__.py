@@ -9,6 +9,8 @@
 from fracstride import _load as _load  # first: says plainly where there is no compiled module
 from fracstride import streaming
 from fracstride.config import config, get_num_threads, set_num_threads, show_config
+from fracstride.conv1d import Conv1d, conv1d
+from fracstride.conv1d_geometry import Conv1dGeometry
 from fracstride.functional import (
     conv1d_adjoint,
     conv_transpose1d,
@@ -21,9 +23,12 @@ from fracstride.layer import ConvTranspose1d
 __version__ = _load.native.version
 
 __all__ = [
+    "Conv1d",
+    "Conv1dGeometry",
     "ConvTranspose1d",
     "Geometry",
     "config",
+    "conv1d",
     "conv1d_adjoint",
     "conv_transpose1d",
     "conv_transpose1d_input_grad",

@@ -24,7 +24,9 @@ class Kernels:
     stored: str
     #: Name of the real dtype that they add up in.
     sums: str
-    #: ``pack(weight's address, C_in, C_out/g, k, groups, stride, dilation, for_input_grad, once)``.
+    #: ``pack(weight's address, C_in, C_out/g, k, groups, stride, dilation, direction, once)``. The
+    #: direction is 0 for the transposed convolution, 1 for its adjoint in the input, and 2 for the
+    #: Conv1d that this adjoint is; the Conv1d's weight is ``(C_out, C_in/g, k)``.
     pack: Callable[..., Any]
     #: ``fingerprint(weight's address, its three sizes)``: of a weight of the real dtype.
     fingerprint: Callable[..., Any]

@@ -15,9 +15,9 @@ from fracstride.arrays import Array
 from fracstride.streaming.stream import check_streams, shown_shape
 from fracstride.streaming.window import GeometryStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
-from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
 from fracstride.torch.functional import apply
 from fracstride.torch.packed import PackedWeights
+from fracstride.torch.turned_weights import TurnedWeights, geometry_of_module
 
 __all__ = ["ModuleStream"]
 

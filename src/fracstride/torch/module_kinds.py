@@ -27,8 +27,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from fracstride.geometry import Geometry
-from fracstride.torch.conv1d import geometry_of_module
 from fracstride.torch.module import ConvTranspose1d
+from fracstride.torch.turned_weights import geometry_of_module
 
 __all__ = [
     "ELEMENTWISE",

@@ -13,13 +13,14 @@ edit of few values that passes the version counter by.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fracstride._load import native
-from fracstride.geometry import Geometry
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch import kernels
 from fracstride.torch.checks import geometry_of_call
 
@@ -40,14 +41,16 @@ class PackedWeights:
         # The tensor that was compared with the copy last, its address and version; what it is
         # packed for, its fingerprint, the packed form.
         self._seen: tuple[Any, int, int, Any, Any, Any] | None = None
-        self._sizes: tuple[int, tuple[Any, ...], Geometry] | None = None
+        self._sizes: tuple[int, tuple[Any, ...], AnyGeometry] | None = None
 
-    def geometry(self, kernel_size: int, sizes: tuple[Any, ...]) -> Geometry:
-        """As :func:`geometry_of_call`, whose last answer is kept too."""
+    def geometry(
+        self, kernel_size: int, sizes: tuple[Any, ...], make: Callable[..., Any] = geometry_of_call
+    ) -> Any:
+        """``make(kernel_size, *sizes)``, whose last answer is kept too."""
         last = self._sizes
         if last is not None and last[0] == kernel_size and last[1] == sizes:
             return last[2]
-        geometry = geometry_of_call(kernel_size, *sizes)
+        geometry = make(kernel_size, *sizes)
         self._sizes = kernel_size, sizes, geometry
         return geometry
 
@@ -59,12 +62,13 @@ class PackedWeights:
         """
         self._seen = None
 
-    def pack(self, weight: Tensor, geometry: Geometry, groups: int, frames: int = 1) -> Any:
+    def pack(self, weight: Tensor, geometry: AnyGeometry, groups: int, frames: int = 1) -> Any:
         """As :func:`kernels.pack`; the same object until a change of the weight is noticed.
 
         ``frames`` is how many the weight is about to be used for: the more, the closer the look.
         """
-        key = weight.dtype, weight.shape, groups, geometry.stride, geometry.dilation
+        s, d, transposed = geometry.stride, geometry.dilation, geometry.is_transposed
+        key = weight.dtype, weight.shape, groups, s, d, transposed
         address = weight.data_ptr()
         seen = self._seen  # read once: another thread may replace it
         if seen is not None and seen[0]() is weight and seen[1] == address and seen[3] == key:
@@ -74,7 +78,7 @@ class PackedWeights:
                 return packed
         return self._compare(weight, geometry, groups, key)
 
-    def _compare(self, weight: Tensor, geometry: Geometry, groups: int, key: Any) -> Any:
+    def _compare(self, weight: Tensor, geometry: AnyGeometry, groups: int, key: Any) -> Any:
         """:meth:`pack` by comparing every byte."""
         # Inference tensors have no version, and are compared at each call.
         version = None if weight.is_inference() else weight._version

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
 
+from fracstride.conv1d_geometry import Conv1dGeometry
 from fracstride.geometry import Geometry
 from fracstride.torch.checks import check_forward
 from fracstride.torch.dispatch import forward_mode_possible
@@ -24,9 +25,10 @@ from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_al
 from fracstride.torch.distributed.local import compute_samples
 from fracstride.torch.distributed.meshes import line_of
 from fracstride.torch.operators import transposed
+from fracstride.torch.operators.forward import CONV1D
 from fracstride.torch.packed import PackedWeights
 
-__all__ = ["conv_transpose1d"]
+__all__ = ["conv1d", "conv_transpose1d"]
 
 _TIME = 2
 
@@ -110,6 +112,22 @@ def conv_transpose1d(
     if cut is None:
         return transposed(x, w, b, geometry, groups)
     return _cut_along_time(x, w, b, geometry, groups, cut, packed_weights)
+
+
+def conv1d(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    geometry: Conv1dGeometry,
+    groups: int,
+    packed_weights: PackedWeights | None = None,
+) -> Tensor:
+    """The same for a Conv1d; an input whose time is cut is gathered along time."""
+    if isinstance(x, DTensor):
+        mesh = x.device_mesh
+        w = _place_on_mesh(mesh, "weight", w)
+        b = None if b is None else _place_on_mesh(mesh, "bias", b)
+    return CONV1D(x, w, b, geometry, groups)
 
 
 def _cut_along_time(

@@ -15,12 +15,12 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
 from fracstride.torch.accelerate import accelerate
-from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
 from fracstride.torch.distributed.assemble import assemble
 from fracstride.torch.distributed.exchange import share
 from fracstride.torch.distributed.meshes import check_mesh
 from fracstride.torch.functional import apply
 from fracstride.torch.module_kinds import Kind, classify
+from fracstride.torch.turned_weights import TurnedWeights, geometry_of_module
 
 __all__ = ["TimeParallel"]
 

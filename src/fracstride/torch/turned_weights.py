@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fracstride._load import native
-from fracstride.conv1d_geometry import conv1d_geometry
+from fracstride.conv1d_geometry import AnyGeometry, geometry_of_conv1d
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch.dispatch import plain
 from fracstride.torch.packed import PackedWeights
@@ -45,7 +45,7 @@ class TurnedWeights(PackedWeights):
         return turned
 
     def pack(  # noqa: D102
-        self, weight: Tensor, geometry: Geometry, groups: int, frames: int = 1
+        self, weight: Tensor, geometry: AnyGeometry, groups: int, frames: int = 1
     ) -> Any:
         last = self._packed_turned
         if last is not None and last[0] is weight:  # never written to; the stride is always 1
@@ -69,7 +69,7 @@ def geometry_of_module(module: Any) -> Geometry:
         if module.stride != (1,):
             raise ValueError(f"stride must be 1, got {module.stride[0]}")
         padding: Any = module.padding
-        return conv1d_geometry(module.kernel_size, padding, module.dilation, module.padding_mode)
+        return geometry_of_conv1d(module.kernel_size, padding, module.dilation, module.padding_mode)
     return geometry_of(
         module.kernel_size,
         module.stride,
