@@ -14,7 +14,8 @@ Who calls whom, each file only those below it or beside it to the right::
             exchange                halos as messages between ranks, with derivatives
                 halo                which rank needs which frames: integers only
                 meshes              the ranks along one dimension of a mesh
-    rules                           DTensor's rules for the operators, for cuts other than time
+        ways                        how a layer may be cut other than along time, and when
+    rules                           DTensor's rules for the operators, by these ways
     guard                           an error in place of torch's wrong convolutions
 
 ``dtensor`` is called by ``fracstride.torch.functional``, which knows it from
