@@ -146,7 +146,7 @@ def test_each_rank_makes_its_samples(g: AnyGeometry, L: int, ranks: int, seed: i
 
 
 def reads_past(g: Conv1dGeometry, n: int, a: int, b: int, L: int) -> bool:
-    """Whether sample n of a Conv1d has a tap outside the frames ``[a, b)`` that is no known zero."""
+    """Whether sample n has a tap outside the frames ``[a, b)`` that may be of another rank."""
     at_ends = (a == 0, b == L) if g.padding_mode == "zeros" else (False, False)
     taps = [n * g.stride + m * g.dilation - g.padding_left for m in range(g.kernel_size)]
     return any((t < a and not at_ends[0]) or (t >= b and not at_ends[1]) for t in taps)
