@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dispatch.hpp"
+#include "fingerprint.hpp"
 #include "maps.hpp"
 #include "peak.hpp"
 #include "plan.hpp"
@@ -73,6 +74,16 @@ Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride
   return {reinterpret_cast<T*>(address), batch_stride, channel_stride, position_stride, length};
 }
 
+// Infinity as the bits of a number that is stored as S.
+template <class S>
+constexpr std::uint64_t infinity_of = 0x7f800000;
+template <>
+constexpr std::uint64_t infinity_of<double> = 0x7ff0000000000000;
+template <>
+constexpr std::uint64_t infinity_of<float16> = 0x7c00;
+template <>
+constexpr std::uint64_t infinity_of<bfloat16> = 0x7f80;
+
 template <class S>
 void bind_maps(nb::module_& m, const char* name) {
   nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
@@ -87,6 +98,14 @@ void bind_maps(nb::module_& m, const char* name) {
           nb::gil_scoped_release release;
           return new PackedWeight<S>(reinterpret_cast<const S*>(weight), layer, map,
                                      once ? Packing::once : Packing::kept);
+        },
+        nb::rv_policy::take_ownership);
+
+  m.def((std::string("fingerprint_") + type_name<S>).c_str(),
+        [](std::uintptr_t weight, i64 rows, i64 columns, i64 taps) {
+          nb::gil_scoped_release release;
+          return new Fingerprint(reinterpret_cast<const void*>(weight), rows, columns, taps,
+                                 sizeof(S), infinity_of<S>);
         },
         nb::rv_policy::take_ownership);
 
@@ -212,6 +231,10 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 NB_MODULE(_native, m) {
   using namespace fracstride;
   watch_forks();
+  nb::class_<Fingerprint>(m, "Fingerprint")
+      .def("matches", [](const Fingerprint& self, std::uintptr_t weight, i64 frames) {
+        return self.matches(reinterpret_cast<const void*>(weight), frames);
+      });
   bind_maps<float>(m, "PackedWeightFloat32");
   bind_maps<double>(m, "PackedWeightFloat64");
   bind_maps<float16>(m, "PackedWeightFloat16");

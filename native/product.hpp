@@ -98,7 +98,8 @@ struct Run {
   const W *w, *x;
   i64 channels, first_shift, last_shift;
   const Strides &along, &rest;
-  bool first;  // of its sum
+  bool first;     // of its sum
+  const W* next;  // the weights behind this run's
 };
 
 template <class S, class W>
@@ -118,10 +119,16 @@ static inline void run_along(const Call<S>& call, const Unit<W>& unit, const Run
       to = smaller(to, onto.last);
     }
     if (from >= to && !run.first) continue;
-    for (i64 r = 0; r < rows; r += tile_rows)
-      tiles<W, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
-          run.x + from * x_shift + f, run.w + from * w_shift + r, run.along, run.channels,
-          larger(to - from, 0), z + r * z_row + f, z_row, run.first);
+    const i64 shifts = larger(to - from, 0);
+    for (i64 r = 0; r < rows; r += tile_rows) {
+      const bool fetches = f == 0 && call.packed && rows - r >= tile_rows;
+      const auto multiply_tile =
+          fetches ? fetching_tiles<W>[vectors - 1]
+                  : tiles<W>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1];
+      multiply_tile(run.x + from * x_shift + f, run.w + from * w_shift + r, run.along, run.channels,
+                    shifts, z + r * z_row + f, z_row, run.first,
+                    run.next + r * run.channels * shifts);
+    }
   }
 }
 
@@ -135,9 +142,9 @@ static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<
   const W* x = run.x + from * unit.frame_shift + unit.along;
   const W* w = run.w + from * call.product.step_stride;
   for (i64 f = 0; f < unit.rest; f += lane_frames)
-    tiles<W, false>.by_size[smaller(lane_frames, unit.rest - f) - 1][row_vectors - 1](
+    turned_tiles<W>.by_size[smaller(lane_frames, unit.rest - f) - 1][row_vectors - 1](
         w, x + f, run.rest, run.channels, larger(to - from, 0), sums.z + f * z_frame, z_frame,
-        run.first);
+        run.first, nullptr);
 }
 
 // A single frame: adds runs_at_once runs at a time, of which `run` is the first, as long as
@@ -173,20 +180,24 @@ static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums
     i64 u = 0;
     if (unit.block.frames == 1 && unit.rest == 1 && onto_rest.first == 0 &&
         onto_rest.last == segment.shifts && runs.shifts == segment.shifts) {
-      const Run<W> run{w, x, runs.channels, 0, segment.shifts, along, rest, first};
+      const Run<W> run{w, x, runs.channels, 0, segment.shifts, along, rest, first, nullptr};
       u = runs_of_one_frame(unit, run, runs.all_channels, rest_sums.z);
       first = first && u == 0;
     }
     for (; u < runs.all_channels; u += runs.channels)
       for (i64 j = 0; j < segment.shifts; j += runs.shifts) {
-        const Run<W> run{w + u * w_channel,
+        const i64 channels = smaller(runs.channels, runs.all_channels - u);
+        const i64 last = smaller(j + runs.shifts, segment.shifts);
+        const W* own = w + u * w_channel;
+        const Run<W> run{own,
                          x + u * x_channel,
-                         smaller(runs.channels, runs.all_channels - u),
+                         channels,
                          j,
-                         smaller(j + runs.shifts, segment.shifts),
+                         last,
                          along,
                          rest,
-                         first};
+                         first,
+                         own + ((channels - 1) * segment.shifts + last) * p.step_stride};
         run_along(call, unit, run, sums);
         run_rest(call, unit, run, onto_rest, rest_sums);
         first = false;

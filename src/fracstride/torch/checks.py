@@ -13,12 +13,11 @@ from torch import Tensor
 
 from fracstride import lengths
 from fracstride.checks import check_groups
-from fracstride.conv1d_geometry import Conv1dGeometry, conv1d_geometry_of
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry, conv1d_geometry_of
 from fracstride.extension import PADDING_MODES
 from fracstride.geometry import Geometry, geometry_of
 
 __all__ = [
-    "LayerGeometry",
     "channels_of",
     "check_forward",
     "check_input_grad",
@@ -32,9 +31,6 @@ __all__ = [
     "wanted_length",
     "with_wanted_length",
 ]
-
-#: The sizes of a layer of either kind.
-LayerGeometry = Geometry | Conv1dGeometry
 
 
 def geometry_of_call(
@@ -125,7 +121,7 @@ def groups_among(channels: int, group_channels: int) -> int:
     return int(channels // group_channels)
 
 
-def output_length(geometry: LayerGeometry, L: int) -> int:
+def output_length(geometry: AnyGeometry, L: int) -> int:
     """The output's length for an input of ``L``, an int or a symbol.
 
     ``RuntimeError`` if nothing is left.
@@ -146,19 +142,19 @@ def output_length(geometry: LayerGeometry, L: int) -> int:
     return length
 
 
-def channels_of(w: Tensor, geometry: LayerGeometry, groups: int) -> tuple[int, int]:
+def channels_of(w: Tensor, geometry: AnyGeometry, groups: int) -> tuple[int, int]:
     """Channels of the input and of the output, by a weight."""
     first, second = w.shape[0], w.shape[1] * groups
     return (first, second) if geometry.is_transposed else (second, first)
 
 
-def shape_of_weight(geometry: LayerGeometry) -> str:
+def shape_of_weight(geometry: AnyGeometry) -> str:
     """What the axes of a weight are, for messages."""
     return "(C_in, C_out/groups, k)" if geometry.is_transposed else "(C_out, C_in/groups, k)"
 
 
 def check_forward(
-    x: Tensor, w: Tensor, b: Tensor | None, geometry: LayerGeometry, groups: int
+    x: Tensor, w: Tensor, b: Tensor | None, geometry: AnyGeometry, groups: int
 ) -> int:
     """The output's length, once ``x (B, C_in, L)``, ``w`` and ``b (C_out,)`` fit.
 
@@ -193,7 +189,7 @@ def check_forward(
     return output_length(geometry, given[2])
 
 
-def check_input_grad(gy: Tensor, w: Tensor, L: int, geometry: LayerGeometry, groups: int) -> None:
+def check_input_grad(gy: Tensor, w: Tensor, L: int, geometry: AnyGeometry, groups: int) -> None:
     """Raise ``RuntimeError`` unless the gradient of an input of length ``L`` can be computed."""
     _check_weight(w, geometry, groups)
     _check_signal("grad_output", gy, channels_of(w, geometry, groups)[1])
@@ -201,7 +197,7 @@ def check_input_grad(gy: Tensor, w: Tensor, L: int, geometry: LayerGeometry, gro
     _check_length(gy, output_length(geometry, L))
 
 
-def check_weight_grad(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> None:
+def check_weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> None:
     """Raise ``RuntimeError`` unless the gradient of the weight can be computed."""
     _check_signal("input", x, None)
     _check_signal("grad_output", gy, None)
@@ -215,7 +211,7 @@ def check_weight_grad(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: in
     _check_length(gy, output_length(geometry, x.shape[2]))
 
 
-def _check_weight(w: Tensor, geometry: LayerGeometry, groups: int) -> None:
+def _check_weight(w: Tensor, geometry: AnyGeometry, groups: int) -> None:
     shape = w.shape
     if len(shape) != 3 or 0 in shape:
         raise RuntimeError(

@@ -10,17 +10,16 @@ from torch import Tensor
 from torch.nn import functional as tf
 from torch.nn.grad import conv1d_weight
 
-from fracstride.conv1d_geometry import Conv1dGeometry
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.folding import fold
 from fracstride.geometry import Geometry, geometry_of
-from fracstride.torch.checks import LayerGeometry
 from fracstride.torch.complex_tensors import join_weight_grad, split_signal
 from fracstride.torch.extension import extend
 
 __all__ = ["folded", "forward", "input_grad", "weight_grad"]
 
 
-def forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: LayerGeometry, groups: int) -> Tensor:
+def forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: AnyGeometry, groups: int) -> Tensor:
     """The layer's output, ``(B, C_out, L_out)``."""
     if isinstance(geometry, Conv1dGeometry):
         x, both = _padded(x, geometry)
@@ -42,7 +41,7 @@ def forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: LayerGeometry, gro
     return y if b is None else y + b[:, None]
 
 
-def input_grad(gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, groups: int) -> Tensor:
+def input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
     """The input's gradient, what falls on the extension folded back."""
     if isinstance(geometry, Conv1dGeometry):
         k, s, d = geometry.kernel_size, geometry.stride, geometry.dilation
@@ -58,7 +57,7 @@ def input_grad(gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, grou
     return folded(gx, left, length, geometry.padding_mode)
 
 
-def weight_grad(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> Tensor:
+def weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> Tensor:
     """The weight's gradient, which for ``R`` is that of the convolution that ``C`` is."""
     if x.is_complex():
         parts = split_signal(x, groups), split_signal(gy, groups)
@@ -114,15 +113,18 @@ def _extend(x: Tensor, geometry: Geometry) -> Tensor:
     return extend(x, left, right, geometry.padding_mode) if left or right else x
 
 
-def folded(gx: Tensor, left: int, length: int, padding_mode: str) -> Tensor:
+def folded(
+    gx: Tensor, left: int, length: int, padding_mode: str, one_by_one: bool = False
+) -> Tensor:
     """Frames ``[-left, ...)`` of an extended signal, added to those of ``[0, length)`` they copy.
 
-    By slices, in one order: adding by an index is not deterministic on a GPU.
+    By slices, in one order: adding by an index is not deterministic on a GPU. Copies of the same
+    frame are added up first, except ``one_by_one``.
     """
     before, after = gx[:, :, :left], gx[:, :, left + length :]
     result = gx.narrow(2, left, length).clone()
     first = -left
-    if padding_mode == "replicate":  # all copies of one frame are one addition
+    if padding_mode == "replicate" and not one_by_one:
         before, after, first = before.sum(2, True), after.sum(2, True), -1
     fold(result, before, first, padding_mode, _flip)
     fold(result, after, length, padding_mode, _flip)

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.compiler import disable, is_compiling
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch import fallback, kernels, scripting
 from fracstride.torch.checks import (
-    LayerGeometry,
     check_forward,
     conv1d_geometry_of_call,
     geometry_of_call,
@@ -171,7 +171,7 @@ def _conv1d_overridden(
 
 
 def _conv1d_elsewhere(
-    x: Tensor, w: Tensor, b: Tensor | None, geometry: LayerGeometry, groups: int
+    x: Tensor, w: Tensor, b: Tensor | None, geometry: AnyGeometry, groups: int
 ) -> Tensor:
     """Torch's own operator on a device that is no CPU; ours where there is an extension to fold."""
     if x.device.type == "cpu" or geometry.padding_mode != "zeros":

@@ -76,11 +76,11 @@ def conv1d_in_a_graph(
     if w.dim() != 3:
         raise RuntimeError(f"weight must have three dimensions, got shape {tuple(w.shape)}")
     geometry = _conv1d_geometry(_constant(w.shape[2]), *map(_constant, sizes))
-    channels = _constant(w.shape[0])
-    groups = groups_of_call(groups, channels, "out_channels")
     elsewhere = x.device.type != "cpu" and not is_dtensor(x, w)
     if exporting() or (elsewhere and geometry.padding_mode == "zeros"):
         return fallback.forward(x, w, b, geometry, groups)
+    channels = _constant(w.shape[0])
+    groups = groups_of_call(groups, channels, "out_channels")
     result: Tensor = torch.ops.fracstride.conv1d(
         x,
         w,

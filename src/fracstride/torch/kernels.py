@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from fracstride._load import native
-from fracstride.conv1d_geometry import Conv1dGeometry
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.extension import MODES
 from fracstride.kernel_table import KERNELS
 from fracstride.torch import fallback
 from fracstride.torch.checks import (
-    LayerGeometry,
     channels_of,
     check_forward,
     check_input_grad,
@@ -33,7 +32,16 @@ from fracstride.torch.complex_tensors import (
 )
 from fracstride.torch.extension import extend
 
-__all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "reads", "weight_grad"]
+__all__ = [
+    "backward",
+    "bias_grad",
+    "fingerprint",
+    "forward",
+    "input_grad",
+    "pack",
+    "reads",
+    "weight_grad",
+]
 
 _KERNELS = {getattr(torch, name): kernels for name, kernels in KERNELS.items()}
 _STORED = frozenset(dtype for dtype in _KERNELS if not dtype.is_complex)
@@ -54,13 +62,13 @@ def reads(dtype: torch.dtype) -> bool:
     return dtype in _STORED
 
 
-def pack(w: Tensor, geometry: LayerGeometry, groups: int) -> Any:
+def pack(w: Tensor, geometry: AnyGeometry, groups: int) -> Any:
     """A checked weight, of any dtype that the kernels take, in the order in which they read it."""
     return _packed_for_forward(w, geometry, groups, once=False)[0]
 
 
 def _packed_for_forward(
-    w: Tensor, geometry: LayerGeometry, groups: int, once: bool
+    w: Tensor, geometry: AnyGeometry, groups: int, once: bool
 ) -> tuple[Any, Tensor]:
     """The packed weight, and what it is read from if it was packed for one call."""
     if geometry.is_transposed:
@@ -80,7 +88,7 @@ def _real(w: Tensor, groups: int) -> Tensor:
     return (split_weight(w, groups) if w.is_complex() else w).contiguous()
 
 
-def _packed(w: Tensor, geometry: LayerGeometry, groups: int, direction: int, once: bool) -> Any:
+def _packed(w: Tensor, geometry: AnyGeometry, groups: int, direction: int, once: bool) -> Any:
     """``once``: for one call, until the end of which the weight has to stay where it is."""
     first, second, k = w.shape
     s, d = geometry.stride, geometry.dilation
@@ -88,13 +96,18 @@ def _packed(w: Tensor, geometry: LayerGeometry, groups: int, direction: int, onc
     return pack(w.data_ptr(), first, second, k, groups, s, d, direction, once)
 
 
+def fingerprint(w: Tensor) -> Any:
+    """What tells whether a contiguous weight of a dtype that the kernels read has changed."""
+    return _KERNELS[w.dtype].fingerprint(w.data_ptr(), *w.shape)
+
+
 def forward(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
-    pack: Callable[[Tensor, LayerGeometry, int], Any] | None = None,
+    pack: Callable[[Tensor, AnyGeometry, int, int], Any] | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """The layer's output, ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
@@ -108,7 +121,7 @@ def forward(
     if dtype not in _KERNELS:
         return fallback.forward(x, w, b, geometry, groups)
     if pack is not None:
-        packed = pack(w, geometry, groups)
+        packed = pack(w, geometry, groups, x.shape[0] * x.shape[2])
     else:
         packed, _source = _packed_for_forward(w, geometry, groups, once=True)
     left, mode = geometry.padding_left, _MODE_NUMBER[geometry.padding_mode]
@@ -151,7 +164,7 @@ def _forward(
     return out
 
 
-def input_grad(gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, groups: int) -> Tensor:
+def input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
     """The input's gradient, what falls on the extension added to the positions that it copies."""
     check_input_grad(gy, w, length, geometry, groups)
     dtype = gy.dtype
@@ -166,7 +179,7 @@ def input_grad(gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, grou
     return join_signal(parts, groups)
 
 
-def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, groups: int) -> Tensor:
+def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
     if isinstance(geometry, Conv1dGeometry):
         return _conv1d_input_grad(gy, w, length, geometry, groups)
     real = _real(w, groups)
@@ -207,10 +220,11 @@ def _conv1d_input_grad(
     packed = _packed(real, geometry, groups, _T, once=True)
     whole = left + length + geometry.padding_right
     padded = _forward(gy, packed, None, 0, _ZEROS, channels, whole)
-    return fallback.folded(padded, left, length, geometry.padding_mode).to(dtype)
+    mode = geometry.padding_mode
+    return fallback.folded(padded, left, length, mode, one_by_one=True).to(dtype)
 
 
-def weight_grad(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> Tensor:
+def weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> Tensor:
     """The weight's gradient, summed in an order that depends on the shapes alone."""
     check_weight_grad(x, gy, geometry, groups)
     dtype = x.dtype
@@ -222,7 +236,7 @@ def weight_grad(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> 
     return join_weight_grad(_weight_grad(*parts, geometry, groups), groups)
 
 
-def _weight_grad(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> Tensor:
+def _weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> Tensor:
     left, mode = geometry.padding_left, _MODE_NUMBER[geometry.padding_mode]
     if isinstance(geometry, Conv1dGeometry):  # R of the operands the other way round
         if mode != _ZEROS:
@@ -276,7 +290,7 @@ def backward(
     x: Tensor,
     w: Tensor,
     gy: Tensor,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

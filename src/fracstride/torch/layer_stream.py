@@ -52,6 +52,8 @@ class ModuleStream(GeometryStream):
     def _with_parameters(self, function: Callable[..., Any], *args: Any) -> Any:
         """A push in which the parameters are read once."""
         module = self._module
+        if module.training:
+            self._packed_weights.doubt()
         weight, bias = self._weight(), module.bias
         if isinstance(self._packed_weights, TurnedWeights):
             weight = self._packed_weights.transposed(weight, module.groups)

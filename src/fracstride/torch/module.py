@@ -27,8 +27,8 @@ class ConvTranspose1d(nn.ConvTranspose1d):
 
     Parameters, initial values, ``state_dict`` and hooks are those of its base class. On the CPU
     the kernels of this library do the work, elsewhere torch's own operators. Calls without
-    gradients on the CPU keep the packed weight for the next one, and notice every change of the
-    weight.
+    gradients on the CPU keep the packed weight for the next one, and notice when the weight
+    changes; in eval mode an edit of few values through ``weight.data`` may go unnoticed.
 
     Args:
         in_channels: ``C_in``, a multiple of ``groups``.
@@ -198,10 +198,11 @@ class Conv1d(nn.Conv1d):
         )
         self.kernel_size = (g.kernel_size,)
         self.stride = (g.stride,)
-        self.padding = _as_torch_has_it(g.padding)
+        self.padding = "valid" if padding == "valid" else _as_torch_has_it(g.padding)
         self.dilation = (g.dilation,)
         self.padding_mode = g.padding_mode  # type: ignore[assignment]
-        self._reversed_padding_repeated_twice = [g.padding_left, g.padding_right]
+        pads: Any = (g.padding_left, g.padding_right)  # what torch's own forward reads
+        self._reversed_padding_repeated_twice = list(pads) if isinstance(padding, str) else pads
 
     def _call_in_scripts(self, input: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:  # noqa: UP045
         return scripting.conv1d(
@@ -255,6 +256,8 @@ def _packed_weights_of(module: Any, cls: Any) -> PackedWeights:
         packed_weights = PackedWeights()
         if isinstance(module, cls):  # not for what still calls it once restored
             module._packed_weights = packed_weights
+    elif module.training:
+        packed_weights.doubt()
     return packed_weights
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.geometry import Geometry
 from fracstride.torch import fallback, gpu, kernels
-from fracstride.torch.checks import LayerGeometry, channels_of, check_forward, output_length
+from fracstride.torch.checks import channels_of, check_forward, output_length
 from fracstride.torch.dispatch import needs_derivative, plain
 from fracstride.torch.operators.batch import into_batch, into_channels
 from fracstride.torch.operators.bias_grad import bias_adjoint
@@ -54,7 +55,7 @@ class Forward(Function):
 
     @staticmethod
     def forward(
-        x: Tensor, w: Tensor, b: Tensor | None, geometry: LayerGeometry, groups: int
+        x: Tensor, w: Tensor, b: Tensor | None, geometry: AnyGeometry, groups: int
     ) -> Tensor:
         """``T(x, w)``."""
         return of_layer(geometry).undifferentiated(x, w, b, geometry, groups)
@@ -93,7 +94,7 @@ class PlainForward(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, geometry: LayerGeometry, groups: int
+        ctx: Any, x: Tensor, w: Tensor, b: Tensor | None, geometry: AnyGeometry, groups: int
     ) -> Tensor:
         """Keep ``x`` and ``w``."""
         ctx.save_for_backward(x, w)
@@ -132,7 +133,7 @@ def _vmap_rule(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
 ) -> tuple[Tensor, int]:
     x_dim, w_dim, b_dim = dims[:3]
@@ -151,13 +152,13 @@ def _operands(x: Tensor, w: Tensor, b: Tensor | None, *sizes: Any) -> tuple[Any,
 
 
 def _arguments(
-    x: Tensor, w: Tensor, b: Tensor | None, geometry: LayerGeometry, groups: int
+    x: Tensor, w: Tensor, b: Tensor | None, geometry: AnyGeometry, groups: int
 ) -> tuple[Any, ...]:
     return x, w, b, *sizes_of(geometry, w.shape[0], groups)
 
 
 def _shape(
-    x: Tensor, w: Tensor, b: Tensor | None, geometry: LayerGeometry, groups: int
+    x: Tensor, w: Tensor, b: Tensor | None, geometry: AnyGeometry, groups: int
 ) -> tuple[int, int, int]:
     length = check_forward(x, w, b, geometry, groups)
     return x.shape[0], channels_of(w, geometry, groups)[1], length

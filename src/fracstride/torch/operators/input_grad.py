@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch import fallback, gpu, kernels
-from fracstride.torch.checks import LayerGeometry, channels_of, check_input_grad
+from fracstride.torch.checks import channels_of, check_input_grad
 from fracstride.torch.operators.batch import into_batch, into_channels
 from fracstride.torch.operators.function import conjugate, save, total
 from fracstride.torch.operators.operator import Operator, of_layer
@@ -28,9 +29,7 @@ from fracstride.torch.operators.sizes import (
 __all__ = ["CONV1D", "TRANSPOSED", "input_adjoint"]
 
 
-def input_adjoint(
-    gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, groups: int
-) -> Tensor:
+def input_adjoint(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
     """``C``: ``(B, C_in, length)`` of ``gy (B, C_out, L_out)``; or the same for a Conv1d."""
     return of_layer(geometry, "_input_grad")(gy, w, length, geometry, groups)
 
@@ -39,7 +38,7 @@ class InputGrad(Function):
     """``C`` with its derivatives."""
 
     @staticmethod
-    def forward(gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, groups: int) -> Tensor:
+    def forward(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
         """``C(gy, w)``."""
         input_grad = of_layer(geometry, "_input_grad")
         return input_grad.undifferentiated(gy, w, length, geometry, groups)
@@ -86,7 +85,7 @@ def _vmap_rule(
     gy: Tensor,
     w: Tensor,
     length: int,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
 ) -> tuple[Tensor, int]:
     gy_dim, w_dim = dims[:2]
@@ -101,13 +100,13 @@ def _operands(gy: Tensor, w: Tensor, length: int, *sizes: Any) -> tuple[Any, ...
 
 
 def _arguments(
-    gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, groups: int
+    gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int
 ) -> tuple[Any, ...]:
     return gy, w, length, *sizes_of(geometry, w.shape[0], groups)
 
 
 def _shape(
-    gy: Tensor, w: Tensor, length: int, geometry: LayerGeometry, groups: int
+    gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int
 ) -> tuple[int, int, int]:
     check_input_grad(gy, w, length, geometry, groups)
     return gy.shape[0], channels_of(w, geometry, groups)[0], length

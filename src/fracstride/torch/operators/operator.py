@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from fracstride.torch.checks import LayerGeometry
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch.dispatch import forward_mode_possible, needs_derivative, plain, transforming
 from fracstride.torch.operators.function import apply_here, below_autograd
 from fracstride.torch.profiling import profiling, recorded
@@ -140,7 +140,7 @@ def call(name: str, *operands: Any) -> Tensor:
     return _operators[name](*operands)
 
 
-def of_layer(geometry: LayerGeometry, adjoint: str = "") -> Operator:
+def of_layer(geometry: AnyGeometry, adjoint: str = "") -> Operator:
     """The map of a layer with this geometry; or its adjoint ``"_input_grad"``, ``"_weight_grad"``.
 
     Both kinds of layers have the same derivatives, with maps of their own in them.

@@ -13,9 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fracstride.conv1d_geometry import Conv1dGeometry
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.torch.checks import (
-    LayerGeometry,
     conv1d_geometry_of_call,
     geometry_of_call,
     groups_among,
@@ -40,7 +39,7 @@ CONV1D_SIZES = SIZES.replace("SymInt output_padding, ", "")
 _Sizes = tuple[int, int, int, int, int, int, str] | tuple[int, int, int, int, int, str]
 
 
-def layer_of_weight(w: Tensor, sizes: tuple[Any, ...]) -> tuple[LayerGeometry, int]:
+def layer_of_weight(w: Tensor, sizes: tuple[Any, ...]) -> tuple[AnyGeometry, int]:
     """The geometry, and the groups of a weight."""
     if w.dim() != 3:
         channels = "(C_in, C_out/groups, k)" if _is_transposed(sizes) else "(C_out, C_in/groups, k)"
@@ -50,7 +49,7 @@ def layer_of_weight(w: Tensor, sizes: tuple[Any, ...]) -> tuple[LayerGeometry, i
 
 def layer_of_signal(
     name: str, x: Tensor, kernel_size: int, sizes: tuple[Any, ...]
-) -> tuple[LayerGeometry, int]:
+) -> tuple[AnyGeometry, int]:
     """The geometry, and the groups of the signal whose channels are the weight's axis 0."""
     if x.dim() != 3:
         raise RuntimeError(f"{name} must have the shape (B, C, length), got shape {tuple(x.shape)}")
@@ -68,7 +67,7 @@ def _is_transposed(sizes: tuple[Any, ...]) -> bool:
     return len(sizes) == 7
 
 
-def _layer(channels: int, kernel_size: int, sizes: tuple[Any, ...]) -> tuple[LayerGeometry, int]:
+def _layer(channels: int, kernel_size: int, sizes: tuple[Any, ...]) -> tuple[AnyGeometry, int]:
     stride, left, right, *more, per_group, dilation, mode = sizes
     if not more:
         pads = left, right
@@ -82,7 +81,7 @@ def _layer(channels: int, kernel_size: int, sizes: tuple[Any, ...]) -> tuple[Lay
     return geometry, groups_among(channels, per_group)
 
 
-def sizes_of(geometry: LayerGeometry, channels: int, groups: int) -> _Sizes:
+def sizes_of(geometry: AnyGeometry, channels: int, groups: int) -> _Sizes:
     """The last arguments of an operator, for a layer whose weight's axis 0 has so many channels."""
     # Both are symbols where torch.func.vmap counts the weights of a graph.
     per_group = int(int(channels) // groups)
@@ -91,7 +90,7 @@ def sizes_of(geometry: LayerGeometry, channels: int, groups: int) -> _Sizes:
     return _sizes(geometry, per_group)  # a symbol, which no cache can take
 
 
-def _sizes(geometry: LayerGeometry, per_group: int) -> _Sizes:
+def _sizes(geometry: AnyGeometry, per_group: int) -> _Sizes:
     s, left, right = geometry.stride, geometry.padding_left, geometry.padding_right
     rest = per_group, geometry.dilation, geometry.padding_mode
     if isinstance(geometry, Conv1dGeometry):

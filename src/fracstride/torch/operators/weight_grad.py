@@ -13,8 +13,9 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch import fallback, gpu, kernels
-from fracstride.torch.checks import LayerGeometry, check_weight_grad, groups_among
+from fracstride.torch.checks import check_weight_grad, groups_among
 from fracstride.torch.operators.batch import into_channels
 from fracstride.torch.operators.function import conjugate, save, total
 from fracstride.torch.operators.operator import Operator, of_layer
@@ -29,7 +30,7 @@ from fracstride.torch.operators.sizes import (
 __all__ = ["CONV1D", "TRANSPOSED", "weight_adjoint"]
 
 
-def weight_adjoint(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> Tensor:
+def weight_adjoint(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> Tensor:
     """``R``: ``(C_in, C_out/g, k)`` of ``x`` and ``gy``; or the same for a Conv1d."""
     return of_layer(geometry, "_weight_grad")(x, gy, geometry, groups)
 
@@ -38,7 +39,7 @@ class WeightGrad(Function):
     """``R`` with its derivatives."""
 
     @staticmethod
-    def forward(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> Tensor:
+    def forward(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> Tensor:
         """``R(x, gy)``."""
         return of_layer(geometry, "_weight_grad").undifferentiated(x, gy, geometry, groups)
 
@@ -84,7 +85,7 @@ def _vmap_rule(
     dims: tuple[Any, ...],
     x: Tensor,
     gy: Tensor,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
 ) -> tuple[Tensor, int]:
     """The ``n`` weight gradients are those of ``n`` times the groups."""
@@ -100,12 +101,12 @@ def _conv1d_operands(x: Tensor, gy: Tensor, kernel_size: int, *sizes: Any) -> tu
     return x, gy, *layer_of_signal("grad_output", gy, kernel_size, sizes)
 
 
-def _arguments(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> tuple[Any, ...]:
+def _arguments(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> tuple[Any, ...]:
     first = x if geometry.is_transposed else gy
     return x, gy, geometry.kernel_size, *sizes_of(geometry, first.shape[1], groups)
 
 
-def _shape(x: Tensor, gy: Tensor, geometry: LayerGeometry, groups: int) -> tuple[int, int, int]:
+def _shape(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> tuple[int, int, int]:
     check_weight_grad(x, gy, geometry, groups)
     first, second = (x, gy) if geometry.is_transposed else (gy, x)
     return first.shape[1], second.shape[1] // groups, geometry.kernel_size
