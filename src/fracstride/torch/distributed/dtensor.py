@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
-from fracstride.torch.checks import LayerGeometry, channels_of, check_forward
+from fracstride.conv1d_geometry import AnyGeometry
+from fracstride.torch.checks import channels_of, check_forward
 from fracstride.torch.dispatch import forward_mode_possible
 from fracstride.torch.distributed.exchange import share
 from fracstride.torch.distributed.halo import halo_of, shard_bounds
@@ -52,7 +53,7 @@ def apply(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
     packed_weights: PackedWeights | None = None,
 ) -> Tensor:
@@ -76,7 +77,7 @@ def _cut_along_time(
     x: DTensor,
     w: DTensor,
     b: DTensor | None,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
     cut: int,
     packed_weights: PackedWeights | None,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as tf
 
-from fracstride.conv1d_geometry import Conv1dGeometry, conv1d_geometry_of
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry, conv1d_geometry_of
 from fracstride.geometry import geometry_of
 from fracstride.torch import kernels
-from fracstride.torch.checks import LayerGeometry, channels_of
+from fracstride.torch.checks import channels_of
 from fracstride.torch.dispatch import needs_derivative, plain
 from fracstride.torch.distributed.exchange import compute_in_parts, extend
 from fracstride.torch.distributed.halo import Halo
@@ -27,7 +27,7 @@ def compute_samples(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
     halo: Halo,
     line: Line,
@@ -47,7 +47,7 @@ def compute_samples(
     return layer(tf.pad(window, (0, 1)), w, b, _geometry_of_one(geometry), groups)[:, :, :0]
 
 
-def _geometry_of_one(geometry: LayerGeometry) -> LayerGeometry:
+def _geometry_of_one(geometry: AnyGeometry) -> AnyGeometry:
     """A geometry that makes samples of one frame."""
     k, s, d = geometry.kernel_size, geometry.stride, geometry.dilation
     if isinstance(geometry, Conv1dGeometry):
@@ -59,7 +59,7 @@ def _compute_without_derivatives(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
-    geometry: LayerGeometry,
+    geometry: AnyGeometry,
     groups: int,
     halo: Halo,
     line: Line,
@@ -68,9 +68,12 @@ def _compute_without_derivatives(
     """The same without derivatives: only samples at the edges wait, and only they are copied."""
     count = 0 if halo.whole is None else halo.whole.samples
     y = x.new_empty((x.shape[0], channels_of(w, geometry, groups)[1], count))
-    packed = (kernels.pack if packed_weights is None else packed_weights.pack)(w, geometry, groups)
+    if packed_weights is None:
+        packed = kernels.pack(w, geometry, groups)
+    else:
+        packed = packed_weights.pack(w, geometry, groups, x.shape[0] * x.shape[2])
 
-    def make(frames: Tensor, part: LayerGeometry, at: slice) -> None:
+    def make(frames: Tensor, part: AnyGeometry, at: slice) -> None:
         operands, out = (frames, w, b, part, groups, lambda *_: packed), y[:, :, at]
         if part.output_length(frames.shape[2]) == out.shape[2]:
             kernels.forward(*operands, out=out)
