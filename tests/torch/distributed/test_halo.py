@@ -152,6 +152,23 @@ def reads_past(g: Conv1dGeometry, n: int, a: int, b: int, L: int) -> bool:
     return any((t < a and not at_ends[0]) or (t >= b and not at_ends[1]) for t in taps)
 
 
+@given(st.integers(1, 6), st.integers(0, 9), st.integers(0, 12), st.booleans())
+def test_the_formulas_in_the_docs(stride: int, more: int, left: int, transposed: bool) -> None:
+    """docs/scaling.md: seams at the same time, and no gaps."""
+    k = stride + more
+    if transposed:
+        left = min(left, k - 1)
+        g: AnyGeometry = Geometry(k, stride, (left, max(0, k - stride - left)))
+        L, want = 2 * 40, ((k - 1 - left) // stride, -(-left // stride))
+        assume(g.length_at_end(L) == L * stride)
+    else:
+        g, L = Conv1dGeometry(k, stride, (left, max(0, k - stride - left))), 2 * 40 * stride
+        want = left, max(0, k - stride - left)
+        assume(g.length_at_end(L) == 2 * 40)
+    found = messages(g, L, 2)
+    assert (found.get((0, 1), 0), found.get((1, 0), 0)) == want
+
+
 def test_a_thousand_ranks_are_planned_at_once() -> None:
     for g, frames in (
         (Geometry(16, 8, 4), 1),
