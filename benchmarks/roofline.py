@@ -47,6 +47,16 @@ class Roofline:
                 best = min(best, (perf_counter() - start) / times)
             self.copied[2 * size] = max(self.copied.get(2 * size, 0), 2 * size / best)
 
+    @property
+    def text(self) -> str:
+        """Both rates, for people."""
+        sizes, rates = zip(*sorted((self.copied or {}).items()), strict=True)
+        return (
+            f"peak {2e-9 * self.peak:.0f} GFLOP/s, copies "
+            f"{', '.join(f'{rate * 1e-9:.0f}' for rate in rates)} GB/s of "
+            f"{', '.join(str(size >> 10) for size in sizes)} KB"
+        )
+
     def bandwidth(self, size: float) -> float:
         """Bytes per second for something that touches ``size`` bytes."""
         assert self.copied

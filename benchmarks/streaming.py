@@ -58,7 +58,7 @@ def _calls(sizes: Sequence[int], frames: int) -> list[Callable[[], Any]]:
     chunk, result, before = (native.signal_of(a) for a in (chunks[-1], out, carried))
     numbers = (1, *chunk, bias.address, *result, crop, 0, 0, 0, 0, 0, 1.0, *before)
     kernel = partial(native.forward, weight.native, *numbers)
-    kernel.keep = bias, carried  # type: ignore[attr-defined]
+    kernel.keep = bias, carried, out  # type: ignore[attr-defined]
     kernel()
     assert np.array_equal(out, y)
     values = np.ones(layer.weight.size, np.float32)

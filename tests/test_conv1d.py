@@ -273,7 +273,7 @@ def test_threads_runs_and_position_in_the_batch(name: str, mode: str, dtype: Any
     x, w, b, _, options = operands(name, mode, dtype=dtype)
     fs.set_num_threads(1)
     alone = fs.conv1d(x, w, b, **options)
-    for threads in (1, 2, 3, 7):
+    for threads in (1, 2, 7):
         fs.set_num_threads(threads)
         same_bits(fs.conv1d(x, w, b, **options), alone)
     for i in range(len(x)):
@@ -338,7 +338,7 @@ def test_stride_1_has_the_bits_of_the_transposed_layer(case: Conv1dCase) -> None
 
 
 @pytest.mark.usefixtures("isa")
-@every_mode
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", ["stride 1", "depthwise", "one output", "one tap"])
 def test_large_layers_of_stride_1_too(name: str, dtype: Any, mode: str) -> None:
@@ -400,7 +400,7 @@ def test_what_surrounds_a_large_layer(name: str, mode: str, dtype: Any) -> None:
     layer = fs.Conv1d.from_weights(w, b, **options)
     y = layer(np.where(x > 0, x, x * dtype.type(0.1)))
     residual = np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype)
-    for threads in (1, 2, 3):
+    for threads in (1, 3):
         fs.set_num_threads(threads)
         same_bits(layer(x, negative_slope=0.1, residual=residual), residual + y)
 

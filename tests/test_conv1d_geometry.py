@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from peers import tf, torch
 
@@ -19,6 +19,12 @@ from fracstride import conv1d_geometry as module
 from fracstride.conv1d_geometry import Conv1dGeometry, conv1d_geometry_of, geometry_of_conv1d
 from fracstride.extension import PADDING_MODES, STREAMING_MODES
 from fracstride.geometry import Geometry
+from fracstride.part_geometry import (
+    frames_needed,
+    frames_of_part,
+    geometry_of_part,
+    samples_of_frames,
+)
 
 NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 moderate = settings(max_examples=150, deadline=None)
@@ -346,3 +352,57 @@ def test_stride_1_is_the_other_geometry(g: Conv1dGeometry, L: int) -> None:
     if g.padding_mode != "circular":
         assert same.final_length(L) == g.final_length(L)
         assert same.first_kept(L) >= g.first_kept(L)
+
+
+# --- parts of a signal --------------------------------------------------------------------------
+
+
+def read(g: Conv1dGeometry, t: int) -> set[int]:
+    """The frames, of all integers, that sample t has a tap of."""
+    return {t * g.stride + m * g.dilation - g.padding_left for m in range(g.kernel_size)}
+
+
+@given(geometries(), lengths, st.integers(0, 20), st.integers(1, 12))
+@moderate
+def test_frames_of_part(g: Conv1dGeometry, L: int, first: int, samples: int) -> None:
+    length = defined_length(g, L)
+    assume(length)
+    first = min(first, length - 1)
+    samples = min(samples, length - first)
+    frames = set().union(*(read(g, t) for t in range(first, first + samples)))
+    start, stop = frames_of_part(g, L, first, samples)
+    assert start < stop
+    if g.padding_mode == "zeros":
+        if any(0 <= t < L for t in range(min(frames), max(frames) + 1)):
+            assert 0 <= start < stop <= L
+        frames &= set(range(L))
+    assert frames <= set(range(start, stop))
+    part = geometry_of_part(g, start, stop - start, first, samples, "zeros")
+    made = part.output_length(stop - start)
+    assert made == samples or (made == samples + 1 and g.stride == 1 and not frames)
+    for t in range(samples):
+        taps = [(frame + start, m) for frame, m in part.taps(t, stop - start)]
+        want = [(t0, m) for m, t0 in enumerate(sorted(read(g, first + t))) if t0 in frames]
+        assert taps == want
+
+
+@given(
+    geometries(), st.integers(0, 9), st.integers(0, 12), st.integers(-20, 40), st.integers(0, 30)
+)
+@moderate
+def test_frames_needed(g: Conv1dGeometry, first: int, samples: int, start: int, count: int) -> None:
+    within = range(start, start + count)
+    want = {frame for t in range(first, first + samples) for frame in read(g, t)} & set(within)
+    found = frames_needed(g, first, first + samples, (start, start + count))
+    assert [frame for a, b in found for frame in range(a, b)] == sorted(want)
+    assert all(a < b for a, b in found)
+    assert all(found[i][1] < found[i + 1][0] for i in range(len(found) - 1))
+
+
+@given(geometries(), st.integers(-5, 20), st.integers(0, 30))
+@moderate
+def test_samples_of_frames(g: Conv1dGeometry, first: int, count: int) -> None:
+    start, stop = samples_of_frames(g, first, first + count)
+    for t in range(-60, 60):
+        inside = read(g, t) <= set(range(first, first + count))
+        assert inside == (start <= t < stop)

@@ -14,7 +14,7 @@ import fracstride as fs
 import fracstride.torch
 from fracstride.extension import STREAMING_MODES
 from fracstride.streaming import Stream
-from fracstride.torch.conv1d import geometry_of_module
+from fracstride.torch.turned_weights import geometry_of_module
 from fracstride.torch.vectors import map_whole_vectors
 
 Pick = Callable[[int, int], int]

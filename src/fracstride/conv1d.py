@@ -37,7 +37,8 @@ def conv1d(
 
     ``y[b, c, t] = bias[c] + sum of xe[b, i, t*stride + m*dilation - padding_left] * weight[c, i,
     m]`` over all ``i, m``. ``xe`` is the input, extended by the padding as ``padding_mode`` says:
-    as ``numpy.pad`` extends it, however short it is. (Products with padding zeros are absent.)
+    as ``numpy.pad`` extends it, however short it is. (Products with padding zeros are absent.) The
+    gradient with respect to the input is :func:`fracstride.conv1d_adjoint`.
 
     Args:
         input: ``(B, C_in, L)`` or ``(C_in, L)``, any layout; ``L >= 1`` frames, ``B >= 0``.

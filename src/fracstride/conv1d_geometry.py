@@ -26,9 +26,9 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 from fracstride.arguments import (
     MAX_SIZE,
     PADDING_FORMS,
+    are_plain,
     as_size,
     check_fits,
-    is_plain,
     known_mode,
     one_size,
     padding_pair,
@@ -239,9 +239,7 @@ def conv1d_geometry_of(
     >>> conv1d_geometry_of(4, 2, 1, 1, "zeros") is conv1d_geometry_of(4, 2, 1, 1, "zeros")
     True
     """
-    padding_is_plain = type(padding) is str or is_plain(padding)
-    sizes = (kernel_size, stride, dilation)
-    if padding_is_plain and type(padding_mode) is str and all(map(is_plain, sizes)):
+    if are_plain(kernel_size, stride, padding, dilation, padding_mode):
         return _cached(kernel_size, stride, padding, dilation, padding_mode)
     return Conv1dGeometry(kernel_size, stride, padding, dilation, padding_mode)
 

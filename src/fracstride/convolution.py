@@ -110,6 +110,9 @@ class Convolution(Generic[GeometryType]):
         >>> stream = layer.stream()
         >>> stream.push([[[1.0]]]), stream.push([[[3.0, 5.0]]]), stream.flush()
         (array([[[1., 2.]]]), array([[[ 4.,  6.,  8., 10.]]]), array([[[5.]]]))
+        >>> stream = fs.Conv1d.from_weights([[[1.0, 2.0, 1.0]]], stride=2).stream()
+        >>> [stream.push([[[frame]]]).tolist() for frame in (1.0, 3.0, 5.0, 7.0, 9.0)]
+        [[[[]]], [[[]]], [[[12.0]]], [[[]]], [[[28.0]]]]
         """
         return LayerStream(self, batch_size, negative_slope=negative_slope)
 

@@ -255,7 +255,7 @@ def conv1d_adjoint(
     *,
     padding_mode: str = "zeros",
 ) -> Array:
-    """The gradient of a *Conv1d* with this ``padding_mode`` with respect to its input.
+    """The gradient of :func:`fracstride.conv1d` with respect to its input.
 
     The gradient of a position of the padding is added to that of the position that it copies.
     (:func:`conv_transpose1d` with a padding mode is something else: it extends its own input. For

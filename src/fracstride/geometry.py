@@ -35,9 +35,9 @@ from typing import Any, ClassVar
 from fracstride.arguments import (
     MAX_SIZE,
     PADDING_FORMS,
+    are_plain,
     as_size,
     check_fits,
-    is_plain,
     known_mode,
     last_size,
     one_size,
@@ -389,9 +389,7 @@ def geometry_of(
     >>> geometry_of(4, 2, 1, 0, 1, "zeros") is geometry_of(4, 2, 1, 0, 1, "zeros")
     True
     """
-    sizes = (kernel_size, stride, output_padding, dilation)
-    padding_is_plain = type(padding) is str or is_plain(padding)
-    if padding_is_plain and type(padding_mode) is str and all(map(is_plain, sizes)):
+    if are_plain(kernel_size, stride, padding, dilation, padding_mode, output_padding):
         return _cached(kernel_size, stride, padding, output_padding, dilation, padding_mode)
     return Geometry(kernel_size, stride, padding, output_padding, dilation, padding_mode)
 

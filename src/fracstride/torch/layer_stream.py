@@ -15,9 +15,9 @@ from fracstride.arrays import Array
 from fracstride.streaming.stream import check_streams, shown_shape
 from fracstride.streaming.window import GeometryStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
-from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
 from fracstride.torch.functional import apply
 from fracstride.torch.packed import PackedWeights
+from fracstride.torch.turned_weights import TurnedWeights, geometry_of_module
 
 __all__ = ["ModuleStream"]
 
@@ -52,6 +52,8 @@ class ModuleStream(GeometryStream):
     def _with_parameters(self, function: Callable[..., Any], *args: Any) -> Any:
         """A push in which the parameters are read once."""
         module = self._module
+        if module.training:
+            self._packed_weights.doubt()
         weight, bias = self._weight(), module.bias
         if isinstance(self._packed_weights, TurnedWeights):
             weight = self._packed_weights.transposed(weight, module.groups)

@@ -9,8 +9,8 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
 from fracstride.torch.accelerate import original_class, own_attributes
-from fracstride.torch.conv1d import geometry_of_module
 from fracstride.torch.module import ConvTranspose1d
+from fracstride.torch.turned_weights import geometry_of_module
 
 __all__ = ["restore"]
 

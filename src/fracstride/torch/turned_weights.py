@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fracstride._load import native
-from fracstride.conv1d_geometry import geometry_of_conv1d
+from fracstride.conv1d_geometry import AnyGeometry, geometry_of_conv1d
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.torch.dispatch import plain
 from fracstride.torch.packed import PackedWeights
@@ -44,11 +44,13 @@ class TurnedWeights(PackedWeights):
         self._turned = source, turned
         return turned
 
-    def pack(self, weight: Tensor, geometry: Geometry, groups: int) -> Any:  # noqa: D102
+    def pack(  # noqa: D102
+        self, weight: Tensor, geometry: AnyGeometry, groups: int, frames: int = 1
+    ) -> Any:
         last = self._packed_turned
         if last is not None and last[0] is weight:  # never written to; the stride is always 1
             return last[1]
-        packed = super().pack(weight, geometry, groups)
+        packed = super().pack(weight, geometry, groups, frames)
         turned = self._turned
         if turned is not None and turned[1] is weight:
             self._packed_turned = weight, packed
