@@ -38,7 +38,7 @@ def drawn(data: st.DataObject, dtype: Any) -> Any:
     return rates_of_all_kinds(lambda low, high: data.draw(st.integers(low, high)), dtype)
 
 
-def made(make: Any, offline: Any, batch: int) -> Stream | None:
+def made(make: Any, offline: Any, batch: int, dtype: Any) -> Stream | None:
     """The stream; None where it is refused, as offline refuses inputs of every length."""
     try:
         stream: Stream = make(batch)
@@ -47,7 +47,7 @@ def made(make: Any, offline: Any, batch: int) -> Stream | None:
             make(batch)
         for length in (*range(1, 40), 240):
             with pytest.raises(ValueError, match=r"differ|must|at least"):
-                offline(np.ones((1, 2, length)))
+                offline(np.ones((1, 2, length), dtype))
         return None
     return stream
 
@@ -57,7 +57,7 @@ def made(make: Any, offline: Any, batch: int) -> Stream | None:
 def test_any_rates(data: st.DataObject, dtype: Any, length: int, seed: int) -> None:
     make, offline = drawn(data, dtype)
     batch = 1 + seed % 2
-    stream = made(make, offline, batch)
+    stream = made(make, offline, batch, dtype)
     if stream is not None:
         x = np.random.default_rng(seed).standard_normal((batch, 2, length)).astype(dtype)
         assert_streams_exactly(stream, offline, x, another=make(batch), seed=seed)
@@ -67,7 +67,7 @@ def test_any_rates(data: st.DataObject, dtype: Any, length: int, seed: int) -> N
 @given(st.data())
 def test_the_latency_is_the_least_number(data: st.DataObject) -> None:
     make, offline = drawn(data, np.float64)
-    stream = made(make, offline, 1)
+    stream = made(make, offline, 1, np.float64)
     if stream is None:
         return
     far, rate = 10**6, stream.rate
@@ -94,7 +94,7 @@ def test_the_latency_is_the_least_number(data: st.DataObject) -> None:
 def test_rows(data: st.DataObject, steps: Any) -> None:
     """Each row as a stream of its own; where one cannot end, none ends, and nothing changes."""
     make, offline = drawn(data, np.float32)
-    stream = made(make, offline, 3)
+    stream = made(make, offline, 3, np.float32)
     if stream is None:
         return
     rng, alone = np.random.default_rng(0), [make(1) for _ in range(3)]
