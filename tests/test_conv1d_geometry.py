@@ -386,7 +386,9 @@ def test_frames_of_part(g: Conv1dGeometry, L: int, first: int, samples: int) -> 
         assert taps == want
 
 
-@given(geometries(), st.integers(0, 9), st.integers(0, 12), st.integers(-20, 40), st.integers(0, 30))
+@given(
+    geometries(), st.integers(0, 9), st.integers(0, 12), st.integers(-20, 40), st.integers(0, 30)
+)
 @moderate
 def test_frames_needed(g: Conv1dGeometry, first: int, samples: int, start: int, count: int) -> None:
     within = range(start, start + count)

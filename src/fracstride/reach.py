@@ -115,7 +115,8 @@ def positions_read(
     elif d == 1:
         intervals = [(t * s, t * s + k) for t in range(first, stop)]
     else:
-        intervals = [(t * s + m * d, t * s + m * d + 1) for t in range(first, stop) for m in range(k)]
+        positions = (t * s + m * d for t in range(first, stop) for m in range(k))
+        intervals = [(at, at + 1) for at in positions]
     clipped = ((max(a, start), min(b, end)) for a, b in intervals)
     return merged((a, b) for a, b in clipped if a < b)
 

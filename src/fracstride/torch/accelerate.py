@@ -17,7 +17,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
 from fracstride.torch.forwards import calls_conv_transpose1d, reaches_forward_of
-from fracstride.torch.module import ConvTranspose1d
+from fracstride.torch.module import Conv1d, ConvTranspose1d
 
 __all__ = ["accelerate", "original_class", "own_attributes"]
 
@@ -84,6 +84,8 @@ def _accelerate_parts(model: nn.Module) -> dict[str, list[str]]:
                 left.setdefault(reason, []).append(f"{where} ({cls.__name__})")
                 continue
             _put_ours_below(module)
+        elif isinstance(module, Conv1d):  # ours
+            continue
         elif isinstance(module, torch.jit.ScriptModule):
             if getattr(module, "original_name", None) == nn.ConvTranspose1d.__name__:
                 left.setdefault("scripted or traced", []).append(where)

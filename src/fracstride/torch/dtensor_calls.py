@@ -22,7 +22,7 @@ _module: Callable[[], Any] = _nowhere
 
 
 def register(module: Callable[[], Any]) -> None:
-    """Let ``module()`` import the module whose ``conv_transpose1d`` takes DTensors."""
+    """Let ``module()`` import the module whose ``apply`` takes DTensors."""
     global _module
     _module = module
 

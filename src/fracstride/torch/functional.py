@@ -259,8 +259,7 @@ def apply(
         return kernels.forward(input, weight, bias, geometry, groups, pack)
     # DTensors, which are spread over processes: fracstride.torch.distributed.
     if is_dtensor(input, weight, bias):
-        of_dtensors = getattr(dtensors(), layer.operator.name)
-        result: Tensor = of_dtensors(input, weight, bias, geometry, groups, packed_weights)
+        result: Tensor = dtensors().apply(input, weight, bias, geometry, groups, packed_weights)
         return result
     _refuse_quantized(layer, input, weight)
     # Other devices, other subclasses, modes, transforms, autocast.

@@ -19,6 +19,7 @@ from fracstride.torch.checks import (
     wanted_length,
 )
 from fracstride.torch.dispatch import exporting, tracing
+from fracstride.torch.dtensor_calls import is_dtensor
 
 __all__ = ["batched", "conv1d_in_a_graph", "in_a_graph"]
 
@@ -67,6 +68,7 @@ def conv1d_in_a_graph(
     """:func:`in_a_graph` for a Conv1d, which has no output padding and no output size.
 
     Devices without kernels get torch's own operator, if nothing has to be folded in its derivative.
+    (Not for DTensors, which torch 2.13 convolves wrongly.)
     """
     if x.dim() != 3:
         rows, _ = batched(x, None)
@@ -74,7 +76,8 @@ def conv1d_in_a_graph(
     if w.dim() != 3:
         raise RuntimeError(f"weight must have three dimensions, got shape {tuple(w.shape)}")
     geometry = _conv1d_geometry(_constant(w.shape[2]), *map(_constant, sizes))
-    if exporting() or (x.device.type != "cpu" and geometry.padding_mode == "zeros"):
+    elsewhere = x.device.type != "cpu" and not is_dtensor(x, w)
+    if exporting() or (elsewhere and geometry.padding_mode == "zeros"):
         return fallback.forward(x, w, b, geometry, groups)
     channels = _constant(w.shape[0])
     groups = groups_of_call(groups, channels, "out_channels")

@@ -27,7 +27,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from fracstride.geometry import Geometry
-from fracstride.torch.module import ConvTranspose1d
+from fracstride.torch.module import Conv1d, ConvTranspose1d
 from fracstride.torch.turned_weights import geometry_of_module
 
 __all__ = [
@@ -174,7 +174,7 @@ def classify(module: nn.Module, elementwise: tuple[type[nn.Module], ...] = ()) -
 def _kind(module: nn.Module) -> Kind:
     kinds: tuple[tuple[tuple[Any, ...], Kind], ...] = (
         ((nn.ConvTranspose1d, ConvTranspose1d), Kind.TRANSPOSED),
-        ((nn.Conv1d,), Kind.CONV1D),
+        ((nn.Conv1d, Conv1d), Kind.CONV1D),
         ((nn.Sequential,), Kind.SEQUENTIAL),
         ((*ELEMENTWISE, *ELEMENTWISE_IN_EVAL), Kind.ELEMENTWISE),
         ((nn.GLU,), Kind.GATE),

@@ -135,13 +135,38 @@ def test_each_rank_makes_its_samples(g: AnyGeometry, L: int, ranks: int, seed: i
         assert covered == list(range(stop - first))
         a, b = shard_bounds(L, ranks, rank)
         waiting = sum(p.samples for p in halo.parts if not p.own)
+        if isinstance(g, Conv1dGeometry):
+            assert waiting <= sum(reads_past(g, n, a, b, L) for n in range(first, stop))
+            continue
         foreign = sum(
             any(not a <= t < b for t, _ in g.taps(n, L)) or g.padding_mode != "zeros"
             for n in range(first, stop)
         )
-        reach = g.span // g.stride + 1 if isinstance(g, Conv1dGeometry) else g.span
-        step = 1 if isinstance(g, Conv1dGeometry) else g.stride
-        assert waiting <= foreign + 2 * step * (foreign > 0) + reach * (b - a < g.span)
+        assert waiting <= foreign + 2 * g.stride * (foreign > 0) + g.span * (b - a < g.span)
+
+
+def reads_past(g: Conv1dGeometry, n: int, a: int, b: int, L: int) -> bool:
+    """Whether sample n has a tap outside the frames ``[a, b)`` that may be of another rank."""
+    at_ends = (a == 0, b == L) if g.padding_mode == "zeros" else (False, False)
+    taps = [n * g.stride + m * g.dilation - g.padding_left for m in range(g.kernel_size)]
+    return any((t < a and not at_ends[0]) or (t >= b and not at_ends[1]) for t in taps)
+
+
+@given(st.integers(1, 6), st.integers(0, 9), st.integers(0, 12), st.booleans())
+def test_the_formulas_in_the_docs(stride: int, more: int, left: int, transposed: bool) -> None:
+    """docs/scaling.md: seams at the same time, and no gaps."""
+    k = stride + more
+    if transposed:
+        left = min(left, k - 1)
+        g: AnyGeometry = Geometry(k, stride, (left, max(0, k - stride - left)))
+        L, want = 2 * 40, ((k - 1 - left) // stride, -(-left // stride))
+        assume(g.length_at_end(L) == L * stride)
+    else:
+        g, L = Conv1dGeometry(k, stride, (left, max(0, k - stride - left))), 2 * 40 * stride
+        want = left, max(0, k - stride - left)
+        assume(g.length_at_end(L) == 2 * 40)
+    found = messages(g, L, 2)
+    assert (found.get((0, 1), 0), found.get((1, 0), 0)) == want
 
 
 def test_a_thousand_ranks_are_planned_at_once() -> None:

@@ -94,6 +94,24 @@ def vocoder(norm: Callable[[Any], Any] = lambda layer: layer) -> nn.Module:
     )
 
 
+def codec(norm: Callable[[Any], Any] = lambda layer: layer) -> nn.Module:
+    """Strides down, then up: an encoder of 8 samples to a frame, and its decoder."""
+    return nn.Sequential(
+        nn.Conv1d(4, 6, 7, padding=3, padding_mode="reflect"),
+        nn.ELU(),
+        Residual(6, norm),
+        norm(nn.Conv1d(6, 8, 8, stride=4, padding=2)),
+        nn.ELU(),
+        norm(ft.Conv1d(8, 10, 4, stride=2, padding="causal", padding_mode="circular")),
+        nn.ELU(),
+        nn.Conv1d(10, 8, 3, stride=1, padding=5, dilation=2),
+        norm(nn.ConvTranspose1d(8, 6, 4, stride=2, padding=1)),
+        nn.ELU(),
+        norm(nn.ConvTranspose1d(6, 4, 8, stride=4, padding=2)),
+        nn.Tanh(),
+    )
+
+
 NORMS: dict[str, Callable[[Any], Any]] = {
     "plain": lambda layer: layer,
     "weight_norm": parametrizations.weight_norm,
@@ -101,8 +119,8 @@ NORMS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def cut_along_time(norm: str, length: int = L) -> None:
-    make = functools.partial(vocoder, NORMS[norm])
+def cut_along_time(norm: str, length: int = L, model: Callable[[Any], nn.Module] = vocoder) -> None:
+    make = functools.partial(model, NORMS[norm])
     one = ft.accelerate(seeded(make))
     many = parallelize_module(seeded(make), line(), TimeParallel())
     x = signal(4, length)
@@ -128,6 +146,35 @@ def cut_along_time(norm: str, length: int = L) -> None:
             assert torch.equal(copy.deepcopy(many)(mine), many(mine))
         torch.testing.assert_close(many(mine), piece(one(whole_x)), rtol=1e-6, atol=1e-8)
     assert list(many.state_dict()) == list(one.state_dict())
+
+
+def bits_of_an_encoder_and_decoder() -> None:
+    """In float32, on this library's layers; only what seams need is exchanged."""
+    torch.manual_seed(5)
+    stack = nn.Sequential(
+        ft.Conv1d(4, 8, 8, 4, 2), nn.LeakyReLU(0.1), ft.ConvTranspose1d(8, 4, 8, 4, 2)
+    )
+    x = signal(4, 24 * dist.get_world_size(), torch.float32)
+    want = stack(x)
+    many = parallelize_module(copy.deepcopy(stack), line(), TimeParallel())
+    with traffic() as sent:
+        got = many(piece(x))
+    assert torch.equal(got, piece(want))
+    seams = (dist.get_rank() > 0) + (dist.get_rank() < dist.get_world_size() - 1)
+    assert sent.messages == 2 * seams
+    assert sent.bytes == seams * 2 * (2 * 4 + 8) * 4  # two samples, and one frame
+    torchs = nn.Sequential(nn.Conv1d(4, 8, 8, 4, 2), *copy.deepcopy(stack[1:]))
+    torchs[0].load_state_dict(stack[0].state_dict())
+    many = parallelize_module(torchs, line(), TimeParallel())
+    for _ in range(2):
+        with torch.no_grad():
+            assert torch.equal(many(piece(x)), piece(stack(x)))
+            for layers in (stack, many):
+                layers[0].weight.mul_(1.5)  # the packed weight is not that of the last call
+    many = parallelize_module(stack[0], line(), TimeParallel())
+    assert torch.equal(
+        many(piece(x)), piece(ft.conv1d(x, whole(many.weight), whole(many.bias), 4, 2))
+    )
 
 
 def bits_of_one_process() -> None:
@@ -217,7 +264,7 @@ def pieces_of_nothing() -> None:
 
 def what_cannot_be_cut_along_time() -> None:
     for module, named in (
-        (nn.Sequential(nn.Conv1d(1, 1, 4, stride=2)), r"0 \(Conv1d\).*stride must be 1, got 2"),
+        (nn.Sequential(nn.AvgPool1d(2)), r"0 \(AvgPool1d\) cannot be cut along time; .* Conv1d, "),
         (nn.Sequential(nn.Tanh(), nn.GroupNorm(1, 2)), r"1 \(GroupNorm\) cannot be cut"),
         (nn.Dropout(), r"the module itself \(Dropout\) .*: in training mode;"),
         (nn.Upsample(scale_factor=2), "Upsample"),
@@ -484,10 +531,14 @@ def data_and_time() -> None:
 SCENARIOS: dict[str, Callable[[], Any]] = {
     **{f"time, {norm}": functools.partial(cut_along_time, norm) for norm in NORMS},
     "time, two frames": functools.partial(cut_along_time, "plain", 2),
+    "codec": functools.partial(cut_along_time, "plain", 96, codec),
+    "codec, 29 samples": functools.partial(cut_along_time, "weight_norm", 29, codec),
+    "codec, five samples": functools.partial(cut_along_time, "plain", 5, codec),
     **{
         f.__name__: f
         for f in (
             bits_of_one_process,
+            bits_of_an_encoder_and_decoder,
             what_comes_and_goes,
             compiled,
             pieces_of_nothing,

@@ -1,8 +1,8 @@
 """Layers on more than one process, on torch's own DTensor and device meshes.
 
-:class:`fracstride.torch.ConvTranspose1d` and :func:`fracstride.torch.conv_transpose1d` take a
-:class:`torch.distributed.tensor.DTensor` with any placements: cut along the batch, channels, groups
-or time, or several of these. The styles here cut models. DDP and FSDP2 need nothing of this
+:class:`fracstride.torch.ConvTranspose1d`, :class:`fracstride.torch.Conv1d` and their functions take
+a :class:`torch.distributed.tensor.DTensor` with any placements: cut along the batch, channels,
+groups or time, or several of these. The styles here cut models. DDP and FSDP2 need nothing of this
 package. ``docs/scaling.md`` says which to use when.
 
 Who calls whom, each file only those below it or beside it to the right::
@@ -14,7 +14,8 @@ Who calls whom, each file only those below it or beside it to the right::
             exchange                halos as messages between ranks, with derivatives
                 halo                which rank needs which frames: integers only
                 meshes              the ranks along one dimension of a mesh
-    rules                           DTensor's rules for the operators, for cuts other than time
+        ways                        how a layer may be cut other than along time, and when
+    rules                           DTensor's rules for the operators, by these ways
     guard                           an error in place of torch's wrong convolutions
 
 ``dtensor`` is called by ``fracstride.torch.functional``, which knows it from

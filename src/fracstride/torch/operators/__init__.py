@@ -9,9 +9,9 @@ Everything that torch has to know is registered from the record; no other file o
 how many operators there are. Beside the record:
 
 - ``tests/torch/test_operators.py`` needs the schema, which saved graphs rely on, and operands.
-- A way to cut that no operator has yet needs a line in ``_possible`` of ``distributed/rules.py``,
-  which says when it is possible. Signals cut along time (``distributed/dtensor.py``) are for
-  ``conv_transpose1d`` alone: the input of another operator is gathered along time first.
+- A way to cut that no operator has yet needs a line in ``possible`` of ``distributed/ways.py``,
+  which says when it is possible. Signals cut along time (``distributed/dtensor.py``) are for the
+  layers alone: the input of another operator is gathered along time first.
 - A public function of its own goes, as that of ``conv_transpose1d`` does, into a file like
   ``functional.py`` and into ``fracstride/torch/__init__.py``. Compilers and exporters come to it by
   ``graph.py``, TorchScript by ``scripting.py``.
