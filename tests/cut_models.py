@@ -147,8 +147,10 @@ def column_and_row(kind: Any, columns: Any, rows: Any) -> None:
 
 def groups_and_depthwise(kind: Any, *styles: Any) -> None:
     """Between the groups, by either style."""
-    for groups in (4, 8):
-        make: Any = functools.partial(kind, 8, 8, 5, 2, (3, 1), groups=groups)
+    ranks = dist.get_world_size()
+    channels = 2 * ranks
+    for groups in (ranks, channels):
+        make: Any = functools.partial(kind, channels, channels, 5, 2, (3, 1), groups=groups)
         one = seeded(functools.partial(make, padding_mode="reflect"))
         for style in styles:
             many = parallelize_module(
@@ -156,7 +158,7 @@ def groups_and_depthwise(kind: Any, *styles: Any) -> None:
                 line(),
                 style(input_layouts=Replicate(), output_layouts=Shard(-2)),
             )
-            x, y = signal(8).requires_grad_(), signal(8).requires_grad_()
+            x, y = (signal(channels).requires_grad_() for _ in range(2))
             want, got = one(x), many(y)
             torch.testing.assert_close(got, piece(want, 1))
             want.square().sum().backward()
