@@ -262,6 +262,25 @@ def test_fake_tensors_and_make_fx(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["conv_transpose1d", "conv1d"])
+def test_lengths_of_symbols_are_those_of_numbers(kind: str) -> None:
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    w = weight(kind)
+
+    def layer(*sizes: Any) -> Any:
+        return lambda x: getattr(ft, kind)(x, w, None, *sizes)
+
+    for length in range(9, 15):
+        x = torch.randn(2, 4, length)
+        for call in (layer(1, 0), layer(2, 1), layer(3, (2, 3)), layer(4, (0, 1))):
+            graph = make_fx(call, tracing_mode="symbolic", _allow_non_fake_inputs=True)(x)
+            (node,) = (n for n in graph.graph.nodes if "fracstride" in str(n.target))
+            symbol = node.meta["val"].shape[2]
+            assert symbol.node.hint == call(x).shape[2]
+            assert not isinstance(symbol, int)
+
+
+@pytest.mark.parametrize("kind", ["conv_transpose1d", "conv1d"])
 def test_subclasses_and_function_modes(kind: str) -> None:
     class Marked(torch.Tensor):
         pass

@@ -245,6 +245,31 @@ def test_conv1d_on_devices_without_memory(mode: str) -> None:
         ft.conv1d(x, w, torch.empty(4, device="meta"), groups=2, padding_mode=mode)
 
 
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("padding", [2, (1, 3)])
+def test_other_devices_have_torchs_own_conv1d(padding: Any, mode: str) -> None:
+    """At once, where no gradient of an extension has to be folded."""
+    seen: list[str] = []
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+            seen.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    x, w = (torch.randn(s, device="meta", requires_grad=True) for s in ((2, 4, 9), (6, 2, 3)))
+    with Watching():
+        ft.conv1d(x, w, None, 2, padding, 1, 2, padding_mode=mode).sum().backward()
+    ours = [name for name in seen if name.startswith("fracstride::")]
+    if mode == "zeros":
+        assert "aten::convolution" in seen
+        assert "aten::convolution_backward" in seen
+        assert not ours
+    else:
+        assert sorted(ours) == [
+            f"fracstride::conv1d{m}" for m in ("", "_input_grad", "_weight_grad")
+        ]
+
+
 def test_dtypes_that_only_torch_has() -> None:
     x, w = torch.arange(6).reshape(1, 2, 3), torch.arange(8).reshape(2, 1, 4)
     assert torch.equal(ft.conv_transpose1d(x, w, None, 2), tf.conv_transpose1d(x, w, None, 2))

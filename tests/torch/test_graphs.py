@@ -295,6 +295,19 @@ def test_vmap_over_weights_of_any_length(output_size: int | None) -> None:
         assert torch.equal(compiled(x), each(x))
 
 
+def test_vmap_over_weights_of_a_conv1d() -> None:
+    weights = torch.randn(3, 4, 2, 5)
+
+    def each(x: Tensor) -> Tensor:
+        conv1d = partial(ft.conv1d, x, stride=2, padding=(1, 7), padding_mode="reflect")
+        return torch.func.vmap(conv1d)(weights)
+
+    compiled = torch.compile(each, fullgraph=True, dynamic=True, backend="aot_eager")
+    for length in (8, 9, 15):
+        x = torch.randn(1, 2, length)
+        assert torch.equal(compiled(x), each(x))
+
+
 def test_output_size_may_be_a_shape_in_a_graph() -> None:
     class Shaped(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import ceil
 
 from fracstride.streaming.schedule import Scheduled
 from fracstride.streaming.stream import Stream
@@ -11,7 +10,7 @@ from fracstride.streaming.stream import Stream
 __all__ = ["check_claims", "each_frame_alike", "may_wait"]
 
 #: Frames from which on nothing waits any more, and how many there are looked at.
-_FAR, _LOOKED_AT = 2**32, 4096
+_FAR, _LOOKED_AT = 2**32, 2048
 
 
 def each_frame_alike(stream: Stream) -> bool:
@@ -37,24 +36,22 @@ def check_claims(stream: Stream) -> None:
             f"rate must be a Fraction, stride {stride} where rate is {rate}, and latency an int, "
             f"got rate {rate!r}, stride {stream.stride!r}, latency {latency!r}: {stream!r}"
         )
-    ahead = [t * rate - stream.output_length(t) for t in range(_FAR, _FAR + _LOOKED_AT)]
-    later = 2 * _FAR * rate - stream.output_length(2 * _FAR)
+    some = 64 if each_frame_alike(stream) else _LOOKED_AT
+    p, q = rate.numerator, rate.denominator
+    ahead = [p * t - q * stream.output_length(t) for t in range(_FAR, _FAR + some)]
+    later = 2 * _FAR * p - q * stream.output_length(2 * _FAR)
     # A wrong rate drives the two apart; a period makes a difference of some samples.
-    if abs(later - ahead[0]) > _FAR // 2**20 + _LOOKED_AT * (1 + rate):
+    if abs(later - ahead[0]) > _FAR // 2**12:
         raise AssertionError(
             f"rate is {rate}, but {stream.output_length(_FAR)} samples are out after {_FAR} frames "
             f"and {stream.output_length(2 * _FAR)} after as many again: {stream!r}"
         )
-    least, at = max((ceil(value), _FAR + i) for i, value in enumerate(ahead))
+    least, at = max((-(-value // q), _FAR + i) for i, value in enumerate(ahead))
     period = next(
-        (p for p in range(1, _LOOKED_AT // 2) if ahead[p] == ahead[0] and _repeats(ahead, p)), None
+        (i for i in range(1, some // 2) if ahead[i] == ahead[0] and ahead[i:] == ahead[:-i]), None
     )
     if latency < least or (period is not None and latency > max(least, 0)):
         raise AssertionError(
             f"latency is {latency}, but {least} is the least number: after {at} frames, "
             f"{stream.output_length(at)} samples are out with a rate of {rate}: {stream!r}"
         )
-
-
-def _repeats(values: list[Fraction], period: int) -> bool:
-    return values[period:] == values[:-period]

@@ -83,11 +83,11 @@ class Composite(Stream):
     def staircase_at_end(self) -> Staircase | None:
         return self._at_end
 
-    def count_after(self, frames: Any, ends: Any) -> Array | None:
+    def count_after(self, frames: Any, ends: Any) -> int | Array | None:
         """The frames after so many more, if they are counted; ValueError for a wrong end."""
         return None if self._count is None else self._count.after(frames, ends)
 
-    def keep_count(self, count: Array | None) -> None:
+    def keep_count(self, count: int | Array | None) -> None:
         """The parts have advanced."""
         if self._count is not None and count is not None:
             self._count.received = count
@@ -193,7 +193,7 @@ class Composite(Stream):
             stream.clear()
         self._broken = self._rows_differ = False
         if self._count is not None:
-            self._count.received = np.zeros((), np.int64)
+            self._count.received = 0
 
     def clear_rows(self, rows: Array) -> None:
         for stream in self._streams:
@@ -218,7 +218,9 @@ class Composite(Stream):
     def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
         return self.prepare_parts(*self.without_count(state))
 
-    def prepare_parts(self, state: Mapping[str, Any], received: Array | None) -> Callable[[], None]:
+    def prepare_parts(
+        self, state: Mapping[str, Any], received: int | Array | None
+    ) -> Callable[[], None]:
         """:meth:`prepare_restore` of a state without the count of frames, and this."""
         takes = []
         for i, part in enumerate(split_state(state, len(self._streams))):
@@ -236,7 +238,9 @@ class Composite(Stream):
 
         return take
 
-    def without_count(self, state: Mapping[str, Any]) -> tuple[Mapping[str, Any], Array | None]:
+    def without_count(
+        self, state: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], int | Array | None]:
         """A state without the count of frames, and this."""
         if self._count is None or not isinstance(state, Mapping):
             return state, None
@@ -327,7 +331,10 @@ class Chain(Composite):
 
     def advance(self, chunk: Any, last: bool) -> Any:
         self.check_whole()
-        count = None if self._count is None else self.count_after(frames_of(chunk), last)
+        count = self._count
+        received: int | Array | None = None
+        if count is not None:
+            received = count.after(frames_of(chunk), last)
         i = 0
         try:
             for i, stream in enumerate(self._streams):  # noqa: B007 - where it stopped
@@ -335,7 +342,8 @@ class Chain(Composite):
         except BaseException:
             self.failed(i)
             raise
-        self.keep_count(count)
+        if count is not None:
+            self.keep_count(received)
         return chunk
 
     def advance_adding(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:

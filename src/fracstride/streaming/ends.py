@@ -75,14 +75,17 @@ class FrameCount:
 
     def __init__(self, composition: Scheduled) -> None:
         self._composition = composition
-        self.received: Array = np.zeros((), np.int64)  # one number for all rows, or one for each
+        self.received: int | Array = 0  # one number for all rows, or one for each
 
-    def after(self, frames: Any, ends: Any) -> Array:
+    def after(self, frames: Any, ends: Any) -> int | Array:
         """The count after so many frames more, for :attr:`received`.
 
         ``frames`` and ``ends`` are as in ``advance_rows``, or an int and a bool for all rows.
         ValueError if a row ends where the composition cannot.
         """
+        if ends is False:
+            after: int | Array = self.received + frames
+            return after
         total = np.asarray(self.received + frames)
         for count in np.unique(total[np.broadcast_to(ends, total.shape)]).tolist():
             try:
@@ -116,7 +119,7 @@ class FrameCount:
         return counts.copy() if like is None else integers_like(like, counts)
 
     @staticmethod
-    def loaded(saved: Any) -> Array:
+    def loaded(saved: Any) -> int | Array:
         """The count of a state, for :attr:`received`; ValueError if it is none."""
         counts = np.asarray(saved.tolist() if hasattr(saved, "tolist") else saved)
         fits = counts.dtype.kind in "iu" and counts.ndim == 1 and len(counts)
@@ -125,5 +128,4 @@ class FrameCount:
                 "state received must be integers from 0 to 2**62, one for each row, "
                 f"got {counts.dtype} of shape {counts.shape}: {counts}"
             )
-        counts = counts.astype(np.int64)
-        return counts if len(counts) > 1 else counts[0]
+        return counts.astype(np.int64) if len(counts) > 1 else int(counts[0])

@@ -79,8 +79,8 @@ class Sum(Composite):
             if len(known) == 2 and never_together(known):
                 first, other = (end(_SOME) for end in known)
                 raise ValueError(
-                    f"{self._name(i)} must have the total length of {self._name(0)} for some input, "
-                    f"but never has: of {_SOME} frames they make {other} and {first} samples"
+                    f"{self._name(i)} must have the total length of {self._name(0)} for some "
+                    f"input, but never has: of {_SOME} frames they make {other} and {first} samples"
                 )
 
     def final_length(self, frames: int) -> int:
@@ -113,14 +113,15 @@ class Sum(Composite):
 
     def advance(self, chunk: Any, last: bool) -> Any:
         self.check_whole()
-        count = None if self._count is None else self.count_after(frames_of(chunk), last)
-        total = self._advance(chunk, last)
-        self.keep_count(count)
-        return total
-
-    def _advance(self, chunk: Any, last: bool) -> Any:
+        count = self._count
+        received: int | Array | None = None
+        if count is not None:
+            received = count.after(frames_of(chunk), last)
         if not last and self._adding is not None and self._waiting[self._adding] is None:
-            return self._push_adding(chunk, self._adding)
+            total = self._push_adding(chunk, self._adding)
+            if count is not None:
+                self.keep_count(received)
+            return total
         pieces: list[Any] = []
         try:
             for branch in self._streams:
@@ -131,6 +132,8 @@ class Sum(Composite):
             raise
         if last:  # what still waits is the rest of a signal that another branch was too short for
             self._waiting = [None] * len(pieces)
+        if count is not None:
+            self.keep_count(received)
         return total
 
     def advance_adding(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:

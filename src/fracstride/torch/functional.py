@@ -99,21 +99,22 @@ def conv1d(
     """``torch.nn.functional.conv1d``, with what it lacks.
 
     ``y[b, c, t] = bias[c] + sum of xe[b, i, t*stride + m*dilation - left] * weight[c, i, m]`` over
-    all ``i, m``. ``xe`` is the input, *extended* past its ends as ``padding_mode`` says. On the CPU
-    the numbers are those of :func:`fracstride.conv1d`, bit for bit; elsewhere they are those of
-    torch's own operators. Differentiable in all three tensors, to any order.
+    all ``i, m``. ``xe`` is the input, extended by the padding as ``padding_mode`` says, however
+    short it is. On the CPU the numbers are those of :func:`fracstride.conv1d`, bit for bit;
+    elsewhere they are those of torch's own operators. Differentiable in all three tensors, to any
+    order.
 
     Args:
-        input: ``(B, C_in, L)`` or ``(C_in, L)``, any strides; ``L >= 1``, ``B >= 0``.
+        input: ``(B, C_in, L)`` or ``(C_in, L)``, any strides; ``L >= 1`` frames, ``B >= 0``.
         weight: ``(C_out, C_in/groups, k)``, of the input's dtype and device.
         bias: ``(C_out,)`` or None.
-        stride: positions of the input from one output to the next.
-        padding: positions added on both sides: an int, ``(left, right)``, ``"valid"`` (none),
-            ``"same"`` for ``L_out = L`` (stride 1 only), or ``"causal"``, all that ``same`` adds on
-            the left.
-        dilation: positions from one tap to the next.
+        stride: frames from one sample to the next.
+        padding: frames added: an int, ``(left, right)``, ``"valid"`` (none), ``"same"`` (stride 1
+            only; ``dilation*(k - 1)`` in all, the odd one on the right as in torch) or ``"causal"``
+            (``dilation*(k - 1)`` on the left).
+        dilation: frames from one tap to the next.
         groups: divides ``C_out``; ``C_in`` is ``groups`` times ``weight.shape[1]``.
-        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``, for any ``L``.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``.
 
     Returns:
         ``(B, C_out, L_out)``, or ``(C_out, L_out)`` for an input without batch, contiguous.

@@ -55,6 +55,14 @@ _empty: Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = geta
     "_empty_strided_cpu",
     lambda size, stride, dtype: torch.empty_strided(size, stride, dtype=dtype),
 )
+# A tensor of a DLPack capsule; and DLPack's code and the bits of the dtypes.
+_tensor_of: Callable[[Any], Tensor] = torch._C._from_dlpack
+_CODES = {
+    torch.float32: (2, 32),
+    torch.float64: (2, 64),
+    torch.float16: (2, 16),
+    torch.bfloat16: (4, 16),
+}
 
 
 def reads(dtype: torch.dtype) -> bool:
@@ -112,7 +120,8 @@ def forward(
 ) -> Tensor:
     """The layer's output, ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
 
-    ``pack`` is where the packed weight comes from, if it is kept; ``out``, trusted, is where a
+    ``pack`` is where the packed weight comes from, if it is kept (then nobody asks for derivatives,
+    and nobody resizes the result's storage to save memory); ``out``, trusted, is where a
     result of a dtype that the kernels read goes.
     """
     length = check_forward(x, w, b, geometry, groups)
@@ -122,6 +131,8 @@ def forward(
         return fallback.forward(x, w, b, geometry, groups)
     if pack is not None:
         packed = pack(w, geometry, groups, x.shape[0] * x.shape[2])
+        if out is None and not dtype.is_complex:
+            out = _new(x.shape[0], channels, length, dtype)
     else:
         packed, _source = _packed_for_forward(w, geometry, groups, once=True)
     left, mode = geometry.padding_left, _MODE_NUMBER[geometry.padding_mode]
@@ -164,8 +175,16 @@ def _forward(
     return out
 
 
+def _new(batch: int, channels: int, length: int, dtype: torch.dtype) -> Tensor:
+    """An uninitialised result, contiguous; a large one in memory that is kept when it is freed."""
+    by_batch = channels * length
+    if batch * by_batch * dtype.itemsize < native.large_output:
+        return _empty((batch, channels, length), (by_batch, length, 1), dtype)
+    return _tensor_of(native.new_output(batch, channels, length, *_CODES[dtype]))
+
+
 def input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
-    """The input's gradient, what falls on the extension added to the positions that it copies."""
+    """The input's gradient, what falls on extended frames added to those that they copy."""
     check_input_grad(gy, w, length, geometry, groups)
     dtype = gy.dtype
     if dtype not in _KERNELS:

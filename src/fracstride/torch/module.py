@@ -141,21 +141,22 @@ class Conv1d(nn.Conv1d):
 
     Parameters, initial values, ``state_dict`` and hooks are those of its base class. On the CPU
     the kernels of this library do the work, elsewhere torch's own operators. Calls without
-    gradients on the CPU keep the packed weight for the next one.
+    gradients on the CPU keep the packed weight for the next one, and notice a change of the weight
+    as :class:`ConvTranspose1d` does.
 
     Args:
         in_channels: ``C_in``, a multiple of ``groups``.
         out_channels: ``C_out``, a multiple of ``groups``.
         kernel_size: taps ``k``, an int or a tuple of one, as the other sizes.
-        stride: positions of the input from one output to the next.
-        padding: positions added on both sides: an int, ``(left, right)``, ``"valid"`` (none),
-            ``"same"`` for ``L_out = L`` (stride 1 only), or ``"causal"``, all that ``same`` adds on
-            the left.
-        dilation: positions from one tap to the next.
+        stride: frames from one sample to the next.
+        padding: frames added: an int, ``(left, right)``, ``"valid"`` (none), ``"same"`` (stride 1
+            only; ``dilation*(k - 1)`` in all, the odd one on the right as in torch) or ``"causal"``
+            (``dilation*(k - 1)`` on the left).
+        dilation: frames from one tap to the next.
         groups: blocks of channels that do not see each other.
         bias: whether there is one.
-        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``: what the input
-            is extended by past its ends, however short it is.
+        padding_mode: ``"zeros"``, ``"reflect"``, ``"replicate"`` or ``"circular"``: what the frames
+            added hold, however short the input is.
         device: of the parameters, as in torch.
         dtype: of the parameters, as in torch.
 

@@ -141,7 +141,7 @@ def conv1d(
     groups: int = 1,
     padding_mode: str = "zeros",
 ) -> Tensor:
-    """:func:`fracstride.torch.conv1d` for TorchScript, of any length that gives an output.
+    """:func:`fracstride.torch.conv1d` for TorchScript.
 
     Sizes that do not fit raise ``torch.jit.Error``. Twin of :class:`fracstride.Conv1dGeometry` and
     of :func:`fracstride.torch.fallback.forward`.
@@ -161,7 +161,7 @@ def conv1d(
         raise ValueError("stride and dilation must be positive")
     x = input if input.dim() == 3 else input.unsqueeze(0)
     if x.size(2) < 1:
-        raise RuntimeError("input must have at least one position")
+        raise RuntimeError("input must have at least one frame")
     total = d * (weight.size(2) - 1)
     left, right = 0, 0
     if isinstance(padding, str):
