@@ -8,9 +8,10 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
+from fracstride.geometry import Geometry
 from fracstride.torch.accelerate import original_class, own_attributes
 from fracstride.torch.module import ConvTranspose1d
-from fracstride.torch.turned_weights import geometry_of_module
+from fracstride.torch.module_geometry import geometry_of_module
 
 __all__ = ["restore"]
 
@@ -121,6 +122,7 @@ def _torchs_form(module: ConvTranspose1d) -> dict[str, Any] | str:
     if type(padding) is tuple and len(padding) == 1:
         return ", ".join(lacking) or {}
     geometry = geometry_of_module(module)
+    assert isinstance(geometry, Geometry)
     if geometry.padding_left != geometry.padding_right:
         lacking.append(f"padding={padding!r}")
     return ", ".join(lacking) or {
