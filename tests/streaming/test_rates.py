@@ -315,3 +315,36 @@ def test_a_window_stream_of_ones_own() -> None:
     assert stream.push(x[:1]).shape[-1] == 39
     with pytest.raises(ValueError, match=r"make 40 and 42 samples.*that fit: 39 and 42"):
         stream.flush()
+
+
+def test_rows_of_a_u_net() -> None:
+    """The frames of each row are counted; a row that begins again counts from the beginning."""
+    down, up = halves(4)
+    stream = Sum(Identity(), Chain(down.stream(3), up.stream(3)))
+    x = signal(3, 2, 12)
+    stream.push(x[..., :7])
+    stream.reset(rows=[False, True, False])
+    stream.push(x[..., :4], active=[False, True, True])  # 7, 4 and 11 frames
+    state = stream.state()
+    assert state["received"].tolist() == [7, 4, 11]
+    for rows in ([True, False, False], [False, False, True], None):
+        with pytest.raises(ValueError, match="cannot end after (7|11) frames"):
+            stream.flush(rows=rows)
+    stream.flush(rows=[False, True, False])
+    assert stream.state()["received"].tolist() == [7, 0, 11]
+    y = stream.finish(x[..., 4:5], rows=[True, False, True])
+    assert y.shape[-1] == stream.lengths.max()
+    assert stream.lengths[1] == 0
+    other = Sum(Identity(), Chain(down.stream(3), up.stream(3)))
+    other.restore(through_a_file(state))
+    with pytest.raises(ValueError, match="cannot end after 11 frames"):
+        other.flush(rows=[False, False, True])
+
+
+def test_no_latency_is_less_than_none_but_behind_a_pad() -> None:
+    """Of no frames nothing comes out, but a pad's first samples come before it has any frames."""
+    wide = fs.Conv1d(1, 1, 1, stride=2, padding=(7, 0), rng=0)
+    assert (wide.stream().latency, Chain(wide.stream()).latency) == (0, 0)
+    assert Chain(wide.stream(), Upsample(2)).latency == 0
+    narrow = fs.Conv1d(1, 1, 1, stride=2, rng=0)
+    assert Chain(Pad(7, 0), narrow.stream()).latency == -3
