@@ -29,11 +29,14 @@ class Stream(Scheduled, ABC):
 
     **To write a stream of your own**, derive a class from :class:`WindowStream` if it carries
     frames of its input: that class carries them, saves states and keeps rows apart. For anything
-    else, derive a class from this one. Set the attributes that differ from those below. Implement
+    else, derive a class from this one. Set the attributes that differ from those below, ``stride``
+    (or ``rate``, where a sample takes several frames), ``latency`` and ``overhang`` among them.
+    Implement
 
     - :meth:`advance`: a chunk in, samples out, perhaps the end of the signal;
     - :meth:`clear`: make the stream as new;
-    - :meth:`state` and :meth:`prepare_restore`: what is carried, and taking it over.
+    - :meth:`state` and :meth:`prepare_restore`: what is carried, and taking it over;
+    - with a ``rate``, :meth:`final_length` and :meth:`length_at_end`: how many samples there are.
 
     For rows that begin and end on their own, set ``independent_rows`` and implement
     :meth:`advance_rows`, :meth:`clear_rows`, :attr:`rows_differ` and :attr:`current_batch`.
