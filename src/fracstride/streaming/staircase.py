@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, gcd, lcm
 
 __all__ = ["Staircase", "lowest"]
@@ -97,28 +98,7 @@ class Staircase:
         >>> Staircase.of(1, -1, 4).lag(), Staircase.of(1, -1, 4).then(Staircase.of(4, 3)).lag()
         (Fraction(1, 1), Fraction(1, 1))
         """
-        # Each step loses a remainder of 0 to q - 1, divided by q. All that can be lost is lost at
-        # once where the remainders do not depend on each other.
-        steps, scale, ahead = self.steps, self.rate, Fraction(0)
-        while steps and (steps[0][0] == 1 or len(steps) == 1):
-            # Of one step alone, all remainders occur, as a and q have no divisor in common; and a
-            # step down gives each number with each remainder.
-            ahead += _loss(steps[0], scale)
-            scale *= Fraction(steps[0][2], steps[0][0])
-            steps = steps[1:]
-        up = Fraction(0)
-        if steps and steps[-1][2] == 1:
-            up, ahead = Fraction(steps[-1][0]), ahead - steps[-1][1]
-            steps = steps[:-1]
-        if not steps:
-            return ahead
-        inner = _lag_of_one_period(Staircase(steps))
-        if inner is None:
-            inner, rate = Fraction(0), Staircase(steps).rate
-            for step in steps:
-                inner += _loss(step, rate)
-                rate *= Fraction(step[2], step[0])
-        return ahead + inner * (up or 1)
+        return _lag(self)
 
     def most_ahead(self) -> Fraction:
         """A number that ``self(x) - rate*x`` does not exceed: no step loses a remainder."""
@@ -132,6 +112,32 @@ class Staircase:
         for a, b, q in reversed(self.steps):
             y = -((b - q * y) // a)
         return y
+
+
+@lru_cache(maxsize=1024)
+def _lag(stairs: Staircase) -> Fraction:
+    # Each step loses a remainder of 0 to q - 1, divided by q. All that can be lost is lost at
+    # once where the remainders do not depend on each other.
+    steps, scale, ahead = stairs.steps, stairs.rate, Fraction(0)
+    while steps and (steps[0][0] == 1 or len(steps) == 1):
+        # Of one step alone, all remainders occur, as a and q have no divisor in common; and a
+        # step down gives each number with each remainder.
+        ahead += _loss(steps[0], scale)
+        scale *= Fraction(steps[0][2], steps[0][0])
+        steps = steps[1:]
+    up = Fraction(0)
+    if steps and steps[-1][2] == 1:
+        up, ahead = Fraction(steps[-1][0]), ahead - steps[-1][1]
+        steps = steps[:-1]
+    if not steps:
+        return ahead
+    inner = _lag_of_one_period(Staircase(steps))
+    if inner is None:
+        inner, rate = Fraction(0), Staircase(steps).rate
+        for step in steps:
+            inner += _loss(step, rate)
+            rate *= Fraction(step[2], step[0])
+    return ahead + inner * (up or 1)
 
 
 def _loss(step: _Step, scale: Fraction) -> Fraction:
@@ -165,6 +171,8 @@ def lowest(all_of_one_rate: Iterable[Staircase]) -> tuple[Staircase, ...]:
     (Staircase(steps=((2, -3, 1),)),)
     """
     stairs = list(dict.fromkeys(all_of_one_rate))
+    if len(stairs) == 1:
+        return tuple(stairs)
     stairs.sort(key=Staircase.lag, reverse=True)
     kept: list[Staircase] = []
     for one in stairs:
