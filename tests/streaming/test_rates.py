@@ -328,7 +328,7 @@ def test_rows_of_a_u_net() -> None:
     state = stream.state()
     assert state["received"].tolist() == [7, 4, 11]
     for rows in ([True, False, False], [False, False, True], None):
-        with pytest.raises(ValueError, match="cannot end after (7|11) frames"):
+        with pytest.raises(ValueError, match=r"cannot end after (7|11) frames"):
             stream.flush(rows=rows)
     stream.flush(rows=[False, True, False])
     assert stream.state()["received"].tolist() == [7, 0, 11]
