@@ -24,7 +24,7 @@ from fracstride.torch.module_kinds import Kind, classify
 __all__ = ["TimeParallel"]
 
 #: Kinds of modules that are left as they are: DTensor sees what they call.
-_LEFT_ALONE = (Kind.TRANSPOSED, Kind.SEQUENTIAL, Kind.CONTAINER, Kind.CUSTOM)
+_LEFT_ALONE = (Kind.TRANSPOSED, Kind.CONV1D, Kind.SEQUENTIAL, Kind.CONTAINER, Kind.CUSTOM)
 #: Kept out of compiled graphs: a compiler does not see the messages.
 _assemble: Any = torch.compiler.disable(assemble)
 
@@ -94,9 +94,7 @@ class TimeParallel(ParallelStyle):
         forwards: dict[nn.Module, Callable[..., Any]] = {}
         for name, part in module.named_modules():
             found = classify(part, self.elementwise)
-            if found.kind is Kind.CONV1D:
-                continue  # of any sizes, whatever is refused to others
-            if found.declared or found.elementwise:
+            if found.kind is not Kind.CONV1D and (found.declared or found.elementwise):
                 forwards[part] = partial(_compute_own_samples, part)
             elif found.refusal or found.kind not in _LEFT_ALONE:
                 why = f": {found.refusal}" if found.refusal else ""
