@@ -65,9 +65,7 @@ def test_bytes_count_a_shared_filter_once() -> None:
 
 
 def test_bytes_count_the_taps_that_meet_a_frame() -> None:
-    step = next(
-        layer for layer in LISTED if layer.name == "step_L1"
-    )  # k 7, padding 3, 1 frame
+    step = next(layer for layer in LISTED if layer.name == "step_L1")  # k 7, padding 3, 1 frame
     assert step.bytes == 4 * (256 + 256 * 256 + 256)
 
 
