@@ -16,7 +16,6 @@ from torch.utils._pytree import tree_map_only
 
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.distributed.assemble import assemble
-from fracstride.torch.distributed.conv1d_modules import compute_conv1d
 from fracstride.torch.distributed.exchange import share
 from fracstride.torch.distributed.meshes import check_mesh
 from fracstride.torch.module_kinds import Kind, classify
@@ -76,7 +75,6 @@ class TimeParallel(ParallelStyle):
         check_mesh(device_mesh)
         forwards = self._forwards(module)
         accelerate(module)
-        compute_conv1d(module)
         for replaced, forward in forwards.items():
             replaced.__dict__["forward"] = forward
         places = _places_of_parameters(module)
