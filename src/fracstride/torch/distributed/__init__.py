@@ -9,7 +9,6 @@ Who calls whom, each file only those below it or beside it to the right::
 
     time_parallel  channels         styles for parallelize_module: what each rank gets of a model
         assemble                    each rank's piece of a signal -> one DTensor
-        conv1d_modules              torch's Conv1d modules, computed by this library
     dtensor                         a call on DTensors: how each operand is cut, one rank's tensors
         local                       one rank's samples from its shard and its halo
             exchange                halos as messages between ranks, with derivatives

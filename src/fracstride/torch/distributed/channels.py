@@ -20,10 +20,8 @@ from torch.nn.utils import parametrize
 
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.distributed.assemble import assemble
-from fracstride.torch.distributed.conv1d_modules import compute_conv1d
 from fracstride.torch.distributed.halo import shard_bounds, some_for_all
 from fracstride.torch.distributed.meshes import check_mesh, line_of
-from fracstride.torch.module_kinds import Kind, classify
 
 __all__ = [
     "ColwiseConv1d",
@@ -59,17 +57,12 @@ class _Channelwise(ParallelStyle):
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         check_mesh(device_mesh)
         self._check(module, device_mesh.size())
-        accelerate(module)
-        compute_conv1d(module)
-        return distribute_module(module, device_mesh, self._cut, self._take, self._give)
+        return distribute_module(accelerate(module), device_mesh, self._cut, self._take, self._give)
 
     def _check(self, module: Any, ranks: int) -> None:
         style, layer = type(self).__name__, self._layer
-        cls = type(module)
         if not isinstance(module, layer):
-            raise TypeError(f"{style} is for {layer.__name__}, got {cls.__name__}")
-        if layer is nn.Conv1d and classify(module).kind is not Kind.CONV1D:
-            raise TypeError(f"{style} is for layers with torch's own forward, got {cls.__name__}")
+            raise TypeError(f"{style} is for {layer.__name__}, got {type(module).__name__}")
         if parametrize.is_parametrized(module) or "weight" not in module._parameters:
             raise ValueError(
                 f"{style} needs a layer whose weight is a parameter, got one whose weight is made "

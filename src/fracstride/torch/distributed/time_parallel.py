@@ -16,7 +16,6 @@ from torch.utils._pytree import tree_map_only
 
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.distributed.assemble import assemble
-from fracstride.torch.distributed.conv1d_modules import compute_conv1d
 from fracstride.torch.distributed.exchange import share
 from fracstride.torch.distributed.meshes import check_mesh
 from fracstride.torch.module_kinds import Kind, classify
@@ -24,7 +23,7 @@ from fracstride.torch.module_kinds import Kind, classify
 __all__ = ["TimeParallel"]
 
 #: Kinds of modules that are left as they are: DTensor sees what they call.
-_LEFT_ALONE = (Kind.TRANSPOSED, Kind.SEQUENTIAL, Kind.CONTAINER, Kind.CUSTOM)
+_LEFT_ALONE = (Kind.TRANSPOSED, Kind.CONV1D, Kind.SEQUENTIAL, Kind.CONTAINER, Kind.CUSTOM)
 #: Kept out of compiled graphs: a compiler does not see the messages.
 _assemble: Any = torch.compiler.disable(assemble)
 
@@ -76,7 +75,6 @@ class TimeParallel(ParallelStyle):
         check_mesh(device_mesh)
         forwards = self._forwards(module)
         accelerate(module)
-        compute_conv1d(module)
         for replaced, forward in forwards.items():
             replaced.__dict__["forward"] = forward
         places = _places_of_parameters(module)
@@ -94,9 +92,7 @@ class TimeParallel(ParallelStyle):
         forwards: dict[nn.Module, Callable[..., Any]] = {}
         for name, part in module.named_modules():
             found = classify(part, self.elementwise)
-            if found.kind is Kind.CONV1D:
-                continue  # of any sizes, whatever is refused to others
-            if found.declared or found.elementwise:
+            if found.kind is not Kind.CONV1D and (found.declared or found.elementwise):
                 forwards[part] = partial(_compute_own_samples, part)
             elif found.refusal or found.kind not in _LEFT_ALONE:
                 why = f": {found.refusal}" if found.refusal else ""
