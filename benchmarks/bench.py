@@ -157,6 +157,7 @@ def main() -> int:
         **about,
         "peak_multiply_adds_per_second": roofline.peak,
         "copied_bytes_per_second": roofline.copied,
+        "read_bytes_per_second": roofline.read,
         "kinds": {k: asdict(Summary.of(rs)) for k, rs in by_kind(results[:-1]).items()},
         "layers": [r.as_json() for r in results[:-1]],
         "tiny_call": results[-1].as_json(),

@@ -79,8 +79,8 @@ class Layer:
         return self.B, self.C_out, (self.L + 2 * self.p - span) // self.s + 1
 
     @property
-    def products(self) -> int:
-        """Multiply-adds, without those that padding crops away or that meet zeros of the padding.
+    def meetings(self) -> Array:
+        """How many frames meet a sample, by tap; padding crops others away, or adds their zeros.
 
         Tap ``m`` connects position ``t`` of the shorter signal with position ``t*s + m*d - p`` of
         the longer one. A transposed convolution reads the shorter signal, a Conv1d writes it.
@@ -91,15 +91,25 @@ class Layer:
         taps = np.arange(self.k) * self.dilation - self.p
         first = np.maximum(-(taps // self.s), 0)
         last = np.minimum((longer - 1 - taps) // self.s, shorter - 1)
-        pairs = int(np.maximum(last - first + 1, 0).sum())
-        return self.B * self.C_in * (self.C_out // self.groups) * pairs
+        return np.maximum(last - first + 1, 0)
+
+    @property
+    def products(self) -> int:
+        """Multiply-adds, without those that padding crops away or that meet its zeros."""
+        return self.B * self.C_in * (self.C_out // self.groups) * int(self.meetings.sum())
 
     @property
     def bytes(self) -> int:
-        """Of input, weight and output in float32, each touched once."""
-        filters, *filter_shape = self.weight_shape
-        weight = (1 if self.shared_filter else filters) * int(np.prod(filter_shape))
-        return 4 * (self.B * self.C_in * self.L + weight + int(np.prod(self.output_shape)))
+        """Of input, weight (taps that meet something) and output in float32, each touched once."""
+        filters, per_filter, _ = self.weight_shape
+        taps = int((self.meetings > 0).sum())
+        weight = (1 if self.shared_filter else filters) * per_filter * taps
+        return 4 * (self.B * self.C_in * self.L + weight) + self.written
+
+    @property
+    def written(self) -> int:
+        """Bytes of the output in float32."""
+        return 4 * int(np.prod(self.output_shape))
 
 
 TINY = Layer("tiny call", C_in=1, C_out=1, k=2, s=2, L=4)

@@ -64,6 +64,11 @@ def test_bytes_count_a_shared_filter_once() -> None:
     assert shared.bytes == 4 * (256 * 4000 + 12 + 256 * shared.output_shape[2])
 
 
+def test_bytes_count_the_taps_that_meet_a_frame() -> None:
+    step = next(layer for layer in LISTED if layer.name == "step_L1")  # k 7, padding 3, 1 frame
+    assert step.bytes == 4 * (256 + 256 * 256 + 256)
+
+
 def test_draws_of_every_kind() -> None:
     assert Counter(layer.kind for layer in DRAWN) == dict.fromkeys(draws.KINDS, 10)
     assert all(draws.LEAST <= layer.products <= draws.MOST for layer in DRAWN)

@@ -22,7 +22,7 @@ from fracstride.conv1d_geometry import AnyGeometry, conv1d_geometry_of
 from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.torch import fallback
 from fracstride.torch.extension import extend, source_frames
-from fracstride.torch.turned_weights import geometry_of_module
+from fracstride.torch.module_geometry import geometry_of_module
 
 MODES = pytest.mark.parametrize("mode", PADDING_MODES)
 Run = Callable[[Tensor], Any]

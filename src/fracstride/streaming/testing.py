@@ -143,6 +143,7 @@ class _Check:
         self.other = stream if another is None else another
         self.frames = int(x.shape[-1])
         self.out: dict[int, int] = {}  # samples that were out after so many frames
+        self.full_after = self.frames  # the first of these numbers where no edge waited any more
         self.alike, self.may_wait = each_frame_alike(stream), may_wait(stream)
         self.promised = [stream.output_length(t) for t in range(self.frames + 1)]
         self.expected, self.refusal, self.refuses_end = None, None, False
@@ -292,15 +293,16 @@ class _Check:
             )
         stream = self.stream
         # Fewer only while a left edge waits: not once all were out, nor at the end of `x`.
-        full = any(
-            out > 0 and out >= self._by_latency(t) for t, out in self.out.items() if t < frames
-        )
-        full = full or (self.whole_x and frames == self.frames and self.expected is not None)
+        full = self.full_after < frames
+        if samples > 0 and samples >= self._by_latency(frames):
+            self.full_after = min(self.full_after, frames)
+        ended = self.whole_x and frames == self.frames and self.expected is not None
+        full = full or (self.may_wait and ended)
         promised = self.promised[frames]
         if self.due is not None:
             wanted = self.due(frames)
             fits = samples == wanted
-        elif self.alike:
+        elif self.may_wait and self.alike:
             wanted = self._by_latency(frames)
             fits = samples == wanted or (samples < wanted and not full)
         else:
