@@ -12,6 +12,7 @@ namespace {
 
 constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a share of the L2 cache
 constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
+constexpr i64 filter_bytes = 16 * 1024;       // packed frames of a filter: half of an L1 cache
 constexpr i64 most_tiles = 8;                 // tiles of frames in one block
 constexpr i64 few_rows = 8;                   // up to which packing the input does not pay
 constexpr i64 most_grad_rows = 128;           // of one unit of the weight's gradient
@@ -106,8 +107,6 @@ i64 zeros_around(const Call<S>& call) {
 template <class S>
 void choose_entries(Call<S>& call, const Kernels<S>& kernels, int threads) {
   const i64 tile = kernels.tile_frames, frames = call.frames, reach = reach_of(call.product);
-  call.entries = 1;
-  call.pitch = frames;
   if (call.batch < 2 || reach > frames || (frames > tile && 4 * reach > frames)) return;
   const i64 between = shares_rows(call, frames) ? reach - std::min(zeros_around(call), reach) : 0;
   const i64 pitch = frames + between;
@@ -119,14 +118,44 @@ void choose_entries(Call<S>& call, const Kernels<S>& kernels, int threads) {
   call.pitch = pitch;
 }
 
+// Whether filters.hpp computes a call: one row of sums, the weights of which are a filter.
+template <class S>
+bool is_filter(const Call<S>& call) {
+  const Around<S>& around = call.around;
+  // Not where the taps lie so far apart that most of a packed row is of no use.
+  const double packed = static_cast<double>(words_of_frame(call.product)) *
+                        static_cast<double>(call.frames + reach_of(call.product));
+  const double products = static_cast<double>(call.product.steps) * call.frames;
+  return packed < 4 * products + 4096 && row_count(call.product) == 1 &&
+         call.product.step_stride == 1 && !call.product.pairs && call.target.position_stride == 1 &&
+         call.target_at.frame == 1 && !call.edges.sums && !around.residual_carried.data &&
+         (!around.residual.data || around.residual.position_stride == 1);
+}
+
+// The frames of a block of a filter: its packed rows stay in the first-level cache.
+template <class S>
+i64 frames_of_filter(const Call<S>& call, const Kernels<S>& kernels, int threads) {
+  constexpr i64 word_bytes = sizeof(Sum<S>);
+  const i64 reach = reach_of(call.product), least = 16 * kernels.lanes;
+  const i64 fitting = filter_bytes / word_bytes / words_of_frame(call.product) - reach;
+  const i64 most = std::max({fitting, 2 * reach, least});
+  const i64 rows = std::max<i64>(call.batch * call.groups, 1);
+  const i64 wanted = threads > 1 ? divide_up(4 * threads, rows) : 1;
+  const i64 blocks = std::max(divide_up(call.frames, most), wanted);
+  return std::min(call.frames, round_up(divide_up(call.frames, blocks), least));
+}
+
 // How the frames of a block are packed, if they are.
 template <class S>
 void choose_rows(Call<S>& call, const Kernels<S>& kernels) {
   const Product& p = call.product;
   const i64 all = (call.entries - 1) * call.pitch + call.block_frames;
   const i64 frames = round_up(all, kernels.lanes), reach = reach_of(p);
-  call.separate_shifts = !shares_rows(call, call.entries > 1 ? call.block_frames : frames);
+  call.separate_shifts =
+      !call.filter && !shares_rows(call, call.entries > 1 ? call.block_frames : frames);
   call.window = call.separate_shifts ? frames : frames + reach;
+  // Sums of a filter are made for several vectors, and read one beyond.
+  if (call.filter) call.window = round_up(frames, 8 * kernels.lanes) + reach + kernels.lanes;
   // An odd number of cache lines, so that the rows of a block do not share a few cache sets.
   const i64 line = cache_line / static_cast<i64>(sizeof(Sum<S>));
   call.window = (divide_up(call.window, line) | 1) * line;
@@ -151,8 +180,13 @@ i64 entry_blocks(const Call<S>& call) {
 template <class S>
 void choose_blocks(Call<S>& call, const Kernels<S>& kernels, int threads) {
   const i64 tile = kernels.tile_frames, blocks = blocks_for_cache(call, tile);
-  choose_entries(call, kernels, threads);
-  if (call.entries > 1)
+  call.filter = is_filter(call);
+  call.entries = 1;
+  call.pitch = call.frames;
+  if (!call.filter) choose_entries(call, kernels, threads);
+  if (call.filter)
+    call.block_frames = frames_of_filter(call, kernels, threads);
+  else if (call.entries > 1)
     call.block_frames = call.frames;
   else if (threads > 1)
     call.block_frames = frames_for_threads(call, kernels, blocks, threads);

@@ -75,7 +75,7 @@ bool is_depthwise(const PackedWeight<S>& weight, const Signal<const S>& input,
   const Layer& layer = weight.layer;
   const i64 s = layer.stride;
   const bool interleaved = s == 1 || s == 2 || s == 4 || s == 8;
-  return !weight.plan.packed && interleaved && s <= kernels_of<S>(weight.isa).lanes &&
+  return weight.plan.filters && interleaved && s <= kernels_of<S>(weight.isa).lanes &&
          layer.kernel >= s && (s == 1 || layer.dilation == 1) && input.position_stride == 1 &&
          output.position_stride == 1;
 }
@@ -335,7 +335,7 @@ void weight_grad(const Layer& whole, i64 batch, const Signal<const S>& input,
   std::vector<WeightGradCall<S>> calls;
   i64 scratch = 0, most_units = 0;
   for (const Product& p : plan.products) {
-    calls.push_back(weight_grad_call(layer, p, !plan.packed, batch, input, grad_output, grad_weight,
+    calls.push_back(weight_grad_call(layer, p, plan.filters, batch, input, grad_output, grad_weight,
                                      padding_left, extension));
     WeightGradCall<S>& c = calls.back();
     choose_blocks(c, kernels, wanted);

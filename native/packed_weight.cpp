@@ -1,6 +1,7 @@
 #include "packed_weight.hpp"
 
 #include <algorithm>
+#include <vector>
 
 #include "threads.hpp"
 
@@ -20,6 +21,18 @@ auto plan_of(Direction direction) {
   }
 }
 
+// The taps of a filter in the order of the sum. T reads them as they lie.
+template <class T>
+void order_filter(const Product& p, T* taps, i64 count) {
+  if (!p.transposed) return;
+  const std::vector<T> lying(taps, taps + count);
+  for (const Segment& s : p.segments)
+    for (i64 u = 0; u < s.axis.channels * s.axis.phases; ++u)
+      for (i64 j = 0; j < s.shifts; ++j)
+        *taps++ =
+            lying[s.axis.first_phase + u + (p.falling ? s.shifts - 1 - j : j) * p.weight_shift];
+}
+
 }  // namespace
 
 template <class S>
@@ -29,8 +42,8 @@ PackedWeight<S>::PackedWeight(const S* weight_, const Layer& layer_, Direction d
       direction(direction_),
       isa(isa_),
       plan(plan_of(direction)(layer, format_of(kernels_of<S>(isa)))),
-      // The filters of a depthwise layer keep their order: copying them costs next to nothing.
-      weight(packing == Packing::once && plan.packed ? weight_ : nullptr) {
+      // The filters of a depthwise layer are copied at any rate: that costs next to nothing.
+      weight(packing == Packing::once && !plan.filters ? weight_ : nullptr) {
   if (!weight) pack(weight_);
 }
 
@@ -43,12 +56,14 @@ template <class S>
 void PackedWeight<S>::pack(const S* from) {
   const Kernels<S>& kernels = kernels_of<S>(isa);
   const i64 group = group_size();
-  // A vector of rows may be loaded past the last row of a filter that keeps its order.
+  // A vector of rows may be loaded past the last row of a filter.
   packed_ = Scratch<Sum<S>>(layer.groups * plan.packed_group + kernels.panel_rows);
   finite_ = kernels.all_finite(from, layer.groups * group);
   std::fill_n(packed_.data() + layer.groups * plan.packed_group, kernels.panel_rows, Sum<S>(0));
-  if (!plan.packed) {
+  if (plan.filters) {
     kernels.widen(from, packed_.data(), layer.groups * group);
+    for (i64 g = 0; g < layer.groups; ++g)
+      order_filter(plan.products[0], packed_.data() + g * group, group);
     return;
   }
   const int threads = threads_for(static_cast<double>(layer.groups) * group);

@@ -25,6 +25,8 @@ void lay_out(Plan& plan, Product& product, const Format& format) {
   plan.packed_group += divide_up(rows, format.panel_rows) * product.panel_stride;
 }
 
+bool has_filters(const Layer& layer) { return layer.in_channels == 1 && layer.out_channels == 1; }
+
 }  // namespace
 
 i64 row_count(const Product& product) { return product.rows.channels * product.rows.phases; }
@@ -50,7 +52,7 @@ Layer for_one_frame(const Layer& layer) {
 Plan plan_forward(const Layer& layer, const Format& format) {
   const Taps taps = taps_of(layer);
   Plan plan{};
-  plan.packed = !(layer.in_channels == 1 && layer.out_channels == 1);
+  plan.filters = has_filters(layer);
   const auto add = [&](i64 first_phase, i64 phases, i64 shifts) {
     Product p{};
     p.rows = {layer.out_channels, phases, first_phase};
@@ -59,7 +61,7 @@ Plan plan_forward(const Layer& layer, const Format& format) {
     p.weight_row = layer.kernel;
     p.weight_channel = layer.out_channels * layer.kernel;
     p.weight_shift = taps.step;
-    if (plan.packed) {
+    if (!plan.filters) {
       lay_out(plan, p, format);
     } else {
       // Tap first_phase + row + j*step of the one filter is already where a panel would have it.
@@ -79,14 +81,14 @@ Plan plan_forward(const Layer& layer, const Format& format) {
   };
   add_class(0, taps.most_phases, taps.most);
   add_class(taps.most_phases, taps.phases - taps.most_phases, taps.most - 1);
-  if (!plan.packed) plan.packed_group = layer.kernel;
+  if (plan.filters) plan.packed_group = layer.kernel;
   return plan;
 }
 
 Plan plan_input_grad(const Layer& layer, const Format& format) {
   const Taps taps = taps_of(layer);
   Plan plan{};
-  plan.packed = true;
+  plan.filters = has_filters(layer);
   Product p{};
   p.transposed = true;
   p.rows = {layer.in_channels, 1, 0};
@@ -97,7 +99,10 @@ Plan plan_input_grad(const Layer& layer, const Format& format) {
   p.weight_row = layer.out_channels * layer.kernel;
   p.weight_channel = layer.kernel;
   p.weight_shift = taps.step;
-  lay_out(plan, p, format);
+  if (plan.filters)
+    lay_out(plan, p, {1, 1, false});
+  else
+    lay_out(plan, p, format);
   plan.products.push_back(p);
   return plan;
 }

@@ -32,7 +32,7 @@ Layer for_one_frame(const Layer& layer);
 struct Plan {
   std::vector<Product> products;
   i64 packed_group;  // elements of one group's packed weights
-  bool packed;       // false: the weights are used as they lie (one channel in, one out)
+  bool filters;      // one channel in, one out: filters in the order of the sum, not panels
 };
 
 // What a plan depends on besides the layer: the kernels' sizes.

@@ -1,17 +1,6 @@
 // The maps T and C: weight panels times packed frames, unit by unit. Included inside the namespace
 // of one instruction set.
 
-// How the words of a segment are cut into runs: by channels (or pairs of them), and where one has
-// more shifts than a run has words, by shifts too.
-struct Runs {
-  i64 all_channels, channels, shifts;
-
-  explicit Runs(const Segment& segment)
-      : all_channels(segment.words),
-        channels(larger(1, run_steps / larger(segment.shifts, 1))),
-        shifts(smaller(segment.shifts, run_steps)) {}
-};
-
 // Where the parts of a thread's scratch memory begin, in elements. A panel that a unit packs for
 // itself is at 0.
 struct Workspace {
@@ -354,6 +343,8 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
 
 template <class S>
 static void run_units(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>* scratch) {
+  if (call.filter && !call.skip_absent)
+    return run_filters(call, first_unit, last_unit, scratch + workspace_of(call).frames);
   if constexpr (multiplies_pairs && __is_same(S, bfloat16))
     if (call.product.pairs) return run_words<S, Pair>(call, first_unit, last_unit, scratch);
   run_words<S, Sum<S>>(call, first_unit, last_unit, scratch);

@@ -122,6 +122,17 @@ static inline i64 vectors_of_tile(i64 left, i64 rows) {
 // stay in the first-level cache.
 static constexpr i64 run_steps = tile_rows == 8 ? 256 : 128;
 
+// How the words of a segment are cut into runs: by channels (or pairs of them), and where one has
+// more shifts than a run has words, by shifts too.
+struct Runs {
+  i64 all_channels, channels, shifts;
+
+  explicit Runs(const Segment& segment)
+      : all_channels(segment.words),
+        channels(larger(1, run_steps / larger(segment.shifts, 1))),
+        shifts(smaller(segment.shifts, run_steps)) {}
+};
+
 template <class W>
 using TileFunction = void (*)(const W*, const W*, const Strides&, i64, i64,
                               typename SumOf<W>::type*, i64, bool, const W*);

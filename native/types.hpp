@@ -150,6 +150,7 @@ struct Call {
   i64 window;            // elements of one packed row
   bool separate_shifts;  // one packed row per (u, j) instead of one per u
   bool in_place;     // blocks whose terms all exist are not packed: there are few rows to read them
+  bool filter;       // a single row of sums, computed by filters.hpp
   bool skip_absent;  // a weight may be infinite or NaN: it must not meet the 0 of an absent frame
   Extension extension;
 };

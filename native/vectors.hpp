@@ -2,6 +2,11 @@
 // types of GCC and Clang: the same source for SSE2, AVX2, AVX-512 and NEON.
 // Included inside the namespace of one instruction set.
 
+// Whether a vector slides over two others by one instruction.
+#if defined(__AVX512F__) && FS_VECTOR_BYTES == 64
+#define FS_SLIDES
+#endif
+
 template <class T>
 struct Vec {
   static constexpr int lanes = FS_VECTOR_BYTES / sizeof(T);
@@ -109,6 +114,21 @@ template <bool odd, int width>
 struct Unzip {
   static constexpr int at(int i, int) { return (2 * (i / width) + odd) * width + i % width; }
 };
+
+// The second of `by` elements of a and those of b that follow them: a vector from within two.
+template <int by>
+struct Slide {
+  static constexpr int at(int i, int) { return i + by; }
+};
+
+template <int by, class V>
+static inline V slide(V a, V b) {
+#if defined(FS_SLIDES)
+  return (V)_mm512_alignr_epi32((__m512i)b, (__m512i)a, by * sizeof(a[0]) / 4);
+#else
+  return shuffle<Slide<by>>(a, b);
+#endif
+}
 
 // A square of vectors, transposed: as many as each has elements.
 template <class T>

@@ -129,6 +129,22 @@ def random_conv(rng: np.random.Generator, mode: str, dtype: Any) -> Conv:
     return Conv(x, w, b, stride, dilation, left, right, groups, mode)
 
 
+def random_filter(rng: np.random.Generator, mode: str, dtype: Any) -> Conv:
+    """A depthwise layer."""
+    k = int(rng.choice([1, 2, 3, 7, 8, 12, 17, 255, 700]))
+    stride = int(rng.choice([1, 1, 2, 3, 4, 5, 6, 7, 8, 20]))
+    dilation = int(rng.choice([1, 1, 1, 2, 3, 16]))
+    span = dilation * (k - 1) + 1
+    left, right = (int(p) for p in rng.integers(0, min(span, 20) + 3, 2))
+    least = max(1, span - left - right)
+    length = least + int(rng.choice([0, 1, 7, 60, 300, 3000]))
+    groups, batch = int(rng.choice([1, 2, 5])), int(rng.integers(0, 3))
+    x = rng.standard_normal((batch, groups, length)).astype(dtype)
+    w = rng.standard_normal((groups, 1, k)).astype(dtype)
+    b = rng.standard_normal(groups).astype(dtype) if rng.random() < 0.7 else None
+    return Conv(x, w, b, stride, dilation, left, right, groups, mode)
+
+
 def same_bits(a: Any, b: Any) -> None:
     assert a.dtype == b.dtype
     unsigned = f"u{a.itemsize}"
@@ -207,12 +223,42 @@ def test_what_surrounds_a_layer(dtype: Any) -> None:
 
 
 @pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_filters_and_the_general_path(dtype: Any) -> None:
+    """A depthwise layer, and the same into an output with strides, which takes the general path."""
+    rng = np.random.default_rng(6)
+    for _ in range(150):
+        conv = random_filter(rng, str(rng.choice(PADDING_MODES)), dtype)
+        residual = None
+        if rng.random() < 0.5:
+            residual = rng.standard_normal((len(conv.x), len(conv.w), conv.length)).astype(dtype)
+        slope = float(rng.choice([1, 0.25]))
+        carried = int(rng.integers(0, conv.x.shape[2]))
+        if rng.random() < 0.2:
+            conv.w[0, 0, rng.integers(conv.w.shape[2])] = np.inf
+        if conv.x.size and rng.random() < 0.2:
+            conv.x[0, 0, rng.integers(conv.x.shape[2])] = np.nan
+        out = np.full((len(conv.x), conv.length, len(conv.w)), 7, dtype).transpose(0, 2, 1)
+        conv.run(residual=residual, slope=slope, carried=carried, out=out)
+        y = conv.run(residual=residual, slope=slope, carried=carried)
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(out))
+        same_bits(np.nan_to_num(y), np.nan_to_num(out))
+        first = int(rng.integers(0, conv.length))
+        some = conv.run(first=first, outputs=1, slope=slope, carried=carried)
+        whole = conv.run(slope=slope, carried=carried)[..., first : first + 1]
+        same_bits(np.nan_to_num(some), np.nan_to_num(whole))
+
+
+@pytest.mark.usefixtures("isa")
 def test_threads_and_prefixes() -> None:
     rng = np.random.default_rng(4)
     before = fs.get_num_threads()
     try:
         for _ in range(40):
-            conv = random_conv(rng, "zeros", np.dtype("f4"))
+            kind = random_conv if rng.random() < 0.7 else random_filter
+            conv = kind(rng, "zeros", np.dtype("f4"))
+            if conv.dilation * conv.w.shape[2] > 2000:
+                continue
             conv = conv._replace(x=rng.standard_normal((2, conv.x.shape[1], 4000)).astype("f4"))
             fs.set_num_threads(1)
             y = conv.run()

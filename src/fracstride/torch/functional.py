@@ -20,7 +20,7 @@ from fracstride.torch.checks import (
     with_wanted_length,
 )
 from fracstride.torch.dispatch import exporting, needs_derivative, plain
-from fracstride.torch.dtensor_calls import cut_along_time, dtensors, is_dtensor
+from fracstride.torch.dtensor_calls import cut_along_time, dtensors, is_dtensor, ready
 from fracstride.torch.graph import batched, conv1d_in_a_graph, in_a_graph
 from fracstride.torch.operators import forward
 from fracstride.torch.operators.operator import Operator
@@ -277,6 +277,8 @@ def _compiled(
     layer: Layer,
 ) -> Tensor:
     """A node of a graph; outside it if the ranks have to exchange frames, which a graph cannot."""
+    if is_dtensor(x, w, b):
+        ready()
     if is_dtensor(x) and cut_along_time(x):
         outside_graphs: Any = disable(apply)
         result: Tensor = outside_graphs(x, w, b, sizes, groups, output_size, packed_weights, layer)

@@ -81,6 +81,9 @@ def two_dimensions() -> None:
                 held(mesh, ([x, Shard(2)], [w, R], [b, R]), layer)
                 held(mesh, ([Shard(2), x], [R, w], [R, b]), layer, False)
             held(mesh, ([x, Shard(0)], [w, R], [R, R]), layer)
+    for x, w, y in ((Shard(1), R, P), (R, Shard(1), P), (R, Shard(0), Shard(1))):
+        got = held(mesh, ([x, Shard(2)], [w, R], [R, R]), LAYERS["dense"])
+        assert got.placements == (y, Shard(2))
 
 
 def ordinary_weights() -> None:

@@ -9,6 +9,7 @@ Who calls whom, each file only those below it or beside it to the right::
 
     time_parallel  channels         styles for parallelize_module: what each rank gets of a model
         assemble                    each rank's piece of a signal -> one DTensor
+        conv1d_modules              torch's Conv1d modules, computed by this library
     dtensor                         a call on DTensors: how each operand is cut, one rank's tensors
         local                       one rank's samples from its shard and its halo
             exchange                halos as messages between ranks, with derivatives
@@ -25,13 +26,20 @@ torch, once they are imported.
 
 from fracstride.torch.distributed import guard as _guard  # noqa: F401 - registers itself
 from fracstride.torch.distributed import rules as _rules  # noqa: F401 - registers them
-from fracstride.torch.distributed.channels import ColwiseConvTranspose1d, RowwiseConvTranspose1d
+from fracstride.torch.distributed.channels import (
+    ColwiseConv1d,
+    ColwiseConvTranspose1d,
+    RowwiseConv1d,
+    RowwiseConvTranspose1d,
+)
 from fracstride.torch.distributed.exchange import Traffic, traffic
 from fracstride.torch.distributed.halo import messages, shard_bounds
 from fracstride.torch.distributed.time_parallel import TimeParallel
 
 __all__ = [
+    "ColwiseConv1d",
     "ColwiseConvTranspose1d",
+    "RowwiseConv1d",
     "RowwiseConvTranspose1d",
     "TimeParallel",
     "Traffic",

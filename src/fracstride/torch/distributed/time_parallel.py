@@ -16,12 +16,10 @@ from torch.utils._pytree import tree_map_only
 
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.distributed.assemble import assemble
+from fracstride.torch.distributed.conv1d_modules import compute_conv1d
 from fracstride.torch.distributed.exchange import share
 from fracstride.torch.distributed.meshes import check_mesh
-from fracstride.torch.functional import CONV1D, apply
-from fracstride.torch.module import Conv1d
 from fracstride.torch.module_kinds import Kind, classify
-from fracstride.torch.packed import PackedWeights
 
 __all__ = ["TimeParallel"]
 
@@ -78,6 +76,7 @@ class TimeParallel(ParallelStyle):
         check_mesh(device_mesh)
         forwards = self._forwards(module)
         accelerate(module)
+        compute_conv1d(module)
         for replaced, forward in forwards.items():
             replaced.__dict__["forward"] = forward
         places = _places_of_parameters(module)
@@ -95,11 +94,9 @@ class TimeParallel(ParallelStyle):
         forwards: dict[nn.Module, Callable[..., Any]] = {}
         for name, part in module.named_modules():
             found = classify(part, self.elementwise)
-            if found.kind is Kind.CONV1D and not isinstance(part, Conv1d):
-                forwards[part] = partial(_convolve, part, PackedWeights())
-            elif found.kind is Kind.CONV1D:
+            if found.kind is Kind.CONV1D:
                 continue  # of any sizes, whatever is refused to others
-            elif found.declared or found.elementwise:
+            if found.declared or found.elementwise:
                 forwards[part] = partial(_compute_own_samples, part)
             elif found.refusal or found.kind not in _LEFT_ALONE:
                 why = f": {found.refusal}" if found.refusal else ""
@@ -145,13 +142,6 @@ def _complete_gradient(g: Tensor) -> Tensor:
 def _reduce_partial(x: DTensor) -> DTensor:
     """The same DTensor, with sums over the ranks that are still to do done."""
     return x.redistribute(placements=[Replicate() if p.is_partial() else p for p in x.placements])
-
-
-def _convolve(module: Any, packed_weights: PackedWeights, input: Tensor) -> Tensor:
-    """The forward of torch's Conv1d by this library's, whose halos go from rank to rank."""
-    sizes = module.stride, module.padding, module.dilation, module.padding_mode
-    weight, bias = module.weight, module.bias
-    return apply(input, weight, bias, sizes, module.groups, None, packed_weights, CONV1D)
 
 
 class _Forward(nn.Module):
