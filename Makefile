@@ -57,8 +57,8 @@ train: $(VENV)/.demo $(VENV)/.train ## train a speech upsampler on demo.wav with
 	test -f demo.wav || $(BIN)/python examples/speak.py
 	$(BIN)/python examples/train.py
 
-accelerate: $(VENV)/.accelerate ## accelerate two vocoders of transformers, and print by how much
-	$(KEEP_MEMORY) $(BIN)/python examples/accelerate_vocoders.py
+accelerate: $(VENV)/.accelerate ## accelerate vocoders and codecs of transformers, and print by how much
+	$(BIN)/python examples/accelerate_models.py
 
 long-signal: $(VENV)/.train ## ten minutes of signal on two processes, of which one is killed; compares the bits
 	$(BIN)/torchrun --standalone --nproc-per-node 2 --max-restarts 1 examples/long_signal.py --kill 1

@@ -56,6 +56,7 @@ void to_system(void* memory, [[maybe_unused]] std::size_t bytes) {
 struct Waiting {
   void* memory;
   std::uint64_t since;  // how many blocks had been taken when it was given back
+  std::uint64_t turn;   // the later it was given back, the more of it is in a cache
 };
 
 class Outputs {
@@ -64,10 +65,13 @@ class Outputs {
     const std::size_t bytes = rounded(wanted);
     const std::lock_guard<std::mutex> lock(mutex);
     if (++taken_ % patience == 0) most_ = std::max(in_use_, std::exchange(recently_, 0));
-    const auto found = waiting_.lower_bound(bytes);
+    const auto end = waiting_.upper_bound(bytes + bytes / 4);
+    const auto found = std::max_element(
+        waiting_.lower_bound(bytes), end,
+        [](const auto& a, const auto& b) { return a.second.turn < b.second.turn; });
     void* memory = nullptr;
     std::size_t size = bytes;
-    if (found != waiting_.end() && found->first <= bytes + bytes / 4) {
+    if (found != end) {
       size = found->first;
       memory = found->second.memory;
       waiting_.erase(found);
@@ -96,7 +100,7 @@ class Outputs {
     sizes_.erase(found);
     in_use_ -= size;
     try {
-      waiting_.emplace(size, Waiting{memory, taken_});
+      waiting_.emplace(size, Waiting{memory, taken_, ++turns_});
     } catch (const std::bad_alloc&) {
       return to_system(memory, size);
     }
@@ -120,7 +124,7 @@ class Outputs {
  private:
   // Gives back what is too much, the longest waiting first, and what waits in vain.
   void trim() {
-    const std::size_t bound = std::min(most_ - in_use_, most_waiting);
+    const std::size_t bound = std::min(2 * most_, most_waiting);
     while (!waiting_.empty()) {
       const auto oldest = std::min_element(
           waiting_.begin(), waiting_.end(),
@@ -136,7 +140,7 @@ class Outputs {
   std::unordered_map<void*, std::size_t> sizes_;  // of those in use
   std::size_t in_use_ = 0, waiting_bytes_ = 0;
   std::size_t most_ = 0, recently_ = 0;  // in use at once; since the last round of `patience`
-  std::uint64_t taken_ = 0;
+  std::uint64_t taken_ = 0, turns_ = 0;
 };
 
 // Never destroyed: results may outlive the interpreter.

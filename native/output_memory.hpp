@@ -2,8 +2,8 @@
 //
 // Fresh memory costs a page fault for every few kilobytes that are written: with malloc as it is, a
 // tenth of the time of a whole model. So blocks that are given back wait here for the next result.
-// In use and waiting there are never more bytes than were in use at once lately, waiting at most
-// 256 MiB, and no block that has waited while 256 others were taken.
+// What waits is at most twice what was in use at once lately (the parts of a model need blocks of
+// several sizes), at most 256 MiB, and no block that has waited while 256 others were taken.
 #pragma once
 #include <cstddef>
 

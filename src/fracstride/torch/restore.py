@@ -8,14 +8,8 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from fracstride.conv1d_geometry import conv1d_geometry_of
 from fracstride.geometry import Geometry
-from fracstride.torch.accelerate import (
-    OURS,
-    original_class,
-    own_attributes,
-    torchs_layer_below,
-)
+from fracstride.torch.accelerate import OURS, original_class, own_attributes, torchs_layer_below
 from fracstride.torch.module import Conv1d, ConvTranspose1d
 from fracstride.torch.module_geometry import geometry_of_module
 
@@ -130,14 +124,11 @@ def _torchs_form(module: Any) -> dict[str, Any] | str:
     if isinstance(module, nn.Conv1d):
         if padding in ("same", "valid") or len(padding) == 1:
             return {}
-        if isinstance(padding, str):
-            g = conv1d_geometry_of(
-                module.kernel_size, module.stride, padding, module.dilation, "zeros"
-            )
-            if g.padding_left == g.padding_right:
-                pair = (g.padding_left, g.padding_right)
-                return {"padding": pair[:1], "_reversed_padding_repeated_twice": pair}
-        return f"padding={padding!r}"
+        pads = geometry_of_module(module)
+        left, right = pads.padding_left, pads.padding_right
+        if left != right:
+            return f"padding={padding!r}"
+        return {"padding": (left,), "_reversed_padding_repeated_twice": (left, right)}
     if module.padding_mode != "zeros":
         lacking.append(f"padding_mode={module.padding_mode!r}")
     if type(padding) is tuple and len(padding) == 1:
