@@ -2,6 +2,12 @@
 // types of GCC and Clang: the same source for SSE2, AVX2, AVX-512 and NEON.
 // Included inside the namespace of one instruction set.
 
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+  constexpr operator int() const { return N; }
+};
+
 template <class T>
 struct Vec {
   static constexpr int lanes = FS_VECTOR_BYTES / sizeof(T);
