@@ -110,7 +110,11 @@ void choose_entries(Call<S>& call, const Kernels<S>& kernels, int threads) {
   if (call.batch < 2 || reach > frames || (frames > tile && 4 * reach > frames)) return;
   const i64 between = shares_rows(call, frames) ? reach - std::min(zeros_around(call), reach) : 0;
   const i64 pitch = frames + between;
-  if (pitch > round_up(frames, kernels.lanes) + frames / 16) return;
+  // A frame in a vector that is alone costs about a twentieth more than one in a full tile, and one
+  // that is broadcast three twentieths; a single frame has a way of its own.
+  const i64 rest = frames % kernels.lanes;
+  if (20 * pitch > 21 * (frames - rest) + 23 * rest + 20) return;
+  if (frames == 1 && call.batch * pitch < kernels.lanes) return;
   const i64 fitting = std::min(most_frames(call, tile) / pitch, call.batch);
   if (fitting < 2) return;
   const i64 blocks = std::min(round_up(divide_up(call.batch, fitting), threads), call.batch);

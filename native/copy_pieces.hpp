@@ -5,6 +5,27 @@
 // line that lies `ahead` elements behind a piece is fetched. Half precision is widened where the
 // target is not of the type that it is stored in.
 
+// Copies a few numbers: by moves of sizes that are constants, where a call or a loop would take
+// longer than the numbers.
+template <class T>
+static inline void copy_few(const T* from, T* to, i64 count) {
+  const char* f = reinterpret_cast<const char*>(from);
+  char* t = reinterpret_cast<char*>(to);
+  i64 bytes = count * static_cast<i64>(sizeof(T));
+  for (; bytes >= 64; bytes -= 64, f += 64, t += 64) __builtin_memcpy(t, f, 64);
+  const auto move = [&](auto size) {
+    if (!(bytes & size)) return;
+    __builtin_memcpy(t, f, size);
+    f += size;
+    t += size;
+  };
+  move(Constant<32>{});
+  move(Constant<16>{});
+  move(Constant<8>{});
+  move(Constant<4>{});
+  if constexpr (sizeof(T) < 4) move(Constant<2>{});
+}
+
 struct Loop {
   i64 count, from, to;
 };

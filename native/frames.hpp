@@ -30,6 +30,29 @@ static inline i64 window_reach(const Product& p) {
 
 static inline i64 window_back(const Product& p) { return p.shift_frames < 0 ? window_reach(p) : 0; }
 
+// A row of several entries whose frames lie side by side and are words as they are: position
+// `start` of each of them on, `count` of them, with zeros for those outside.
+template <class T>
+static void copy_entries(const Signal<const T>& signal, const Block& block, i64 channel, i64 start,
+                         i64 count, i64 pitch, i64 window, T* packed) {
+  constexpr i64 lanes = Vec<T>::lanes;
+  const i64 low = smaller(larger(-start, 0), count);
+  const i64 own = smaller(larger(signal.length - start, low), count) - low;
+  __builtin_memset(packed, 0, static_cast<size_t>(window) * sizeof(T));
+  const T* from = signal.data + block.entry * signal.batch_stride +
+                  channel * signal.channel_stride + (start + low);
+  packed += low;
+  for (i64 e = 0; e < block.entries; ++e, packed += pitch) {
+    const T* entry = from + e * signal.batch_stride;
+    if (own < lanes) {
+      copy_few(entry, packed, own);
+      continue;
+    }
+    for (i64 i = 0; i < own - lanes; i += lanes) store(packed + i, load(entry + i));
+    store(packed + own - lanes, load(entry + own - lanes));
+  }
+}
+
 // Packs row u of a segment: as words, or as one half of each word. Where the last frames that one
 // entry reads and the first frames that the next one reads are zeros, they share these.
 template <class Into, class S, class W>
@@ -42,6 +65,11 @@ static void pack_row(const Call<S>& call, const Block& block, const Axis& axis, 
   const i64 base = (axis.first_phase + u % axis.phases) * at.phase_step + at.base;
   const i64 start = (block.first_frame - back) * at.frame + base + j * at.shift;
   const i64 count = block.frames + reach;
+  if constexpr (__is_same(W, S))
+    if (block.entries > 1 && at.frame == 1 && call.source.position_stride == 1 &&
+        call.extension == zeros && !call.carried.data)
+      return copy_entries(call.source, block, block.group * call.source_channels + u / axis.phases,
+                          start, count, call.pitch, call.window, packed);
   for (i64 e = 0; e < block.entries; ++e) {
     const Row<S> channel = row_of(call.source, call.carried, block.entry + e,
                                   block.group * call.source_channels + u / axis.phases);

@@ -64,6 +64,8 @@ static inline i64 copy_strided(const S* from, i64 count, i64 readable, W* to) {
   return i;
 }
 
+static constexpr i64 few = 64;  // numbers that are copied without a call
+
 // to[i] = from[i * step] for i in [0, count), of elements `position_stride` apart; `readable`
 // positions follow.
 template <class Into, class S, class W>
@@ -76,7 +78,10 @@ static void copy_stretch(const S* from, i64 position_stride, i64 step, i64 count
   const i64 by = step * position_stride;
   if constexpr (!is_half<S>)
     if (by == 1) {
-      __builtin_memcpy(to, from, static_cast<size_t>(count) * sizeof(S));
+      if (count <= few)
+        copy_few(from, to, count);
+      else
+        __builtin_memcpy(to, from, static_cast<size_t>(count) * sizeof(S));
       return;
     }
   i64 i = 0;

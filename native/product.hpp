@@ -1,6 +1,8 @@
 // The maps T and C: weight panels times packed frames, unit by unit. Included inside the namespace
 // of one instruction set.
 
+static constexpr i64 cached_bytes = 512 * 1024;  // weights that stay in the second-level cache
+
 // Where the parts of a thread's scratch memory begin, in elements. A panel that a unit packs for
 // itself is at 0.
 struct Workspace {
@@ -43,6 +45,7 @@ struct Unit {
   bool all_shifts;   // whether all shifts are multiplied for each frame
   bool in_place;     // whether frames are read where they lie
   bool skip_absent;  // whether terms that do not exist are left out of the sums one by one
+  bool fetches;      // whether the weights of a run are fetched while the run before is multiplied
   const W* panel;
   i64 first_row, rows;
   const W* frames;          // at shift 0, packed or where they lie
@@ -112,7 +115,7 @@ static inline void run_along(const Call<S>& call, const Unit<W>& unit, const Run
     if (from >= to && !run.first) continue;
     const i64 shifts = larger(to - from, 0);
     for (i64 r = 0; r < rows; r += tile_rows) {
-      const bool fetches = f == 0 && call.packed && rows - r >= tile_rows;
+      const bool fetches = f == 0 && unit.fetches && rows - r >= tile_rows;
       const auto multiply_tile =
           fetches ? fetching_tiles<W>[vectors - 1]
                   : tiles<W>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1];
@@ -132,10 +135,13 @@ static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<
   const i64 from = larger(run.first_shift, onto.first), to = smaller(run.last_shift, onto.last);
   const W* x = run.x + from * unit.frame_shift + unit.along;
   const W* w = run.w + from * call.product.step_stride;
-  for (i64 f = 0; f < unit.rest; f += lane_frames)
-    turned_tiles<W>.by_size[smaller(lane_frames, unit.rest - f) - 1][row_vectors - 1](
-        w, x + f, run.rest, run.channels, larger(to - from, 0), sums.z + f * z_frame, z_frame,
-        run.first, nullptr);
+  const i64 tiles_of_frames = (unit.rest + lane_frames - 1) / lane_frames;
+  for (i64 f = 0, frames, index = 0; f < unit.rest; f += frames, ++index) {
+    frames = (unit.rest - f) / (tiles_of_frames - index);  // all tiles alike
+    turned_tiles<W>.by_size[frames - 1][row_vectors - 1](w, x + f, run.rest, run.channels,
+                                                         larger(to - from, 0), sums.z + f * z_frame,
+                                                         z_frame, run.first, nullptr);
+  }
 }
 
 // A single frame: adds runs_at_once runs at a time, of which `run` is the first, as long as
@@ -312,6 +318,8 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
   const i64 panels = (all_rows + width - 1) / width;
   const Workspace space = workspace_of(call);
   W* packed = reinterpret_cast<W*>(scratch + space.frames);
+  const i64 weight_bytes =
+      call.groups * panels * call.product.panel_stride * static_cast<i64>(sizeof(W));
   i64 packed_block = -1;
   for (i64 index = first_unit; index < last_unit; ++index) {
     const i64 panel = index % panels;
@@ -319,6 +327,7 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
     unit.block = block_of(call, index / panels);
     const Block& block = unit.block;
     unit.frames_there = all_frames(call, block);
+    unit.fetches = call.packed && weight_bytes > cached_bytes;
     unit.complete = all_present(call, block.first_frame, block.frames);
     unit.all_shifts = unit.complete || call.entries > 1;
     unit.in_place =

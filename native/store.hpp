@@ -56,40 +56,55 @@ static inline void store_phases(typename Vec<S>::type (&r)[P], S* to) {
   }
 }
 
-// Stores `count` frames of P rows, which are consecutive phases, in the order of the samples.
-// `count` is a multiple of the lanes.
+// Sums of P rows, which are consecutive phases, from a frame on, with the bias.
+template <class S, int P>
+static inline void load_phases(const Sum<S>* const (&z)[P], i64 frame, Sum<S> bias,
+                               typename Vec<S>::type (&r)[P]) {
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) r[p] = load(z[p] + frame) + bias;
+}
+
+// Stores `count` frames of P rows, which are consecutive phases, in the order of the samples: those
+// of a frame follow on those of the frame before. `count` is a multiple of the lanes.
 template <class S, int P>
 static void store_interleaved(const Sum<S>* const (&z)[P], Sum<S> bias, const S* residual, S* out,
-                              i64 frame_step, i64 count) {
-  typedef typename Vec<S>::type V;
+                              i64 count) {
+  constexpr int lanes = Vec<S>::lanes;
+  typename Vec<S>::type r[P];
+  // (A loop for each case: one for both would keep its vectors in memory.)
+  if (!residual)
+    for (i64 f = 0; f < count; f += lanes) {
+      load_phases<S, P>(z, f, bias, r);
+      store_phases<S, P>(r, out + f * P);
+    }
+  else
+    for (i64 f = 0; f < count; f += lanes) {
+      load_phases<S, P>(z, f, bias, r);
+      interleave<S, P>(r);
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        const i64 n = f * P + p * lanes;
+        store_nearest(out + n, load(residual + n) + rounded<S>(r[p]));
+      }
+    }
+}
+
+// The same for frames that are further apart: `frame_step` samples.
+template <class S, int P>
+static void store_apart(const Sum<S>* const (&z)[P], Sum<S> bias, const S* residual, S* out,
+                        i64 frame_step, i64 count) {
   constexpr int lanes = Vec<S>::lanes;
   for (i64 f = 0; f < count; f += lanes) {
-    V r[P];
-#pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) r[p] = load(z[p] + f) + bias;
-    S* at = out + f * frame_step;
-    if (frame_step == P && !residual) {
-      store_phases<S, P>(r, at);
-      continue;
-    }
-    interleave<S, P>(r);
-    if (frame_step == P) {
-#pragma GCC unroll 16
-      for (int p = 0; p < P; ++p)
-        store_nearest(at + p * lanes, load(residual + f * P + p * lanes) + rounded<S>(r[p]));
-    } else if constexpr (lanes % P == 0) {
-      constexpr int frames = lanes / P;  // in one vector
-      for (int p = 0; p < P; ++p) {
-        S piece[lanes];
-        store(piece, r[p]);
-        for (int i = 0; i < frames; ++i) {
-          const i64 n = (p * frames + i) * frame_step;
-          if (residual)
-            for (int q = 0; q < P; ++q)
-              piece[i * P + q] = sum<S>(residual[f * frame_step + n + q], widen(piece[i * P + q]));
-          __builtin_memcpy(at + n, piece + i * P, P * sizeof(S));
-        }
-      }
+    typename Vec<S>::type r[P];
+    S pieces[P * lanes];
+    load_phases<S, P>(z, f, bias, r);
+    store_phases<S, P>(r, pieces);
+    for (int i = 0; i < lanes; ++i) {
+      const i64 n = (f + i) * frame_step;
+      if (residual)
+        for (int q = 0; q < P; ++q)
+          pieces[i * P + q] = sum<S>(residual[n + q], widen(pieces[i * P + q]));
+      __builtin_memcpy(out + n, pieces + i * P, P * sizeof(S));
     }
   }
 }
@@ -206,11 +221,6 @@ static void store_one_frame(const Sums<Sum<S>>& sums, i64 first_row, i64 count,
 }
 
 // The numbers of phases that are interleaved: action(constant) for the one that `rows` is.
-template <int P>
-struct Constant {
-  static constexpr int value = P;
-};
-
 static constexpr bool riffles = FS_VECTOR_BYTES == 64;  // where any shuffle of two vectors is one
 
 template <class S, class Action>
@@ -259,8 +269,11 @@ static inline i64 store_vectors(const Rows<S>& rows, i64 z_row, i64 frame_step,
     const Sum<S>* z[P];
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) z[p] = rows.z + whole.first + p * z_row;
-    store_interleaved<S, P>(z, rows.bias, rows.residual ? rows.residual + start : nullptr,
-                            rows.target + start, frame_step, count);
+    const S* residual = rows.residual ? rows.residual + start : nullptr;
+    if (frame_step == P)
+      store_interleaved<S, P>(z, rows.bias, residual, rows.target + start, count);
+    else
+      store_apart<S, P>(z, rows.bias, residual, rows.target + start, frame_step, count);
   });
   return count;
 }
@@ -282,19 +295,18 @@ static void store_channel(const Rows<S>& rows, i64 z_row, const Inside& inside) 
   S* to = rows.target + first;
   const S* residual = rows.residual ? rows.residual + first : nullptr;
   const i64 whole = samples / (P * lanes) * lanes;
-  store_interleaved<S, P>(z, rows.bias, residual, to, P, whole);
+  store_interleaved<S, P>(z, rows.bias, residual, to, whole);
   samples -= whole * P;
   if (samples == 0) return;
   to += whole * P;
   typename Vec<S>::type r[P];
-  S last[P * lanes];
-#pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) r[p] = load(z[p] + whole) + rows.bias;
+  alignas(FS_VECTOR_BYTES) S last[P * lanes];
+  load_phases<S, P>(z, whole, rows.bias, r);
   store_phases<S, P>(r, last);
   if (residual)
     for (i64 i = 0; i < samples; ++i) to[i] = sum<S>(residual[whole * P + i], widen(last[i]));
   else
-    __builtin_memcpy(to, last, static_cast<size_t>(samples) * sizeof(S));
+    copy_few(last, to, samples);
 }
 
 // Stores the frames that store_vectors has left, those outside [whole.first, last_done). Each row

@@ -7,6 +7,12 @@
 #define FS_SLIDES
 #endif
 
+template <int N>
+struct Constant {
+  static constexpr int value = N;
+  constexpr operator int() const { return N; }
+};
+
 template <class T>
 struct Vec {
   static constexpr int lanes = FS_VECTOR_BYTES / sizeof(T);

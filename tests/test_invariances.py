@@ -98,6 +98,31 @@ def test_position_in_the_batch(name: str, mode: str, dtype: Any) -> None:
         same_bits(gx[i], fs.conv_transpose1d_input_grad(gy[i], w, x.shape[-1], **options))
 
 
+@random_layers
+@pytest.mark.usefixtures("isa")
+@given(cases(), st.integers(2, 70), st.integers(1, 40), st.booleans())
+def test_short_signals_of_a_batch(case: Case, batch: int, length: int, infinite: bool) -> None:
+    """Entries of a batch share vectors and tiles; each has the bits that it has alone."""
+    g = case.geometry
+    options = {**case.options, "padding": (g.padding_left, 0), "output_padding": 0}
+    if (length - 1) * g.stride + g.dilation * (g.kernel_size - 1) < g.padding_left:
+        length += g.padding_left
+    rng = np.random.default_rng(case.seed)
+    w, b = np.array(case.w), case.b
+    if infinite:
+        w.flat[rng.integers(w.size)] = np.inf
+    x = rng.standard_normal((batch, case.in_channels, length)).astype(case.dtype)
+    y = fs.conv_transpose1d(x, w, b, **options)
+    gx = fs.conv_transpose1d_input_grad(y, w, length, **options)
+    layer = fs.ConvTranspose1d.from_weights(w, b, **options)
+    bent = layer(x, negative_slope=0.1, residual=y) if case.dtype.kind != "c" else None
+    for i in {0, 1, int(rng.integers(batch)), batch - 1}:
+        same_bits(y[i], fs.conv_transpose1d(x[i], w, b, **options))
+        same_bits(gx[i], fs.conv_transpose1d_input_grad(y[i], w, length, **options))
+        if bent is not None:
+            same_bits(bent[i], layer(x[i], negative_slope=0.1, residual=y[i]))
+
+
 @pytest.mark.usefixtures("isa")
 @pytest.mark.parametrize("mode", [name for name in MODES if MODES[name].streams])
 @pytest.mark.parametrize("name", LAYERS)
