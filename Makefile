@@ -7,6 +7,7 @@ VENV ?= .venv
 CASES ?= 5000
 SANITIZE_EXAMPLES ?= 100
 CHECK_EXAMPLES ?= 20
+LAYERS ?= 48
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -27,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-scaling bench-train bench-half bench-distributed bench-gpu sanitize wheel clean FORCE
+.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu figures sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,6 +42,7 @@ demo: $(VENV)/.demo ## a real vocoder speaks through the layer, whole and stream
 # layers than in `make test`.
 CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.py tests/test_arrays.py \
   tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
+  tests/test_conv1d_geometry.py tests/test_conv1d.py tests/test_conv1d_layer.py \
   tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
   tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
 
@@ -75,12 +77,17 @@ format: $(VENV)/.lint ## format with ruff and clang-format, and fix what ruff ca
 fuzz: $(VENV)/.check ## CASES=5000 random layers against the definition
 	$(BIN)/python tests/fuzz.py --cases $(CASES)
 
-bench: $(VENV)/.bench ## float32 forward against torch and ONNX Runtime, a table of ratios
+bench: $(VENV)/.bench ## float32 forward of 68 layers against torch and ONNX Runtime, a table of ratios
 	$(BIN)/python benchmarks/bench.py
 
 bench-full: $(VENV)/.bench-full ## the same against all peers and the machine's limit: JSON, picture
 	mkdir -p build
-	$(BIN)/python benchmarks/bench.py --full --seconds 240 --json build/bench.json --plot build/bench.svg
+	$(BIN)/python benchmarks/bench.py --full --seconds 480 --json build/bench.json --plot build/bench.svg
+
+bench-random: $(VENV)/.bench-full ## LAYERS=48 random layers by kind against all peers: JSON, picture
+	mkdir -p build
+	$(BIN)/python benchmarks/bench.py --full --random $(LAYERS) --seconds 360 \
+	  --json build/random.json --plot build/random.svg
 
 bench-scaling: $(VENV)/.bench ## more threads, new lengths, long signals, memory of a call
 	$(BIN)/python benchmarks/scaling.py
@@ -99,6 +106,10 @@ bench-distributed: $(VENV)/.bench ## a stack of layers on 1, 2 and 4 processes, 
 bench-gpu: ## GPU_PYTHON=python3 on an NVIDIA GPU: every map against float64, then timed against torch
 	$(GPU_PYTHON) benchmarks/gpu.py --json build/gpu.json
 
+figures: bench-full bench-random ## the tables and the picture of docs/performance.md, from a quiet machine
+	$(BIN)/python benchmarks/figures.py build/bench.json build/random.json
+	cp build/bench.svg docs/performance.svg
+
 # Python is not built with the sanitizers, so their runtime is loaded before it. Leak detection is
 # off, since CPython frees much of its memory only by ending.
 sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer and UBSan, of Clang where installed
@@ -107,7 +118,7 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	FRACSTRIDE_TEST_EXAMPLES=$(SANITIZE_EXAMPLES) \
 	$(SANITIZE_VENV)/bin/python -m pytest -q -p no:cacheprovider \
-	  tests/test_against_reference.py tests/test_invariances.py \
+	  tests/test_against_reference.py tests/test_invariances.py tests/test_conv1d.py \
 	  tests/streaming/test_layer.py tests/streaming/test_compose.py -k 'not million'
 
 test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in at most ten minutes

@@ -2,209 +2,173 @@
 
 Every candidate's output is checked against float64 before it is timed. The ratios are times of a
 peer divided by ours, above 1 where ours is faster. The limit is the least time that this machine
-allows for the layer, measured in the same run.
+allows for the layer, measured in the same run. ``torch face`` is our torch module in eval mode
+without gradients; its column shows its time divided by that of our layer on arrays.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import sys
 import time
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import layers
 import numpy as np
-import results as show
+import options
+import peers
 import streaming
+import tables
 import timing
-from layers import Layer, Problem
-from peers import CANDIDATES, MODULES, Candidate
-from results import OURS, Result
+from comparison import compare
+from peers import OWN, PEERS, TORCHS_MODULE, Candidate
+from results import LEAST, Result, Summary, by_kind
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from roofline import Roofline
-from timing import Spread
 
 import fracstride as fs
 
 BUSY = 0.05  # warn if other processes take more than this share of the cores' time
 
 
-def run(
-    layer: Layer, threads: int, seconds: float | None, kinds: Sequence[type[Candidate]]
-) -> Result:
-    """Check the candidates on a layer; time the correct ones unless ``seconds`` is None."""
-    problem, result = Problem(layer), Result(layer)
-    candidates: dict[str, Candidate] = {}
-    for kind in kinds:
-        try:
-            candidates[kind.name] = kind(problem, threads)
-            result.errors[kind.name] = problem.error(candidates[kind.name].output())
-        except Exception as error:  # that a peer cannot do the layer is a result too
-            if kind.name == OURS:
-                raise
-            result.failed[kind.name] = f"{type(error).__name__}: {error}"
-            candidates.pop(kind.name, None)
-    right = {name: c for name, c in candidates.items() if name not in result.wrong}
-    if seconds is None or not right:
-        return result
-    times = timing.measure(list(right.values()), seconds)
-    column = dict(zip(right, times.T, strict=True))
-    result.rounds = len(times)
-    result.seconds = {name: Spread.of(column[name]) for name in right}
-    if OURS in right:
-        ratios = {name: column[name] / column[OURS] for name in right if name != OURS}
-        result.ratios = {name: Spread.of(ratio) for name, ratio in ratios.items()}
-    return result
-
-
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments() -> Any:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--layers", nargs="+", default=[], metavar="NAME", help="only these")
-    parser.add_argument("--random", type=int, metavar="N", help="N layers drawn at random instead")
-    parser.add_argument("--seed", type=int, default=0, help="of the random layers")
+    parser = options.parser_of(__doc__, seconds=120)
     parser.add_argument("--full", action="store_true", help="with peers that compile, too")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="for every candidate")
-    parser.add_argument("--seconds", type=float, default=60, help="of timing, about")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, help="only these")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there, too")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture of them")
     parser.add_argument("--check-only", action="store_true", help="compare outputs, time nothing")
-    arguments = parser.parse_args()
-    try:
-        arguments.layers = layers.load(arguments.layers)
-        if arguments.random is not None:
-            arguments.layers = layers.draw(arguments.random, arguments.seed)
-        arguments.cores = timing.pin(arguments.threads)
-    except ValueError as error:
-        parser.error(str(error))
-    missing = [name for name in ("jax", "openvino") if find_spec(name) is None]
-    if arguments.full and missing:
-        parser.error(f"--full needs {' and '.join(missing)}: pip install '.[bench-full]'")
+    arguments = options.parsed(parser)
+    arguments.peers = arguments.peers or (PEERS if arguments.full else peers.QUICK)
     return arguments
 
 
-def targets(results: Sequence[Result], console: Console) -> None:
-    """Print where the project's own targets are missed."""
-    best, torch = show.mean(results, None), show.mean(results, "torch")
-    for line in (
-        f"slower than the best peer on: {show.slower(results, None)}",
-        f"short of 0.85 of the multiply-adds' limit (50 MFLOP and more) or 0.75 of the bytes' (m): "
-        f"{show.far_from_limit(results)}",
-        f"geometric mean: {best:.2f} of the best peer's time (wanted: 1.25), "
-        f"{torch:.2f} of torch's (wanted: 2.1)"
-        if best and torch
-        else "",
-    ):
-        console.print(line, highlight=False, soft_wrap=True)
-
-
-def main() -> int:
-    """Run the benchmark; 1 if an output was wrong."""
-    arguments = parse_arguments()
-    timing.keep_freed_memory()
-    kinds = CANDIDATES
-    if arguments.full:
-        from compilers import COMPILERS
-
-        kinds = (*CANDIDATES, *COMPILERS)
-    peers = [kind.name for kind in kinds if kind.name != OURS]
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    about: dict[str, Any] = {
+def facts(arguments: Any, kinds: Mapping[str, type[Candidate]]) -> dict[str, Any]:
+    """What a reader has to know about the run."""
+    return {
         "versions": {
-            **{c.package: c.version() for c in kinds},
+            **{kind.package: kind.version() for kind in kinds.values()},
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
         "isa": fs.config()["isa"],
         "threads": arguments.threads,
         "cores": arguments.cores,
+        "clock": "of the process" if arguments.cpu_time else "on the wall",
         "dtype": "float32",
     }
-    console.print(", ".join(f"{name} {v}" for name, v in about["versions"].items()))
-    console.print(
-        f"float32, {about['isa']}, threads: {arguments.threads}"
-        f" on cores {', '.join(map(str, arguments.cores)) or 'of the system’s choice'}"
-    )
-    fs.set_num_threads(arguments.threads)
-    roofline = Roofline()
-    roofline.measure()
-    elsewhere, begin, timed = timing.used_by_others(arguments.cores), time.perf_counter(), 0.0
-    results: list[Result] = []
+
+
+def measured(
+    arguments: Any, kinds: Mapping[str, type[Candidate]], roofline: Roofline, console: Console
+) -> list[Result]:
+    """The results on all layers; the tiny call's is the last."""
     todo = [*arguments.layers, layers.TINY]
+    tiny = {**kinds, **peers.candidates([TORCHS_MODULE])[0]}
+    seconds = None if arguments.check_only else arguments.seconds / len(todo)
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
+    results = []
     # Refreshed between layers only: a refreshing thread would take time from the timed calls.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task("", total=len(todo))
         for i, layer in enumerate(todo):
             progress.update(task, description=layer.name, completed=i, refresh=True)
-            seconds = None if arguments.check_only else arguments.seconds / len(todo)
-            tiny = MODULES if layer is layers.TINY else ()
-            results.append(run(layer, arguments.threads, seconds, (*kinds, *tiny)))
+            chosen = tiny if layer is layers.TINY else kinds
+            results.append(compare(layer, chosen, arguments.threads, seconds, arguments.clock))
             if i == len(todo) // 2:
                 roofline.measure()  # again, for a machine that was busy before
-    timed = (time.perf_counter() - begin) * arguments.threads
-    about["others"] = (timing.used_by_others(arguments.cores) - elsewhere) / timed
     fs.set_num_threads(arguments.threads)
     roofline.measure()
     for result in results:
         result.set_limit(roofline)
-    *large, tiny_result = results
-    if arguments.check_only:
-        console.print(show.check_table(results, peers))
+    return results
+
+
+def show(results: Sequence[Result], shown: Sequence[str], console: Console, full: bool) -> None:
+    """Print the tables and the lines below them."""
+    *large, tiny = results
+    console.print(tables.speed_table(large, shown), tables.summary_table(large, shown))
+    console.print(tables.tiny_table(tiny))
+    lines = [tables.module_overhead(tiny)]
+    if full:
+        lines += tables.targets(large)
     else:
-        console.print(
-            f"peak {2e-9 * roofline.peak:.0f} GFLOP/s, copies "
-            + ", ".join(f"{r * 1e-9:.0f}" for r in (roofline.copied or {}).values())
-            + f" GB/s of {', '.join(f'{s >> 10}' for s in roofline.copied or ())} KB",
-            highlight=False,
-        )
-        console.print(show.speed_table(large, peers), show.tiny_table(tiny_result))
-        console.print(show.module_overhead(tiny_result), highlight=False, soft_wrap=True)
-        pushes, about["pushes"] = streaming.measure(arguments.seconds / 15)
-        console.print(pushes)
-        if arguments.full:
-            targets(large, console)
-        else:
-            for peer in peers:
-                line = f"slower than {peer} on: {show.slower(large, peer)}"
-                console.print(line, highlight=False, soft_wrap=True)
-        if about["others"] > BUSY:
-            share = f"{about['others']:.0%}"
-            console.print(f"[yellow]Other work took {share} of these cores: expect noise.")
+        lines += [f"below {LEAST} of {p} on: {tables.slower(large, p, LEAST)}" for p in shown]
+        lines.append(f"torch face slow on: {tables.slow_modules(large)}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def show_failures(results: Sequence[Result], console: Console) -> None:
+    """Print which outputs are wrong, and which layers a peer cannot do."""
     wrong = [f"{name} on {r.layer.name}" for r in results for name in r.wrong]
     if wrong:
         console.print(f"[bold red]wrong: {', '.join(wrong)}")
     for r in results:
         for name, reason in r.failed.items():
             console.print(f"[yellow]{name} cannot do {r.layer.name}: {reason[:200]}")
+
+
+def main() -> int:
+    """Run the benchmark; 1 if an output of ours was wrong."""
+    arguments = parse_arguments()
+    kinds, missing = peers.candidates([*OWN, *arguments.peers])
+    shown = [name for name in kinds if name in PEERS]
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    about = facts(arguments, kinds)
+    console.print(", ".join(f"{name} {v}" for name, v in about["versions"].items()))
+    console.print(
+        f"float32, {about['isa']}, threads: {arguments.threads}"
+        f" on cores {', '.join(map(str, arguments.cores)) or 'of the system’s choice'}"
+        f", clock {about['clock']}"
+    )
+    for name, package in missing.items():
+        console.print(f"[yellow]without {name}: the package {package} is not installed")
+    fs.set_num_threads(arguments.threads)
+    roofline = Roofline()
+    roofline.measure()
+    elsewhere, begin = timing.used_by_others(arguments.cores), time.perf_counter()
+    results = measured(arguments, kinds, roofline, console)
+    elapsed = (time.perf_counter() - begin) * arguments.threads
+    about["others"] = (timing.used_by_others(arguments.cores) - elsewhere) / elapsed
+    if arguments.check_only:
+        console.print(tables.check_table(results, shown))
+    else:
+        console.print(roofline.text, highlight=False)
+        show(results, shown, console, arguments.full)
+        pushes, about["pushes"] = streaming.measure(arguments.seconds / 15)
+        console.print(pushes)
+        if about["others"] > BUSY:
+            share = f"{about['others']:.0%}"
+            console.print(f"[yellow]Other work took {share} of these cores: expect noise.")
+    show_failures(results, console)
+    numbers = {
+        **about,
+        "peak_multiply_adds_per_second": roofline.peak,
+        "copied_bytes_per_second": roofline.copied,
+        "read_bytes_per_second": roofline.read,
+        "kinds": {k: asdict(Summary.of(rs)) for k, rs in by_kind(results[:-1]).items()},
+        "layers": [r.as_json() for r in results[:-1]],
+        "tiny_call": results[-1].as_json(),
+    }
     if arguments.json:
-        numbers = {
-            **about,
-            "peak_multiply_adds_per_second": roofline.peak,
-            "copied_bytes_per_second": roofline.copied,
-            "geometric_means": show.mean_ratios(large, peers),
-            "layers": [r.as_json() for r in large],
-            "tiny_call": tiny_result.as_json(),
-        }
         arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
     if arguments.plot and not arguments.check_only:
         import plot
 
-        versions = ", ".join(f"{n} {v}" for n, v in about["versions"].items() if n != "python")
-        title = f"{versions}\nfloat32, {about['isa']}, threads: {arguments.threads}"
-        plot.save(large, peers, title, arguments.plot)
-    return 1 if OURS in {name for r in results for name in r.wrong} else 0
+        plot.save(numbers, arguments.plot)
+    return 1 if any(name in OWN for r in results for name in r.wrong) else 0
 
 
 if __name__ == "__main__":

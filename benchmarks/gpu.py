@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--compile", type=int, metavar="SM", help="e.g. 90; needs no GPU")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 180)
-    chosen = layers.load(arguments.layers)
+    chosen = layers.load(arguments.layers, [layers.TRANSPOSED])
     if arguments.compile:
         compile_all(chosen, arguments.kinds, arguments.compile, console)
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import layers
 import torch
 from layers import Layer
 from torch import Tensor
@@ -49,7 +48,7 @@ class Problem:
 
     def sizes(self) -> tuple[int, int, int, int, int]:
         """The arguments of torch's function after the bias."""
-        return layers.torch_sizes(self.layer)
+        return tuple(self.layer.sizes.values())
 
 
 def settings(name: str, kind: str) -> None:

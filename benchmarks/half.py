@@ -6,24 +6,23 @@ compared with float64 before anything is timed. ``--help`` lists the options.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from functools import partial
 from statistics import geometric_mean
 from typing import Any, ClassVar
 
-import layers
+import options
 import timing
 import torch
-from layers import Layer, Problem, torch_sizes
+from layers import Layer, Problem
 from peers import Candidate
+from peers.torch_eager import module_of
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from timing import Spread
 from torch import Tensor
-from torch.nn.functional import conv_transpose1d
 
 import fracstride as fs
 import fracstride.torch
@@ -33,10 +32,10 @@ COLUMNS = ("ours, float32", "ours", "torch")
 
 
 class Half(Candidate):
-    """The forward pass of a module in inference mode, or forward with all gradients."""
+    """The forward pass of a module in eval mode, or forward with all gradients in training mode."""
 
     package = "torch"
-    kind: ClassVar[type[torch.nn.ConvTranspose1d]] = fracstride.torch.ConvTranspose1d
+    library: ClassVar[Any] = fracstride.torch
 
     def __init__(
         self, problem: Problem, threads: int, half: torch.dtype, dtype: torch.dtype, train: bool
@@ -44,16 +43,13 @@ class Half(Candidate):
         torch.set_num_threads(threads)
         fs.set_num_threads(threads)
         n = problem.layer
-        module = self.kind(
-            n.C_in, n.C_out, n.k, n.s, n.p, n.output_padding, n.groups, True, n.dilation
-        )
-        state = {"weight": torch.from_numpy(problem.weight), "bias": torch.from_numpy(problem.bias)}
-        module.load_state_dict(state)
+        module = module_of(problem, self.library).train(train)
         self.module = module.to(half).to(dtype)
         self.x = torch.from_numpy(problem.x).to(half).to(dtype).requires_grad_(train)
         generator = torch.Generator().manual_seed(0)
         self.gy = torch.randn(n.output_shape, generator=generator).to(half).to(dtype)
-        self.sizes, self.train = torch_sizes(n), train
+        self.exactly = partial(getattr(torch.nn.functional, n.function), **n.sizes)
+        self.train = train
         self.call = self.step if train else partial(self.module, self.x)
 
     def step(self) -> tuple[Tensor, ...]:
@@ -69,7 +65,7 @@ class Half(Candidate):
         """Largest error of a result, in epsilons of its largest value in float64."""
         leaves = [self.x, self.module.weight, self.module.bias]
         wide = [leaf.detach().double().requires_grad_(self.train) for leaf in leaves]
-        exact: Any = conv_transpose1d(*wide, *self.sizes)
+        exact: Any = self.exactly(*wide)
         exact = torch.autograd.grad(exact, wide, self.gy.double()) if self.train else (exact,)
         with self.running():
             got = self.call() if self.train else (self.call(),)
@@ -83,45 +79,37 @@ class Half(Candidate):
 class TorchHalf(Half):
     """torch's own module."""
 
-    kind = torch.nn.ConvTranspose1d
+    library = torch.nn
 
 
-def run(layer: Layer, half: torch.dtype, train: bool, threads: int, seconds: float) -> Any:
+def run(layer: Layer, half: torch.dtype, train: bool, arguments: Any, seconds: float) -> Any:
     """Milliseconds of all three, ratios of the others to ours, our error in epsilons."""
     problem = Problem(layer)
     candidates = [
-        Half(problem, threads, half, torch.float32, train),
-        Half(problem, threads, half, half, train),
-        TorchHalf(problem, threads, half, half, train),
+        Half(problem, arguments.threads, half, torch.float32, train),
+        Half(problem, arguments.threads, half, half, train),
+        TorchHalf(problem, arguments.threads, half, half, train),
     ]
     error = candidates[1].error()
     if not error <= TOLERANCE:
         return [], [], error
-    times = timing.measure(candidates, seconds)
+    times = timing.measure(candidates, seconds, arguments.clock)
     medians = [Spread.of(column).median * 1e3 for column in times.T]
     return medians, [Spread.of(times[:, i] / times[:, 1]).median for i in (0, 2)], error
 
 
 def main() -> int:
     """Run the benchmark; 1 if a result was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options.parser_of(__doc__, seconds=180)
     parser.add_argument("--dtype", choices=("bfloat16", "float16"), default="bfloat16")
     parser.add_argument("--train", action="store_true", help="forward and backward")
-    parser.add_argument("--layers", nargs="+", default=[], metavar="NAME", help="only these")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="for all")
-    parser.add_argument("--seconds", type=float, default=90, help="for the whole run, about")
-    arguments = parser.parse_args()
+    arguments = options.parsed(parser)
     half = getattr(torch, arguments.dtype)
-    try:
-        todo = layers.load(arguments.layers)
-        cores = timing.pin(arguments.threads)
-    except ValueError as error:
-        parser.error(str(error))
-    timing.keep_freed_memory()
+    todo = arguments.layers
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(
-        f"{arguments.dtype}, {fs.config()['isa']}, {arguments.threads} thread(s) on cores {cores}, "
-        f"torch {torch.__version__}"
+        f"{arguments.dtype}, {fs.config()['isa']}, {arguments.threads} thread(s) on cores "
+        f"{arguments.cores}, torch {torch.__version__}"
     )
     what = "Forward and backward" if arguments.train else "Forward"
     table = Table(
@@ -138,7 +126,7 @@ def main() -> int:
         for i, layer in enumerate(todo):
             progress.update(task, description=layer.name, completed=i, refresh=True)
             share = (end - time.perf_counter()) / (len(todo) - i)
-            times, found, error = run(layer, half, arguments.train, arguments.threads, share)
+            times, found, error = run(layer, half, arguments.train, arguments, share)
             if not found:
                 wrong.append(layer.name)
                 table.add_row(layer.name, "[bold red]wrong", "", "", "", "", f"{error:.2f}")

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import conv_transpose1d
 
 from fracstride import Geometry
 
 Array = NDArray[Any]
 
-FILE = Path(__file__).with_name("layers.json")
+TRANSPOSED, CONV1D = "transposed convolutions", "Conv1d"
+LISTS = {TRANSPOSED: "layers.json", CONV1D: "conv1d_layers.json"}
 TOLERANCE = (
     8.0  # largest error of a correct result, in float32 epsilons of the sum |x| |w| + |bias|
 )
@@ -26,7 +26,7 @@ TOLERANCE = (
 
 @dataclass(frozen=True)
 class Layer:
-    """One transposed convolution with the size of its input, named as in layers.json."""
+    """One transposed convolution or Conv1d with the size of its input, named as in the lists."""
 
     name: str
     C_in: int
@@ -34,90 +34,101 @@ class Layer:
     k: int
     s: int = 1
     p: int = 0
-    output_padding: int = 0
+    output_padding: int = 0  # always 0 for a Conv1d
     groups: int = 1
     dilation: int = 1
     L: int = 1
     B: int = 1
+    transposed: bool = True
     shared_filter: bool = False  # all channels of a depthwise layer have the same taps
+    kind: str = TRANSPOSED  # the list, or the kind of random layers, with which it is reported
     source: str = ""
+
+    @property
+    def function(self) -> str:
+        """Name of the function, in torch and here."""
+        return "conv_transpose1d" if self.transposed else "conv1d"
+
+    @property
+    def class_name(self) -> str:
+        """Name of the layer's class, in torch and here."""
+        return "ConvTranspose1d" if self.transposed else "Conv1d"
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Arguments after the bias, in the order of torch's function."""
+        first = {"stride": self.s, "padding": self.p}
+        if not self.transposed:
+            return {**first, "dilation": self.dilation, "groups": self.groups}
+        last = {"groups": self.groups, "dilation": self.dilation}
+        return {**first, "output_padding": self.output_padding, **last}
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int]:
+        """As torch lays it out."""
+        first, second = (self.C_in, self.C_out) if self.transposed else (self.C_out, self.C_in)
+        return first, second // self.groups, self.k
 
     @property
     def output_shape(self) -> tuple[int, int, int]:
         """``(B, C_out, L_out)``."""
-        geometry = Geometry(self.k, self.s, self.p, self.output_padding, self.dilation)
-        return self.B, self.C_out, geometry.output_length(self.L)
+        if self.transposed:
+            geometry = Geometry(self.k, self.s, self.p, self.output_padding, self.dilation)
+            return self.B, self.C_out, geometry.output_length(self.L)
+        span = self.dilation * (self.k - 1) + 1
+        return self.B, self.C_out, (self.L + 2 * self.p - span) // self.s + 1
+
+    @property
+    def meetings(self) -> Array:
+        """How many frames meet a sample, by tap; padding crops others away, or adds their zeros.
+
+        Tap ``m`` connects position ``t`` of the shorter signal with position ``t*s + m*d - p`` of
+        the longer one. A transposed convolution reads the shorter signal, a Conv1d writes it.
+        """
+        shorter, longer = self.L, self.output_shape[2]
+        if not self.transposed:
+            shorter, longer = longer, shorter
+        taps = np.arange(self.k) * self.dilation - self.p
+        first = np.maximum(-(taps // self.s), 0)
+        last = np.minimum((longer - 1 - taps) // self.s, shorter - 1)
+        return np.maximum(last - first + 1, 0)
 
     @property
     def products(self) -> int:
-        """Multiply-adds, without those that padding crops away."""
-        taps = np.arange(self.k) * self.dilation - self.p  # tap m of frame t is at t*s + taps[m]
-        first = np.maximum(-(taps // self.s), 0)
-        last = np.minimum((self.output_shape[2] - 1 - taps) // self.s, self.L - 1)
-        frames = int(np.maximum(last - first + 1, 0).sum())
-        return self.B * self.C_in * (self.C_out // self.groups) * frames
+        """Multiply-adds, without those that padding crops away or that meet its zeros."""
+        return self.B * self.C_in * (self.C_out // self.groups) * int(self.meetings.sum())
 
     @property
     def bytes(self) -> int:
-        """Of input, weight and output in float32, each touched once."""
-        filters = 1 if self.shared_filter else self.C_in
-        weight = filters * (self.C_out // self.groups) * self.k
-        return 4 * (self.B * self.C_in * self.L + weight + int(np.prod(self.output_shape)))
+        """Of input, weight (taps that meet something) and output in float32, each touched once."""
+        filters, per_filter, _ = self.weight_shape
+        taps = int((self.meetings > 0).sum())
+        weight = (1 if self.shared_filter else filters) * per_filter * taps
+        return 4 * (self.B * self.C_in * self.L + weight) + self.written
+
+    @property
+    def written(self) -> int:
+        """Bytes of the output in float32."""
+        return 4 * int(np.prod(self.output_shape))
 
 
 TINY = Layer("tiny call", C_in=1, C_out=1, k=2, s=2, L=4)
 
 
-def load(names: Sequence[str] = ()) -> list[Layer]:
-    """Return the layers of layers.json, or those of the given names.
+def load(names: Sequence[str] = (), kinds: Sequence[str] = tuple(LISTS)) -> list[Layer]:
+    """The layers of the lists, or those of the given names.
 
-    Raises ``ValueError`` for a name that is not there.
+    Raises ``ValueError`` for a name that is in no list.
     """
-    layers = [Layer(**entry) for entry in json.loads(FILE.read_text())["layers"]]
+    layers = [
+        Layer(**entry, kind=kind, transposed=kind == TRANSPOSED)
+        for kind in kinds
+        for entry in json.loads(Path(__file__).with_name(LISTS[kind]).read_text())["layers"]
+    ]
     known = [layer.name for layer in layers]
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"no layer {', '.join(unknown)}; there are {', '.join(known)}")
     return [layer for layer in layers if not names or layer.name in names]
-
-
-def draw(count: int, seed: int) -> list[Layer]:
-    """Layers that layers.json does not list: random sizes of the kind that decoders have.
-
-    They have 1 to 1000 million multiply-adds, and depend on the seed only.
-    """
-    rng = np.random.default_rng(seed)
-
-    def one_of(*values: Any) -> Any:
-        return values[int(rng.integers(len(values)))]
-
-    drawn: list[Layer] = []
-    while len(drawn) < count:
-        s = one_of(1, 2, 2, 3, 4, 4, 5, 6, 8, 8, 10, 16)
-        k = s * one_of(1, 2, 2, 2, 3) + one_of(0, 0, 0, 1) if s > 1 else one_of(3, 5, 7, 11)
-        channels = [2 ** int(rng.integers(4, 11)) + one_of(0, 0, 0, 5) for _ in range(2)]
-        kind = one_of("dense", "dense", "dense", "dense", "grouped", "depthwise")
-        groups = 1
-        if kind != "dense":
-            channels = [2 ** int(rng.integers(4, 10))] * 2
-            groups = channels[0] if kind == "depthwise" else one_of(2, 4, 8)
-        dilation = one_of(1, 1, 1, 1, 2, 3)
-        span = dilation * (k - 1) + 1
-        layer = Layer(
-            name=f"random {len(drawn)}",
-            C_in=channels[0],
-            C_out=channels[1],
-            k=k,
-            s=s,
-            p=min(max(0, (span - s) // 2), (span - 1) // 2),
-            groups=groups,
-            dilation=dilation,
-            L=int(np.exp(rng.uniform(np.log(2), np.log(20_000)))),
-            B=one_of(1, 1, 1, 4),
-            source=f"{kind}, seed {seed}",
-        )
-        if 1e6 <= layer.products <= 1e9:
-            drawn.append(layer)
-    return drawn
 
 
 class Problem:
@@ -125,15 +136,16 @@ class Problem:
 
     def __init__(self, layer: Layer) -> None:
         rng = np.random.default_rng(0)
-        filters = 1 if layer.shared_filter else layer.C_in
-        shape = (filters, layer.C_out // layer.groups, layer.k)
+        filters, *filter_shape = layer.weight_shape
+        drawn = 1 if layer.shared_filter else filters
         self.layer = layer
         self.x = rng.standard_normal((layer.B, layer.C_in, layer.L), np.float32)
-        self.weight = rng.standard_normal(shape, np.float32).repeat(layer.C_in // filters, axis=0)
+        weight = rng.standard_normal((drawn, *filter_shape), np.float32)
+        self.weight = weight.repeat(filters // drawn, axis=0)
         self.bias = rng.standard_normal(layer.C_out, np.float32)
 
     def error(self, output: Array) -> float:
-        """Largest error in float32 epsilons of the sum |x| |w| + |bias| behind each sample.
+        """Largest error in float32 epsilons of the sum |x| |w| + |bias| behind each value.
 
         NaN where the output has one, infinite if it has another shape or dtype.
         """
@@ -146,11 +158,7 @@ class Problem:
     @cached_property
     def _exact(self) -> tuple[Array, Array]:
         x, w, b = (torch.from_numpy(a).double() for a in (self.x, self.weight, self.bias))
-        sizes = torch_sizes(self.layer)
-        exact = conv_transpose1d(x, w, b, *sizes)
-        return exact.numpy(), conv_transpose1d(x.abs(), w.abs(), b.abs(), *sizes).numpy()
-
-
-def torch_sizes(layer: Layer) -> tuple[int, int, int, int, int]:
-    """Return the arguments of torch's function after the bias."""
-    return layer.s, layer.p, layer.output_padding, layer.groups, layer.dilation
+        function = getattr(torch.nn.functional, self.layer.function)
+        sizes = self.layer.sizes
+        exact = function(x, w, b, **sizes)
+        return exact.numpy(), function(x.abs(), w.abs(), b.abs(), **sizes).numpy()

@@ -11,6 +11,7 @@ import argparse
 import ctypes
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 import layers
 import numpy as np
 import torch
-from layers import Problem, torch_sizes
+from layers import Problem
+from peers.ours import layer_of
 from rich.console import Console
 from rich.table import Table
 
@@ -73,15 +75,13 @@ def main() -> int:
     for layer in todo:
         problem = Problem(layer)
         n = problem.layer
-        ours = fs.ConvTranspose1d.from_weights(
-            problem.weight, problem.bias, n.s, n.p, n.output_padding, n.groups, n.dilation
-        )
+        ours = layer_of(problem)
         out = np.zeros(n.output_shape, np.float32)
         x, w, b = map(torch.from_numpy, (problem.x, problem.weight, problem.bias))
-        sizes = torch_sizes(n)
+        function = partial(getattr(torch.nn.functional, n.function), x, w, b, **n.sizes)
         with torch.inference_mode():
             mine = taken(lambda: ours(problem.x, out=out))  # noqa: B023  # called at once
-            torchs = taken(lambda: torch.nn.functional.conv_transpose1d(x, w, b, *sizes))  # noqa: B023
+            torchs = taken(function)
         torchs = max(0, torchs - out.nbytes)
         operands = problem.x.nbytes + problem.weight.nbytes + out.nbytes
         if mine > max(SHARE * operands, ALLOWED):

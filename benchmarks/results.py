@@ -1,4 +1,4 @@
-"""The results on each layer, and the tables that show them."""
+"""The results on each layer, and what they are in the mean over a kind of layers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import Any
 
 import layers
 from layers import Layer
-from peers import CANDIDATES, MODULES
-from rich.table import Table
+from peers import OUR_MODULE, OURS, PEERS
 from roofline import Roofline
 from timing import Spread
 
-OURS, *_ = (candidate.name for candidate in CANDIDATES)
-OUR_MODULE, TORCHS_MODULE = (candidate.name for candidate in MODULES)
 LARGE = 25e6  # multiply-adds of a layer whose fraction of the limit is held against a target
+LEAST = 0.97  # of the best peer's time over ours: the target of every layer
+MODULE_SHARE, MODULE_SECONDS = 1.05, 5e-6  # the torch face may take that share of ours, and that
 
 
 @dataclass
@@ -29,7 +28,8 @@ class Result:
     failed: dict[str, str] = field(default_factory=dict)  # candidates that cannot do the layer
     rounds: int = 0
     seconds: dict[str, Spread] = field(default_factory=dict)  # per call; not of wrong candidates
-    ratios: dict[str, Spread] = field(default_factory=dict)  # peer / ours
+    ratios: dict[str, Spread] = field(default_factory=dict)  # other / ours
+    module_excess: float | None = None  # seconds of the torch face beyond MODULE_SHARE of ours
     limit: float = 0.0  # the least seconds that the machine allows
     computing: bool = True  # the multiply-adds set the limit, not the bytes
 
@@ -41,12 +41,29 @@ class Result:
     @property
     def best(self) -> str | None:
         """The peer that is fastest on this layer."""
-        peers = {name: s.median for name, s in self.seconds.items() if name in self.ratios}
+        peers = {name: self.seconds[name].median for name in self.ratios if name in PEERS}
         return min(peers, key=lambda name: peers[name]) if peers else None
 
-    def of_limit(self, name: str) -> float | None:
+    def ratio(self, peer: str | None) -> float | None:
+        """Time of a peer, of the best one for None, over ours."""
+        name = peer or self.best
+        return self.ratios[name].median if name in self.ratios else None
+
+    def of_limit(self, name: str | None) -> float | None:
         """The limit divided by the time of a candidate: 1 is the best possible."""
         return self.limit / self.seconds[name].median if name in self.seconds else None
+
+    @property
+    def far_from_limit(self) -> bool:
+        """Below 85 % of a limit set by 25 million multiply-adds or more, or 75 % of the bytes'."""
+        share, wanted = self.of_limit(OURS), 0.85 if self.computing else 0.75
+        counts = self.layer.products >= LARGE if self.computing else True
+        return share is not None and counts and share < wanted
+
+    @property
+    def module_is_slow(self) -> bool:
+        """Whether the torch face takes longer than it may."""
+        return self.module_excess is not None and self.module_excess > MODULE_SECONDS
 
     def set_limit(self, roofline: Roofline) -> None:
         """Compute the limit of the layer on this machine."""
@@ -66,142 +83,47 @@ class Result:
         }
 
 
-def mean(results: Sequence[Result], peer: str | None) -> float | None:
-    """Geometric mean of a peer's time over ours; of each layer's best peer for None."""
-    values = [r.ratios[name].median for r in results if (name := peer or r.best) in r.ratios]
-    return geometric_mean(values) if values else None
+@dataclass(frozen=True)
+class Summary:
+    """Geometric means over some layers, and how many miss a target."""
 
+    layers: int
+    means: dict[str, float]  # peer / ours; of each layer's best peer under "best"
+    lowest: tuple[str, float] | None  # the layer with the lowest best peer / ours
+    below: int  # layers with less than LEAST of it
+    of_limit: dict[str, float]  # of ours, and of each layer's best peer
+    module: float | None  # torch face / ours
+    slow_modules: int
 
-def mean_ratios(results: Sequence[Result], peers: Sequence[str]) -> dict[str, float | None]:
-    """:func:`mean` of each peer, and of the best."""
-    return {**{peer: mean(results, peer) for peer in peers}, "best": mean(results, None)}
-
-
-def speed_table(results: Sequence[Result], peers: Sequence[str]) -> Table:
-    """A row per layer: our time, each peer's over ours, the best peer's, fraction of the limit."""
-    table = Table(
-        title="One forward pass: our milliseconds, and the times of peers divided by ours"
-    )
-    table.add_column("layer")
-    for name in ("ms", *peers, "best / ours", "of the limit", "best's"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for r in results:
-        ratios = (_cell(r, name) for name in peers)
-        best = r.best or ""
-        table.add_row(
-            r.layer.name,
-            _time(r, OURS, 1e3),
-            *ratios,
-            _ratio(r, best),
-            _share(r, OURS),
-            _share(r, best),
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Summary:
+        """Of these layers."""
+        peers = [name for name in PEERS if any(name in r.ratios for r in results)]
+        ratios = {peer or "best": _known(r.ratio(peer) for r in results) for peer in (*peers, None)}
+        shares = {
+            "ours": _known(r.of_limit(OURS) for r in results),
+            "best": _known(r.of_limit(r.best) for r in results),
+        }
+        best = [(r.layer.name, ratio) for r in results if (ratio := r.ratio(None)) is not None]
+        modules = _known(r.ratio(OUR_MODULE) for r in results)
+        return cls(
+            layers=len(results),
+            means={name: geometric_mean(values) for name, values in ratios.items() if values},
+            lowest=min(best, key=lambda pair: pair[1]) if best else None,
+            below=sum(ratio < LEAST for _, ratio in best),
+            of_limit={name: geometric_mean(values) for name, values in shares.items() if values},
+            module=geometric_mean(modules) if modules else None,
+            slow_modules=sum(r.module_is_slow for r in results),
         )
-    table.add_section()
-    means = mean_ratios(results, peers).values()
-    shown = ("" if value is None else f"{value:.2f}" for value in means)
-    table.add_row("geometric mean", "", *shown, *_mean_shares(results), style="bold")
-    table.caption = (
-        "best / ours: with quartiles; limit: the time of the multiply-adds at this machine's peak, "
-        "or of the bytes (m) where that is longer"
-    )
-    return table
 
 
-def tiny_table(result: Result) -> Table:
-    """The time of calls that compute almost nothing."""
-    table = Table(title="A tiny call (1 to 1 channel, 4 frames)")
-    table.add_column("")
-    table.add_column("microseconds", justify="right")
-    table.add_column("/ ours", justify="right")
-    for name in result.errors:
-        table.add_row(name, _time(result, name, 1e6), _ratio(result, name))
-    return table
+def by_kind(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each kind of layers, in their order; of all together if there are several."""
+    kinds: dict[str, list[Result]] = {}
+    for result in results:
+        kinds.setdefault(result.layer.kind, []).append(result)
+    return kinds if len(kinds) == 1 else {**kinds, "all": list(results)}
 
 
-def module_overhead(result: Result) -> str:
-    """The time that the torch module adds to that of the layer on arrays, as text."""
-    times = {name: spread.median * 1e6 for name, spread in result.seconds.items()}
-    if not {OURS, OUR_MODULE, TORCHS_MODULE} <= times.keys():
-        return ""
-    return (
-        f"in inference mode our torch module takes {times[OUR_MODULE] - times[OURS]:.1f} us more "
-        f"than our layer on arrays, and {times[OUR_MODULE] / times[TORCHS_MODULE]:.2f} of torch's "
-        "module"
-    )
-
-
-def check_table(results: Sequence[Result], peers: Sequence[str]) -> Table:
-    """The error of each output against float64."""
-    table = Table(
-        title="Largest error in float32 epsilons of the sum |x| |w| + |bias|"
-        f" (right up to {layers.TOLERANCE:g})"
-    )
-    table.add_column("layer")
-    for name in (OURS, *peers):
-        table.add_column(name, justify="right")
-    for r in results:
-        errors = (_error(r, name) for name in (OURS, *peers))
-        table.add_row(r.layer.name, *errors)
-    return table
-
-
-def slower(results: Sequence[Result], peer: str | None, least: float = 1.0) -> str:
-    """The layers on which a peer (None: the best) takes less than ``least`` times our time."""
-    lost = [
-        f"{r.layer.name} ({r.ratios[name].median:.2f} {'' if peer else name}".rstrip() + ")"
-        for r in results
-        if (name := peer or r.best) in r.ratios and r.ratios[name].median < least
-    ]
-    return ", ".join(lost) or "no layer"
-
-
-def far_from_limit(results: Sequence[Result]) -> str:
-    """Layers below 85 % of a limit set by multiply-adds, or below 75 % of one set by bytes."""
-    short = []
-    for r in results:
-        share, wanted = r.of_limit(OURS), 0.85 if r.computing else 0.75
-        counts = r.layer.products >= LARGE if r.computing else True
-        if share is not None and counts and share < wanted:
-            short.append(f"{r.layer.name} ({share:.2f}{'' if r.computing else ' m'})")
-    return ", ".join(short) or "no layer"
-
-
-def _time(result: Result, name: str, unit: float) -> str:
-    if name in result.wrong:
-        return "[bold red]wrong"
-    return f"{result.seconds[name].median * unit:.3f}" if name in result.seconds else ""
-
-
-def _error(result: Result, name: str) -> str:
-    if name not in result.errors:
-        return "[dim]cannot" if name in result.failed else ""
-    error = result.errors[name]
-    return f"[bold red]{error:.3g} wrong" if name in result.wrong else f"{error:.2f}"
-
-
-def _cell(result: Result, name: str) -> str:
-    if name not in result.ratios:
-        return _error(result, name) if name in result.wrong or name in result.failed else ""
-    median = result.ratios[name].median
-    return f"[red]{median:.2f}[/red]" if median < 1 else f"{median:.2f}"
-
-
-def _ratio(result: Result, name: str) -> str:
-    if name not in result.ratios:
-        return ""
-    r = result.ratios[name]
-    shown = f"{r.median:.2f} [dim]({r.low:.2f}-{r.high:.2f})[/dim]"
-    return f"[red]{shown}[/red]" if r.median < 1 else shown
-
-
-def _share(result: Result, name: str) -> str:
-    share = result.of_limit(name)
-    return "" if share is None else f"{share:.2f}" + ("  " if result.computing else " m")
-
-
-def _mean_shares(results: Sequence[Result]) -> list[str]:
-    shown = []
-    for name_of in (lambda r: OURS, lambda r: r.best or ""):
-        shares = [s for r in results if (s := r.of_limit(name_of(r))) is not None]
-        shown.append(f"{geometric_mean(shares):.2f}  " if shares else "")
-    return shown
+def _known(values: Any) -> list[float]:
+    return [value for value in values if value is not None]

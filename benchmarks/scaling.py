@@ -18,6 +18,7 @@ import layers
 import numpy as np
 import timing
 from layers import Array, Layer, Problem
+from peers.ours import layer_of
 from rich.console import Console
 from rich.table import Table
 
@@ -25,19 +26,17 @@ import fracstride as fs
 
 ROUNDS = 15
 LONG = 5e-3  # a second thread must help from so many seconds on
-LENGTHS = ("hifigan_up0", "hifigan_up2", "stream_last_L8", "bigvgan_aa")
-LONGEST = ("hifigan_up3", "bigvgan_aa", "conv_s1_k7")
+LENGTHS = (
+    "hifigan_up0",
+    "hifigan_up2",
+    "stream_last_L8",
+    "bigvgan_aa",
+    "mrf_256_k3",
+    "w2v_1",
+    "bigvgan_down",
+)
+LONGEST = ("hifigan_up3", "bigvgan_aa", "conv_s1_k7", "mrf_32_k3", "w2v_0")
 TIMES = (1, 8, 64)  # as long as the layer's own input
-
-
-def made(problem: Problem) -> fs.ConvTranspose1d:
-    """The layer of a problem, packed."""
-    n = problem.layer
-    layer = fs.ConvTranspose1d.from_weights(
-        problem.weight, problem.bias, n.s, n.p, n.output_padding, n.groups, n.dilation
-    )
-    layer(problem.x)
-    return layer
 
 
 def in_turns(calls: list[Callable[[], Any]]) -> list[float]:
@@ -58,9 +57,9 @@ def threads_table(todo: list[Layer], threads: int) -> Table:
         table.add_column(column, justify="left" if column == "layer" else "right")
     for layer in todo:
         problem = Problem(layer)
-        ours = made(problem)
+        ours = layer_of(problem)
 
-        def call(number: int, ours: fs.ConvTranspose1d = ours, x: Array = problem.x) -> None:
+        def call(number: int, ours: Any = ours, x: Array = problem.x) -> None:
             fs.set_num_threads(number)
             ours(x)
 
@@ -79,16 +78,16 @@ def lengths_table(todo: list[Layer]) -> Table:
     table.add_column("ratio", justify="right")
     for layer in todo:
         problem = Problem(layer)
-        ours, x = made(problem), np.concatenate([problem.x] * 2, axis=2)
+        ours, x = layer_of(problem), np.concatenate([problem.x] * 2, axis=2)
         lengths = count(layer.L + 1)
 
-        def new(ours: fs.ConvTranspose1d = ours, x: Array = x, lengths: Any = lengths) -> float:
+        def new(ours: Any = ours, x: Array = x, lengths: Any = lengths) -> float:
             length = next(lengths)  # per frame, since each is longer than the last
             start = perf_counter()
             ours(x[:, :, :length])
             return (perf_counter() - start) / length
 
-        def known(ours: fs.ConvTranspose1d = ours, x: Array = x, length: int = layer.L) -> float:
+        def known(ours: Any = ours, x: Array = x, length: int = layer.L) -> float:
             start = perf_counter()
             ours(x[:, :, :length])
             return (perf_counter() - start) / length
@@ -109,7 +108,7 @@ def longer_table(todo: list[Layer]) -> Table:
         table.add_column(f"x {times}", justify="right")
     for layer in todo:
         problem = Problem(layer)
-        ours = made(problem)
+        ours = layer_of(problem)
         signals = [np.concatenate([problem.x] * times, axis=2) for times in TIMES]
         own, *rest = in_turns([partial(ours, x) for x in signals])
         ratios = (t / times / own for t, times in zip(rest, TIMES[1:], strict=True))

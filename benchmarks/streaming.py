@@ -19,7 +19,6 @@ from rich.table import Table
 
 import fracstride as fs
 from fracstride._load import native
-from fracstride.part_geometry import crop_of_part
 
 # (C_in, C_out, k, s, p), frames of a push, number of layers in turn, and the target of a push.
 LAYERS = (
@@ -55,11 +54,11 @@ def _calls(sizes: Sequence[int], frames: int) -> list[Callable[[], Any]]:
     g, kept = layer.geometry, carried.shape[-1]
     y = stream.push(chunks[-1])
     out, weight, bias = np.empty_like(y), layer.packed.packed_weight(), layer.packed.packed_bias
-    crop = crop_of_part(g, received - kept, g.final_length(received))
+    crop = g.crop_of_part(received - kept, g.final_length(received))
     chunk, result, before = (native.signal_of(a) for a in (chunks[-1], out, carried))
     numbers = (1, *chunk, bias.address, *result, crop, 0, 0, 0, 0, 0, 1.0, *before)
     kernel = partial(native.forward, weight.native, *numbers)
-    kernel.keep = bias, carried  # type: ignore[attr-defined]
+    kernel.keep = bias, carried, out  # type: ignore[attr-defined]
     kernel()
     assert np.array_equal(out, y)
     values = np.ones(layer.weight.size, np.float32)

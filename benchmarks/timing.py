@@ -14,6 +14,10 @@ Freed memory stays with the process. By default malloc returns large blocks to t
 them in again on the next call, or does not, depending on what ran before. That is a factor of two
 for torch on layers of a few megabytes. With memory kept, all candidates run as in a program that
 has been running for a while.
+
+On a machine that others use, the clock can be that of the process (``--cpu-time``): it does not
+count the time in which other processes had the core. It counts the time of all threads, so it
+serves for one thread only.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from timeit import Timer
@@ -85,10 +89,14 @@ def used_by_others(cores: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
-def measure(candidates: Sequence[Candidate], seconds: float) -> NDArray[np.float64]:
+def measure(
+    candidates: Sequence[Candidate],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> NDArray[np.float64]:
     """Seconds per call, ``(rounds, candidates)``, of as many rounds as fit, at least five."""
     end = time.perf_counter() + seconds
-    timers = [Timer(candidate.call) for candidate in candidates]
+    timers = [Timer(candidate.call, timer=clock) for candidate in candidates]
     repeats = [
         max(1, round(BLOCK / min(_block(candidate, timer, 1) for _ in range(3))))
         for candidate, timer in zip(candidates, timers, strict=True)

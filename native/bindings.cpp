@@ -8,11 +8,14 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "dispatch.hpp"
+#include "fingerprint.hpp"
 #include "maps.hpp"
+#include "output_memory.hpp"
 #include "peak.hpp"
 #include "plan.hpp"
 #include "threads.hpp"
@@ -73,6 +76,16 @@ Signal<T> signal_at(std::uintptr_t address, i64 batch_stride, i64 channel_stride
   return {reinterpret_cast<T*>(address), batch_stride, channel_stride, position_stride, length};
 }
 
+// Infinity as the bits of a number that is stored as S.
+template <class S>
+constexpr std::uint64_t infinity_of = 0x7f800000;
+template <>
+constexpr std::uint64_t infinity_of<double> = 0x7ff0000000000000;
+template <>
+constexpr std::uint64_t infinity_of<float16> = 0x7c00;
+template <>
+constexpr std::uint64_t infinity_of<bfloat16> = 0x7f80;
+
 template <class S>
 void bind_maps(nb::module_& m, const char* name) {
   nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
@@ -87,6 +100,14 @@ void bind_maps(nb::module_& m, const char* name) {
           nb::gil_scoped_release release;
           return new PackedWeight<S>(reinterpret_cast<const S*>(weight), layer, map,
                                      once ? Packing::once : Packing::kept);
+        },
+        nb::rv_policy::take_ownership);
+
+  m.def((std::string("fingerprint_") + type_name<S>).c_str(),
+        [](std::uintptr_t weight, i64 rows, i64 columns, i64 taps) {
+          nb::gil_scoped_release release;
+          return new Fingerprint(reinterpret_cast<const void*>(weight), rows, columns, taps,
+                                 sizeof(S), infinity_of<S>);
         },
         nb::rv_policy::take_ownership);
 
@@ -200,6 +221,57 @@ nb::object signal_of(nb::handle array) {
   return nb::steal(signal);
 }
 
+// A contiguous tensor of the CPU as DLPack describes it: this is that standard's ABI.
+struct ManagedTensor {
+  struct {
+    void* data;
+    std::int32_t device_type, device_id;
+    std::int32_t axes;
+    std::uint8_t code, bits;
+    std::uint16_t lanes;
+    std::int64_t* shape;
+    std::int64_t* strides;
+    std::uint64_t byte_offset;
+  } tensor;
+  void* context;
+  void (*deleter)(ManagedTensor*);
+  std::int64_t shape[3];
+};
+
+// (batch, channels, length) of large_output bytes or more in memory that is kept, as the DLPack
+// capsule of a tensor. `code` and `bits` are DLPack's of the dtype.
+nb::object new_output(i64 batch, i64 channels, i64 length, int code, int bits) {
+  const std::size_t bytes = static_cast<std::size_t>(batch * channels * length) * (bits / 8);
+  void* memory = take_output(bytes);
+  if (!memory) throw std::bad_alloc();
+  ManagedTensor* made = new ManagedTensor{};
+  made->shape[0] = batch, made->shape[1] = channels, made->shape[2] = length;
+  made->tensor = {memory,
+                  1,
+                  0,
+                  3,
+                  static_cast<std::uint8_t>(code),
+                  static_cast<std::uint8_t>(bits),
+                  1,
+                  made->shape,
+                  nullptr,
+                  0};
+  made->deleter = [](ManagedTensor* self) {
+    give_output_back(self->tensor.data);
+    delete self;
+  };
+  PyObject* capsule = PyCapsule_New(made, "dltensor", [](PyObject* capsule) {
+    if (!PyCapsule_IsValid(capsule, "dltensor")) return;  // a tensor has taken it over
+    auto* self = static_cast<ManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
+    self->deleter(self);
+  });
+  if (!capsule) {
+    made->deleter(made);
+    throw nb::python_error();
+  }
+  return nb::steal(capsule);
+}
+
 std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
   std::vector<std::string> out;
   for (const InstructionSet* set : sets) out.emplace_back(set->name);
@@ -212,6 +284,10 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 NB_MODULE(_native, m) {
   using namespace fracstride;
   watch_forks();
+  nb::class_<Fingerprint>(m, "Fingerprint")
+      .def("matches", [](const Fingerprint& self, std::uintptr_t weight, i64 frames) {
+        return self.matches(reinterpret_cast<const void*>(weight), frames);
+      });
   bind_maps<float>(m, "PackedWeightFloat32");
   bind_maps<double>(m, "PackedWeightFloat64");
   bind_maps<float16>(m, "PackedWeightFloat16");
@@ -221,6 +297,13 @@ NB_MODULE(_native, m) {
   bind_gradients<float16>(m);
   bind_gradients<bfloat16>(m);
   m.def("signal_of", &signal_of);
+  m.def("new_output", &new_output);
+  m.attr("large_output") = large_output;
+  m.def("output_memory", [] {
+    const OutputMemory memory = output_memory();
+    return nb::make_tuple(memory.in_use, memory.waiting);
+  });
+  m.def("release_outputs", &release_outputs);
   m.def("same_bytes", [](std::uintptr_t a, std::uintptr_t b, std::size_t count) {
     nb::gil_scoped_release release;
     return std::memcmp(reinterpret_cast<const void*>(a), reinterpret_cast<const void*>(b), count) ==

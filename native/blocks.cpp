@@ -29,9 +29,9 @@ i64 words_of_frame(const Product& p) {
 // How many frames beyond a block its shifts reach.
 i64 reach_of(const Product& p) { return (p.segments[0].shifts - 1) * std::abs(p.shift_frames); }
 
-// Blocks that a signal is cut into so that the packed frames of each stay in the cache.
+// The most frames of a block whose packed frames stay in the cache.
 template <class S>
-i64 blocks_for_cache(const Call<S>& call, i64 tile) {
+i64 most_frames(const Call<S>& call, i64 tile) {
   constexpr i64 word_bytes = sizeof(Sum<S>);
   const i64 reach = reach_of(call.product);
   const i64 fitting = block_bytes / word_bytes / std::max<i64>(words_of_frame(call.product), 1);
@@ -40,8 +40,13 @@ i64 blocks_for_cache(const Call<S>& call, i64 tile) {
   // faster than short ones.
   const bool few = call.product.steps <= few_words && row_count(call.product) > few_rows;
   const i64 tiles = few ? long_tiles : most_tiles;
-  const i64 most =
-      std::clamp(std::max(fitting - reach, std::min(reach, tiles * tile)), tile, tiles * tile);
+  return std::clamp(std::max(fitting - reach, std::min(reach, tiles * tile)), tile, tiles * tile);
+}
+
+// Blocks that a signal is cut into.
+template <class S>
+i64 blocks_for_cache(const Call<S>& call, i64 tile) {
+  const i64 most = most_frames(call, tile);
   // Weights are read once per block: a little more than fits costs less than a second block.
   return 2 * call.frames <= 3 * most ? 1 : divide_up(call.frames, most);
 }
@@ -76,6 +81,48 @@ i64 frames_for_threads(const Call<S>& call, const Kernels<S>& kernels, i64 block
   return best;
 }
 
+// Whether all shifts of `frames` frames read one packed row: that has fewer words than a row for
+// each of them.
+template <class S>
+bool shares_rows(const Call<S>& call, i64 frames) {
+  const Product& p = call.product;
+  return static_cast<double>(p.steps) * frames >=
+         static_cast<double>(words_of_frame(p)) * (frames + reach_of(p));
+}
+
+// Frames at both ends of what each entry's frames read that are zeros, in every row.
+template <class S>
+i64 zeros_around(const Call<S>& call) {
+  if (call.extension != zeros) return 0;
+  const Product& p = call.product;
+  const Positions& at = call.source_at;
+  const Axis& last = p.segments[p.segments[1].axis.channels ? 1 : 0].axis;
+  const i64 reach = reach_of(p), back = p.shift_frames < 0 ? reach : 0;
+  const i64 start = (call.first_frame - back) * at.frame + at.base;
+  const i64 low = start + p.segments[0].axis.first_phase * at.phase_step;
+  const i64 high = start + (last.first_phase + last.phases - 1) * at.phase_step;
+  const i64 before = ceil_div(-high, at.frame);
+  const i64 after = call.frames + reach - ceil_div(call.source.length - low, at.frame);
+  return std::max<i64>(std::min(before, after), 0);
+}
+
+// Where signals are short, several batch entries share a block, and with it vectors and tiles. What
+// is computed then between two entries, and shifts that bring no frame of a tile onto its signal,
+// must not cost more than lanes that stay empty otherwise.
+template <class S>
+void choose_entries(Call<S>& call, const Kernels<S>& kernels, int threads) {
+  const i64 tile = kernels.tile_frames, frames = call.frames, reach = reach_of(call.product);
+  if (call.batch < 2 || reach > frames || (frames > tile && 4 * reach > frames)) return;
+  const i64 between = shares_rows(call, frames) ? reach - std::min(zeros_around(call), reach) : 0;
+  const i64 pitch = frames + between;
+  if (pitch > round_up(frames, kernels.lanes) + frames / 16) return;
+  const i64 fitting = std::min(most_frames(call, tile) / pitch, call.batch);
+  if (fitting < 2) return;
+  const i64 blocks = std::min(round_up(divide_up(call.batch, fitting), threads), call.batch);
+  call.entries = divide_up(call.batch, blocks);
+  call.pitch = pitch;
+}
+
 // Whether filters.hpp computes a call: one row of sums, the weights of which are a filter.
 template <class S>
 bool is_filter(const Call<S>& call) {
@@ -107,10 +154,10 @@ i64 frames_of_filter(const Call<S>& call, const Kernels<S>& kernels, int threads
 template <class S>
 void choose_rows(Call<S>& call, const Kernels<S>& kernels) {
   const Product& p = call.product;
-  const i64 frames = round_up(call.block_frames, kernels.lanes), reach = reach_of(p);
+  const i64 all = (call.entries - 1) * call.pitch + call.block_frames;
+  const i64 frames = round_up(all, kernels.lanes), reach = reach_of(p);
   call.separate_shifts =
-      !call.filter && static_cast<double>(p.steps) * frames <
-                          static_cast<double>(words_of_frame(p)) * (frames + reach);
+      !call.filter && !shares_rows(call, call.entries > 1 ? call.block_frames : frames);
   call.window = call.separate_shifts ? frames : frames + reach;
   // Sums of a filter are made for several vectors, and read one beyond.
   if (call.filter) call.window = round_up(frames, 8 * kernels.lanes) + reach + kernels.lanes;
@@ -118,8 +165,9 @@ void choose_rows(Call<S>& call, const Kernels<S>& kernels) {
   const i64 line = cache_line / static_cast<i64>(sizeof(Sum<S>));
   call.window = (divide_up(call.window, line) | 1) * line;
   call.in_place = !is_half<S> && row_count(p) <= few_rows && !call.separate_shifts &&
-                  call.source.position_stride == 1 && call.source_at.frame == 1 &&
-                  call.source_at.phase_step == 0 && call.around.negative_slope == 1;
+                  call.entries == 1 && call.source.position_stride == 1 &&
+                  call.source_at.frame == 1 && call.source_at.phase_step == 0 &&
+                  call.around.negative_slope == 1;
 }
 
 }  // namespace
@@ -130,11 +178,21 @@ i64 panel_count(const Call<S>& call, const Kernels<S>& kernels) {
 }
 
 template <class S>
+i64 entry_blocks(const Call<S>& call) {
+  return divide_up(call.batch, call.entries);
+}
+
+template <class S>
 void choose_blocks(Call<S>& call, const Kernels<S>& kernels, int threads) {
   const i64 tile = kernels.tile_frames, blocks = blocks_for_cache(call, tile);
   call.filter = is_filter(call);
+  call.entries = 1;
+  call.pitch = call.frames;
+  if (!call.filter) choose_entries(call, kernels, threads);
   if (call.filter)
     call.block_frames = frames_of_filter(call, kernels, threads);
+  else if (call.entries > 1)
+    call.block_frames = call.frames;
   else if (threads > 1)
     call.block_frames = frames_for_threads(call, kernels, blocks, threads);
   else
@@ -146,7 +204,7 @@ void choose_blocks(Call<S>& call, const Kernels<S>& kernels, int threads) {
 template <class S>
 i64 first_unit(const Call<S>& call, i64 panels, i64 index, i64 count) {
   const i64 signal = call.frames * panels, block = call.block_frames * panels;
-  const i64 work = share(call.batch * call.groups * signal, index, count);
+  const i64 work = share(entry_blocks(call) * call.groups * signal, index, count);
   const i64 b = (work % signal) / block;
   const i64 frames = std::min(call.block_frames, call.frames - b * call.block_frames);
   const i64 within = work % signal - b * block;
@@ -206,6 +264,7 @@ void choose_pieces(DepthwiseCall<S>& call, const Kernels<S>& kernels, i64 rows, 
 #define FS_BLOCKS(S)                                                              \
   template void choose_blocks<S>(Call<S>&, const Kernels<S>&, int);               \
   template i64 panel_count<S>(const Call<S>&, const Kernels<S>&);                 \
+  template i64 entry_blocks<S>(const Call<S>&);                                   \
   template i64 first_unit<S>(const Call<S>&, i64, i64, i64);                      \
   template void choose_blocks<S>(WeightGradCall<S>&, const GradKernels<S>&, int); \
   template i64 unit_count<S>(const WeightGradCall<S>&);                           \

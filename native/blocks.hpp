@@ -13,6 +13,10 @@ void choose_blocks(Call<S>& call, const Kernels<S>& kernels, int threads);
 template <class S>
 i64 panel_count(const Call<S>& call, const Kernels<S>& kernels);
 
+// How many blocks the batch entries make: some may share one.
+template <class S>
+i64 entry_blocks(const Call<S>& call);
+
 // The first unit of a thread's share. Shares are equal in frames, as nearly as units allow, and not
 // in units: the last block of a signal may be short.
 template <class S>

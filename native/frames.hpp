@@ -2,18 +2,25 @@
 // exist. Included inside the namespace of one instruction set.
 //
 // A unit is one panel of one block of frames of one group of one batch entry; the panels of a block
-// are consecutive units, so that a thread packs each of its blocks once.
+// are consecutive units, so that a thread packs each of its blocks once. Of short signals, a block
+// has all frames of several batch entries, one behind the other: to the tile they are one signal.
 
 struct Block {
-  i64 entry, group, first_frame, frames;
+  i64 entry, entries, group, first_frame, frames;  // frames: of each entry
 };
 
 template <class S>
 static Block block_of(const Call<S>& call, i64 index) {
   const i64 block = index % call.blocks, rest = index / call.blocks;
-  const i64 begin = block * call.block_frames;
-  return {rest / call.groups, rest % call.groups, call.first_frame + begin,
-          smaller(call.block_frames, call.frames - begin)};
+  const i64 begin = block * call.block_frames, entry = rest / call.groups * call.entries;
+  return {entry, smaller(call.entries, call.batch - entry), rest % call.groups,
+          call.first_frame + begin, smaller(call.block_frames, call.frames - begin)};
+}
+
+// The frames of all entries of a block. Frames between two entries are of neither.
+template <class S>
+static i64 all_frames(const Call<S>& call, const Block& block) {
+  return (block.entries - 1) * call.pitch + block.frames;
 }
 
 // The shifts of a block reach this many frames beyond it, in one direction.
@@ -23,7 +30,8 @@ static inline i64 window_reach(const Product& p) {
 
 static inline i64 window_back(const Product& p) { return p.shift_frames < 0 ? window_reach(p) : 0; }
 
-// Packs row u of a segment: as words, or as one half of each word.
+// Packs row u of a segment: as words, or as one half of each word. Where the last frames that one
+// entry reads and the first frames that the next one reads are zeros, they share these.
 template <class Into, class S, class W>
 static void pack_row(const Call<S>& call, const Block& block, const Axis& axis, i64 u, i64 j,
                      W* packed) {
@@ -31,12 +39,16 @@ static void pack_row(const Call<S>& call, const Block& block, const Axis& axis, 
   const Positions& at = call.source_at;
   const i64 back = call.separate_shifts ? 0 : window_back(p);
   const i64 reach = call.separate_shifts ? 0 : window_reach(p);
-  const Row<S> channel = row_of(call.source, call.carried, block.entry,
-                                block.group * call.source_channels + u / axis.phases);
   const i64 base = (axis.first_phase + u % axis.phases) * at.phase_step + at.base;
-  copy_row<Into>(channel, call.source.length,
-                 (block.first_frame - back) * at.frame + base + j * at.shift, at.frame,
-                 block.frames + reach, call.window, call.extension, packed);
+  const i64 start = (block.first_frame - back) * at.frame + base + j * at.shift;
+  const i64 count = block.frames + reach;
+  for (i64 e = 0; e < block.entries; ++e) {
+    const Row<S> channel = row_of(call.source, call.carried, block.entry + e,
+                                  block.group * call.source_channels + u / axis.phases);
+    const i64 padded = e + 1 < block.entries ? count : call.window - e * call.pitch;
+    copy_row<Into>(channel, call.source.length, start, at.frame, count, padded, call.extension,
+                   packed + e * call.pitch);
+  }
 }
 
 template <class S, class W>
@@ -56,7 +68,7 @@ static void pack_block(const Call<S>& call, const Block& block, W* packed) {
           pack_row<Widened<S>>(call, block, axis, word, j, packed);
         }
         if (call.around.negative_slope != 1)
-          bend<S>(packed, block.frames + reach, call.around.negative_slope);
+          bend<S>(packed, all_frames(call, block) + reach, call.around.negative_slope);
       }
   }
 }

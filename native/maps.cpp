@@ -39,8 +39,9 @@ void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepa
   i64 most_uses = 0, most_units = 0;
   for (Call<S>& c : calls) {
     choose_blocks(c, kernels, threads);
-    most_uses = std::max(most_uses, c.batch * c.blocks);
-    most_units = std::max(most_units, c.batch * c.groups * c.blocks * panel_count(c, kernels));
+    const i64 uses = entry_blocks(c) * c.blocks;
+    most_uses = std::max(most_uses, uses);
+    most_units = std::max(most_units, uses * c.groups * panel_count(c, kernels));
   }
   std::optional<PackedWeight<S>> whole;
   if (!weight.packed() && most_uses > few_uses)

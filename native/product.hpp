@@ -22,7 +22,7 @@ static Workspace workspace_of(const Call<S>& call) {
   Workspace w;
   w.single = call.packed ? 0 : p.panel_stride;
   w.sums = w.single + (call.packed ? 0 : pack_scratch(p));
-  w.sums_row = round_up(call.block_frames, lanes);
+  w.sums_row = round_up((call.entries - 1) * call.pitch + call.block_frames, lanes);
   w.rest_sums = w.sums + width * w.sums_row;
   w.frames = w.rest_sums + width * lanes;
   w.end = w.frames + rows * call.window;
@@ -38,7 +38,9 @@ static i64 scratch_elements(const Call<S>& call) {
 template <class W>
 struct Unit {
   Block block;
+  i64 frames_there;  // of all entries of the block
   bool complete;     // whether every term of every row and frame exists
+  bool all_shifts;   // whether all shifts are multiplied for each frame
   bool in_place;     // whether frames are read where they lie
   bool skip_absent;  // whether terms that do not exist are left out of the sums one by one
   const W* panel;
@@ -87,7 +89,8 @@ struct Run {
   const W *w, *x;
   i64 channels, first_shift, last_shift;
   const Strides &along, &rest;
-  bool first;  // of its sum
+  bool first;     // of its sum
+  const W* next;  // the weights behind this run's
 };
 
 template <class S, class W>
@@ -100,17 +103,23 @@ static inline void run_along(const Call<S>& call, const Unit<W>& unit, const Run
   for (i64 f = 0, vectors; f < along; f += vectors * lanes) {
     vectors = vectors_of_tile((along - f) / lanes, rows);
     i64 from = run.first_shift, to = run.last_shift;
-    if (!unit.complete) {
+    if (!unit.all_shifts) {
       const Range onto = shifts_onto(call, unit.block.first_frame + f,
                                      smaller(vectors * lanes, unit.block.frames - f));
       from = larger(from, onto.first);
       to = smaller(to, onto.last);
     }
     if (from >= to && !run.first) continue;
-    for (i64 r = 0; r < rows; r += tile_rows)
-      tiles<W, true>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1](
-          run.x + from * x_shift + f, run.w + from * w_shift + r, run.along, run.channels,
-          larger(to - from, 0), z + r * z_row + f, z_row, run.first);
+    const i64 shifts = larger(to - from, 0);
+    for (i64 r = 0; r < rows; r += tile_rows) {
+      const bool fetches = f == 0 && call.packed && rows - r >= tile_rows;
+      const auto multiply_tile =
+          fetches ? fetching_tiles<W>[vectors - 1]
+                  : tiles<W>.by_size[smaller(tile_rows, rows - r) - 1][vectors - 1];
+      multiply_tile(run.x + from * x_shift + f, run.w + from * w_shift + r, run.along, run.channels,
+                    shifts, z + r * z_row + f, z_row, run.first,
+                    run.next + r * run.channels * shifts);
+    }
   }
 }
 
@@ -124,9 +133,9 @@ static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<
   const W* x = run.x + from * unit.frame_shift + unit.along;
   const W* w = run.w + from * call.product.step_stride;
   for (i64 f = 0; f < unit.rest; f += lane_frames)
-    tiles<W, false>.by_size[smaller(lane_frames, unit.rest - f) - 1][row_vectors - 1](
+    turned_tiles<W>.by_size[smaller(lane_frames, unit.rest - f) - 1][row_vectors - 1](
         w, x + f, run.rest, run.channels, larger(to - from, 0), sums.z + f * z_frame, z_frame,
-        run.first);
+        run.first, nullptr);
 }
 
 // A single frame: adds runs_at_once runs at a time, of which `run` is the first, as long as
@@ -148,7 +157,7 @@ template <class S, class W>
 static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums,
                             const Sums<Sum<S>>& rest_sums) {
   const Product& p = call.product;
-  const Range onto_rest = unit.complete
+  const Range onto_rest = unit.all_shifts
                               ? Range{0, p.segments[0].shifts}
                               : shifts_onto(call, rest_sums.first_frame, larger(unit.rest, 1));
   const W *w = unit.panel, *x = unit.frames;
@@ -160,22 +169,26 @@ static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums
     const Strides along{x_channel, unit.frame_shift, w_channel, p.step_stride};
     const Strides rest{w_channel, p.step_stride, x_channel, unit.frame_shift};
     i64 u = 0;
-    if (unit.block.frames == 1 && unit.rest == 1 && onto_rest.first == 0 &&
+    if (unit.frames_there == 1 && unit.rest == 1 && onto_rest.first == 0 &&
         onto_rest.last == segment.shifts && runs.shifts == segment.shifts) {
-      const Run<W> run{w, x, runs.channels, 0, segment.shifts, along, rest, first};
+      const Run<W> run{w, x, runs.channels, 0, segment.shifts, along, rest, first, nullptr};
       u = runs_of_one_frame(unit, run, runs.all_channels, rest_sums.z);
       first = first && u == 0;
     }
     for (; u < runs.all_channels; u += runs.channels)
       for (i64 j = 0; j < segment.shifts; j += runs.shifts) {
-        const Run<W> run{w + u * w_channel,
+        const i64 channels = smaller(runs.channels, runs.all_channels - u);
+        const i64 last = smaller(j + runs.shifts, segment.shifts);
+        const W* own = w + u * w_channel;
+        const Run<W> run{own,
                          x + u * x_channel,
-                         smaller(runs.channels, runs.all_channels - u),
+                         channels,
                          j,
-                         smaller(j + runs.shifts, segment.shifts),
+                         last,
                          along,
                          rest,
-                         first};
+                         first,
+                         own + ((channels - 1) * segment.shifts + last) * p.step_stride};
         run_along(call, unit, run, sums);
         run_rest(call, unit, run, onto_rest, rest_sums);
         first = false;
@@ -225,6 +238,23 @@ static inline bool fold(const Call<S>& call, const Unit<W>& unit, const Sums<Sum
   return call.edges.copies;
 }
 
+// Brings the sums of a part of a unit's frames, of which `begin` is the first one, to the output:
+// those of each batch entry.
+template <class S, class W>
+static inline void finish(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& part,
+                          i64 begin) {
+  Unit<W> own = unit;
+  for (i64 e = 0; e < unit.block.entries; ++e, ++own.block.entry) {
+    const i64 start = e * call.pitch - begin;
+    const i64 first = larger(start, 0), last = smaller(start + own.block.frames, part.frames);
+    if (first >= last) continue;
+    Sums<Sum<S>> sums = part.part(first, last);
+    sums.first_frame = own.block.first_frame + first - start;
+    if (own.skip_absent) sum_present(call, own, sums);
+    if (fold(call, own, sums)) store_sums(call, own, sums);
+  }
+}
+
 // Sets the frames of a unit: where they lie, or packed, once for all units of a block.
 template <class S, class W>
 static inline void set_frames(const Call<S>& call, bool is_packed, W* packed, Unit<W>& unit) {
@@ -268,7 +298,7 @@ static inline void set_panel(const Call<S>& call, i64 index, Sum<S>* scratch,
 template <class W>
 static inline void set_orientation(Unit<W>& unit) {
   constexpr int lanes = Vec<W>::lanes;
-  const i64 frames = unit.block.frames, row_vectors = (unit.rows + lanes - 1) / lanes;
+  const i64 frames = unit.frames_there, row_vectors = (unit.rows + lanes - 1) / lanes;
   unit.along = frames / lanes * lanes;
   if ((frames - unit.along) * row_vectors > unit.rows && !unit.in_place)
     unit.along = round_up(frames, lanes);
@@ -288,7 +318,9 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
     Unit<W> unit;
     unit.block = block_of(call, index / panels);
     const Block& block = unit.block;
+    unit.frames_there = all_frames(call, block);
     unit.complete = all_present(call, block.first_frame, block.frames);
+    unit.all_shifts = unit.complete || call.entries > 1;
     unit.in_place =
         call.in_place && unit.complete &&
         block.first_frame + call.source_at.base - window_back(call.product) >= call.carried.length;
@@ -299,16 +331,13 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
     set_panel(call, panel, scratch, space, unit);
     set_orientation(unit);
 
-    const i64 along = block.frames - unit.rest;
+    const i64 along = unit.frames_there - unit.rest;
     const Sums<Sum<S>> parts[]{
         {scratch + space.sums, space.sums_row, 1, block.first_frame, along},
         {scratch + space.rest_sums, 1, width, block.first_frame + along, unit.rest}};
     multiply(call, unit, parts[0], parts[1]);
-    for (const Sums<Sum<S>>& sums : parts) {
-      if (sums.frames == 0) continue;
-      if (unit.skip_absent) sum_present(call, unit, sums);
-      if (fold(call, unit, sums)) store_sums(call, unit, sums);
-    }
+    finish(call, unit, parts[0], 0);
+    finish(call, unit, parts[1], along);
   }
 }
 

@@ -39,7 +39,7 @@ static inline S sum(S residual, Sum<S> sample) {
 template <class S, int P>
 static inline void store_phases(typename Vec<S>::type (&r)[P], S* to) {
   constexpr int lanes = Vec<S>::lanes;
-  if constexpr (__is_same(S, bfloat16) && P > 1) {
+  if constexpr (__is_same(S, bfloat16) && P % 2 == 0) {
     // Two neighbours are one word: half as much to shuffle.
     typename Vec<float>::type words[P / 2];
 #pragma GCC unroll 8
@@ -59,14 +59,14 @@ static inline void store_phases(typename Vec<S>::type (&r)[P], S* to) {
 // Stores `count` frames of P rows, which are consecutive phases, in the order of the samples.
 // `count` is a multiple of the lanes.
 template <class S, int P>
-static void store_interleaved(const Sum<S>* z, i64 z_row, Sum<S> bias, const S* residual, S* out,
+static void store_interleaved(const Sum<S>* const (&z)[P], Sum<S> bias, const S* residual, S* out,
                               i64 frame_step, i64 count) {
   typedef typename Vec<S>::type V;
   constexpr int lanes = Vec<S>::lanes;
   for (i64 f = 0; f < count; f += lanes) {
     V r[P];
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) r[p] = load(z + p * z_row + f) + bias;
+    for (int p = 0; p < P; ++p) r[p] = load(z[p] + f) + bias;
     S* at = out + f * frame_step;
     if (frame_step == P && !residual) {
       store_phases<S, P>(r, at);
@@ -77,7 +77,7 @@ static void store_interleaved(const Sum<S>* z, i64 z_row, Sum<S> bias, const S* 
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p)
         store_nearest(at + p * lanes, load(residual + f * P + p * lanes) + rounded<S>(r[p]));
-    } else {
+    } else if constexpr (lanes % P == 0) {
       constexpr int frames = lanes / P;  // in one vector
       for (int p = 0; p < P; ++p) {
         S piece[lanes];
@@ -163,13 +163,20 @@ struct Rows {
   bool has_bias;
 };
 
-// How many of `count` rows are interleaved at a time: a power of two.
+// Whether rows can be interleaved in registers.
+template <class S>
+static inline bool is_interleaved(const Sums<Sum<S>>& sums, const Outlet<S>& out) {
+  return sums.frame_stride == 1 && out.target.position_stride == 1 && out.at.phase_step == 1 &&
+         (!out.residual.data || out.residual.position_stride == 1);
+}
+
+// How many of `count` rows are interleaved at a time where they are not the phases of whole
+// channels: a power of two.
 template <class S>
 static inline i64 rows_together(const Sums<Sum<S>>& sums, i64 first_row, i64 count,
                                 const Outlet<S>& out) {
   i64 together = 1;
-  if (sums.frame_stride == 1 && out.target.position_stride == 1 && out.at.phase_step == 1 &&
-      (!out.residual.data || out.residual.position_stride == 1))
+  if (is_interleaved(sums, out))
     while (together < Vec<S>::lanes && out.rows.phases % (2 * together) == 0) together *= 2;
   while (together > 1 && (first_row % together || count % together)) together /= 2;
   return together;
@@ -198,6 +205,47 @@ static void store_one_frame(const Sums<Sum<S>>& sums, i64 first_row, i64 count,
   }
 }
 
+// The numbers of phases that are interleaved: action(constant) for the one that `rows` is.
+template <int P>
+struct Constant {
+  static constexpr int value = P;
+};
+
+static constexpr bool riffles = FS_VECTOR_BYTES == 64;  // where any shuffle of two vectors is one
+
+template <class S, class Action>
+static inline void with_phases(i64 rows, const Action& action) {
+  constexpr int lanes = Vec<S>::lanes;
+  switch (rows) {
+    case 2: return action(Constant<2>{});
+    case 4:
+      if constexpr (lanes >= 4) return action(Constant<4>{});
+      break;
+    case 8:
+      if constexpr (lanes >= 8) return action(Constant<8>{});
+      break;
+    case 16:
+      if constexpr (lanes >= 16) return action(Constant<16>{});
+      break;
+  }
+  if constexpr (riffles) switch (rows) {
+      case 3: return action(Constant<3>{});
+      case 5: return action(Constant<5>{});
+      case 6: return action(Constant<6>{});
+      case 7: return action(Constant<7>{});
+      case 10: return action(Constant<10>{});
+      case 12: return action(Constant<12>{});
+    }
+}
+
+// Whether the phases of a channel are interleaved all at once.
+template <class S>
+static inline bool is_whole(i64 phases) {
+  bool known = false;
+  with_phases<S>(phases, [&](auto) { known = true; });
+  return known;
+}
+
 // Stores whole vectors of the frames `whole`, in which every row is a sample. Returns how many
 // frames it has stored.
 template <class S>
@@ -206,25 +254,47 @@ static inline i64 store_vectors(const Rows<S>& rows, i64 z_row, i64 frame_step,
   constexpr int lanes = Vec<S>::lanes;
   const i64 count = (whole.last - whole.first) / lanes * lanes;
   const i64 start = rows.offset + whole.first * frame_step;
-  const Sum<S>* z = rows.z + whole.first;
-  S* to = rows.target + start;
-  const S* plus = rows.residual ? rows.residual + start : nullptr;
-  switch (rows.together) {
-    case 2: store_interleaved<S, 2>(z, z_row, rows.bias, plus, to, frame_step, count); break;
-    case 4:
-      if constexpr (lanes >= 4)
-        store_interleaved<S, 4>(z, z_row, rows.bias, plus, to, frame_step, count);
-      break;
-    case 8:
-      if constexpr (lanes >= 8)
-        store_interleaved<S, 8>(z, z_row, rows.bias, plus, to, frame_step, count);
-      break;
-    case 16:
-      if constexpr (lanes >= 16)
-        store_interleaved<S, 16>(z, z_row, rows.bias, plus, to, frame_step, count);
-      break;
-  }
+  with_phases<S>(rows.together, [&](auto constant) {
+    constexpr int P = decltype(constant)::value;
+    const Sum<S>* z[P];
+#pragma GCC unroll 16
+    for (int p = 0; p < P; ++p) z[p] = rows.z + whole.first + p * z_row;
+    store_interleaved<S, P>(z, rows.bias, rows.residual ? rows.residual + start : nullptr,
+                            rows.target + start, frame_step, count);
+  });
   return count;
+}
+
+// Stores all samples of a channel, of which each frame has P, one for each row. Those of a vector
+// begin with the channel's first sample, whose phase may be any: rows before it are read a frame
+// later.
+template <class S, int P>
+static void store_channel(const Rows<S>& rows, i64 z_row, const Inside& inside) {
+  constexpr int lanes = Vec<S>::lanes;
+  const i64 first = larger(rows.offset, 0);
+  i64 samples = smaller(rows.offset + inside.frames * P, inside.length) - first;
+  if (samples <= 0) return;
+  const i64 skipped = (first - rows.offset) / P, turn = (first - rows.offset) % P;
+  const Sum<S>* z[P];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p)
+    z[p] = rows.z + skipped + (turn + p < P ? (turn + p) * z_row : (turn + p - P) * z_row + 1);
+  S* to = rows.target + first;
+  const S* residual = rows.residual ? rows.residual + first : nullptr;
+  const i64 whole = samples / (P * lanes) * lanes;
+  store_interleaved<S, P>(z, rows.bias, residual, to, P, whole);
+  samples -= whole * P;
+  if (samples == 0) return;
+  to += whole * P;
+  typename Vec<S>::type r[P];
+  S last[P * lanes];
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) r[p] = load(z[p] + whole) + rows.bias;
+  store_phases<S, P>(r, last);
+  if (residual)
+    for (i64 i = 0; i < samples; ++i) to[i] = sum<S>(residual[whole * P + i], widen(last[i]));
+  else
+    __builtin_memcpy(to, last, static_cast<size_t>(samples) * sizeof(S));
 }
 
 // Stores the frames that store_vectors has left, those outside [whole.first, last_done). Each row
@@ -262,13 +332,17 @@ static void store_rows(const Sums<Sum<S>>& sums, i64 first_row, i64 count, const
                       origin >= 0 && last < out.target.length};
   if (inside.all && sums.frames == 1 && sums.row_stride == 1 && at.phase_step == 1)
     return store_one_frame(sums, first_row, count, out, origin);
-  const i64 together = rows_together(sums, first_row, count, out);
+  const i64 fewest = rows_together(sums, first_row, count, out);
+  const bool whole_channels =
+      at.frame == axis.phases && is_interleaved(sums, out) && is_whole<S>(axis.phases);
   i64 channel = first_row / axis.phases, row_phase = first_row % axis.phases;
-  for (i64 r = 0; r < count; r += together, row_phase += together) {
+  for (i64 r = 0, together; r < count; r += together, row_phase += together) {
     if (row_phase >= axis.phases) {
       row_phase = 0;
       ++channel;
     }
+    const bool is_channel = whole_channels && row_phase == 0 && count - r >= axis.phases;
+    together = is_channel ? axis.phases : fewest;
     const i64 offset = origin + row_phase * at.phase_step;
     const Rows<S> rows{
         together,
@@ -278,6 +352,12 @@ static void store_rows(const Sums<Sum<S>>& sums, i64 first_row, i64 count, const
         out.residual.data ? out.residual.data + channel * out.residual.channel_stride : nullptr,
         out.bias ? widen(out.bias[channel]) : Sum<S>(0),
         out.bias != nullptr};
+    if (is_channel) {
+      with_phases<S>(together, [&](auto constant) {
+        store_channel<S, decltype(constant)::value>(rows, sums.row_stride, inside);
+      });
+      continue;
+    }
     // The frames in which each of these rows is a sample of the output.
     const Range whole = inside.of(offset, offset + (together - 1) * at.phase_step);
     i64 done = whole.first;

@@ -28,10 +28,16 @@ struct Strides {
   i64 vector_channel, vector_shift, bcast_channel, bcast_shift;
 };
 
-// Words W may be pairs; the sums are then floats.
-template <class W, int NB, int NV, bool weights_are_bcast>
+// What a tile fetches ahead: nothing; broadcast weights of its own run, which are in the
+// second-level cache as a rule (this many terms are an access to it ahead); or those of the next
+// run, which are in memory as a rule, and of which each tile of rows fetches an equal share.
+enum class Fetch { nothing, own_run, next_run };
+static constexpr i64 terms_ahead = 16;
+
+// Words W may be pairs; the sums are then floats. `next` is what Fetch::next_run fetches.
+template <class W, int NB, int NV, Fetch fetch>
 static void tile(const W* vector, const W* bcast, const Strides& by, i64 channels, i64 shifts,
-                 typename SumOf<W>::type* z, i64 z_stride, bool first) {
+                 typename SumOf<W>::type* z, i64 z_stride, bool first, const W* next) {
   typedef typename Vec<typename SumOf<W>::type>::type V;
   constexpr int lanes = Vec<W>::lanes;
   V acc[NB][NV] = {};
@@ -39,9 +45,12 @@ static void tile(const W* vector, const W* bcast, const Strides& by, i64 channel
   const i64 bcast_back = by.bcast_channel - shifts * by.bcast_shift;
   for (i64 u = 0; u < channels; ++u) {
     for (i64 j = 0; j < shifts; ++j) {
-      // Each panel is read once per tile of frames, often from beyond the second-level cache; this
-      // many terms are a memory access ahead.
-      if constexpr (weights_are_bcast) __builtin_prefetch(bcast + 16 * by.bcast_shift);
+      if constexpr (fetch == Fetch::own_run)
+        __builtin_prefetch(bcast + terms_ahead * by.bcast_shift);
+      if constexpr (fetch == Fetch::next_run) {
+        __builtin_prefetch(next);
+        next += NB;
+      }
       typename Vec<W>::type x[NV];
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) x[v] = load(vector + v * lanes);
@@ -126,7 +135,7 @@ struct Runs {
 
 template <class W>
 using TileFunction = void (*)(const W*, const W*, const Strides&, i64, i64,
-                              typename SumOf<W>::type*, i64, bool);
+                              typename SumOf<W>::type*, i64, bool, const W*);
 
 // by_size[NB - 1][NV - 1]
 template <class W>
@@ -135,27 +144,37 @@ struct TileTable {
   TileFunction<W> by_size[max_bcast][most_vectors];
 };
 
-template <class W, bool weights_are_bcast, int NB, int NV>
+template <class W, Fetch fetch, int NB, int NV>
 static constexpr void fill_tiles_of(TileTable<W>& table) {
-  table.by_size[NB - 1][NV - 1] = tile<W, NB, NV, weights_are_bcast>;
-  if constexpr (NV > 1) fill_tiles_of<W, weights_are_bcast, NB, NV - 1>(table);
+  table.by_size[NB - 1][NV - 1] = tile<W, NB, NV, fetch>;
+  if constexpr (NV > 1) fill_tiles_of<W, fetch, NB, NV - 1>(table);
 }
 
-template <class W, bool weights_are_bcast, int NB>
+template <class W, Fetch fetch, int NB>
 static constexpr void fill_tiles(TileTable<W>& table) {
   constexpr int most =
-      NB > tile_rows ? panel_vectors : vectors_for(weights_are_bcast ? NB : tile_rows);
-  fill_tiles_of<W, weights_are_bcast, NB, most>(table);
-  if constexpr (NB > 1) fill_tiles<W, weights_are_bcast, NB - 1>(table);
+      NB > tile_rows ? panel_vectors : vectors_for(fetch == Fetch::own_run ? NB : tile_rows);
+  fill_tiles_of<W, fetch, NB, most>(table);
+  if constexpr (NB > 1) fill_tiles<W, fetch, NB - 1>(table);
 }
 
-template <class W, bool weights_are_bcast>
+template <class W, Fetch fetch>
 static constexpr TileTable<W> make_tiles() {
   TileTable<W> table{};
-  fill_tiles<W, weights_are_bcast, TileTable<W>::max_bcast>(table);
+  fill_tiles<W, fetch, TileTable<W>::max_bcast>(table);
   return table;
 }
 
-// With `weights_are_bcast` the tile fetches the broadcast operand ahead.
-template <class W, bool weights_are_bcast>
-static constexpr TileTable<W> tiles = make_tiles<W, weights_are_bcast>();
+// With the weights along the vector, and for R.
+template <class W>
+static constexpr TileTable<W> turned_tiles = make_tiles<W, Fetch::nothing>();
+
+// With the weights broadcast.
+template <class W>
+static constexpr TileTable<W> tiles = make_tiles<W, Fetch::own_run>();
+
+// The same for full tiles of rows, by vectors, with a fetch of the next run.
+template <class W>
+static constexpr TileFunction<W> fetching_tiles[tile_vectors] = {
+    tile<W, tile_rows, 1, Fetch::next_run>, tile<W, tile_rows, 2, Fetch::next_run>,
+    tile<W, tile_rows, 3, Fetch::next_run>};

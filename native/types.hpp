@@ -146,6 +146,7 @@ struct Call {
   i64 source_channels, target_channels;  // per group
   i64 first_frame, frames;               // t runs over [first_frame, first_frame + frames)
   i64 block_frames, blocks;
+  i64 entries, pitch;    // batch entries of a block, and frames from one of them to the next
   i64 window;            // elements of one packed row
   bool separate_shifts;  // one packed row per (u, j) instead of one per u
   bool in_place;     // blocks whose terms all exist are not packed: there are few rows to read them

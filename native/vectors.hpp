@@ -175,10 +175,53 @@ static inline void transpose(typename Vec<T>::type (&r)[Vec<T>::lanes]) {
   }
 }
 
+// Vector v of the sequence that `rows` vectors make, a block of each in turn: step p puts in the
+// blocks of row p. Step 1 begins, with row 0 in place of what is there already.
+template <int rows, int v, int p, int block>
+struct Riffle {
+  static constexpr int at(int i, int n) {
+    const int index = v * (n / block) + i / block, row = index % rows;
+    const int from = index / rows * block + i % block;
+    return row == p ? n + from : p == 1 && row == 0 ? from : i;
+  }
+};
+
+template <int rows, int block, int v, int p, class V>
+static inline V riffled(V so_far, const V (&r)[rows]) {
+  const V next = shuffle<Riffle<rows, v, p, block>>(so_far, r[p]);
+  if constexpr (p + 1 < rows)
+    return riffled<rows, block, v, p + 1>(next, r);
+  else
+    return next;
+}
+
+template <int rows, int block, int v = 0, class V>
+static inline void riffle(const V (&r)[rows], V* out) {
+  out[v] = riffled<rows, block, v, 1>(r[0], r);
+  if constexpr (v + 1 < rows) riffle<rows, block, v + 1>(r, out);
+}
+
 // P vectors as one sequence of their first elements, their second elements, ...: log2(P) rounds of
-// zips.
+// zips, or for a P with an odd factor zips of neighbours and a riffle of what these give.
 template <class T, int P>
 static inline void interleave(typename Vec<T>::type (&r)[P]) {
+  typedef typename Vec<T>::type V;
+  constexpr int even = P & -P, odd = P / even;
+  if constexpr (odd > 1) {
+    V zipped[even][odd];
+#pragma GCC unroll 16
+    for (int q = 0; q < odd; ++q) {
+      V part[even];
+#pragma GCC unroll 16
+      for (int p = 0; p < even; ++p) part[p] = r[q * even + p];
+      interleave<T, even>(part);
+#pragma GCC unroll 16
+      for (int p = 0; p < even; ++p) zipped[p][q] = part[p];
+    }
+#pragma GCC unroll 16
+    for (int p = 0; p < even; ++p) riffle<odd, even>(zipped[p], r + p * odd);
+    return;
+  }
 #pragma GCC unroll 4
   for (int round = 1; round < P; round *= 2) {
     typename Vec<T>::type next[P];

@@ -129,9 +129,9 @@ struct GradWork {
     const W* of_rows = rows + packed.of_shift(j, tile_rows);
     const Strides strides{width, 0, tile_rows, 0};
     for (i64 i = 0; i < row_tiles; ++i)
-      tiles<W, false>.by_size[smaller(tile_rows, unit.rows - i * tile_rows) - 1][panel.vectors - 1](
+      turned_tiles<W>.by_size[smaller(tile_rows, unit.rows - i * tile_rows) - 1][panel.vectors - 1](
           of_columns, of_rows + i * tile_stride, strides, words, 1,
-          sums.at + i * tile_rows * sums.row, sums.row, !begun[j]);
+          sums.at + i * tile_rows * sums.row, sums.row, !begun[j], nullptr);
   }
 
   // Adds the products that exist one by one, where some value is not finite and another is absent.

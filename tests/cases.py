@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import ml_dtypes
 import numpy as np
@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from fracstride import reference
 from fracstride._load import native
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.extension import PADDING_MODES
 from fracstride.geometry import Geometry
 
 DTYPES: list[np.dtype[Any]] = [
     np.dtype(name) for name in ("float32", "float64", "float16", "complex64", "complex128")
 ] + [np.dtype(ml_dtypes.bfloat16)]
+CaseType = TypeVar("CaseType", bound="Case")
 LAYOUTS = ("contiguous", "transposed", "reversed", "strided", "swapped")
 
 
@@ -25,7 +27,7 @@ LAYOUTS = ("contiguous", "transposed", "reversed", "strided", "swapped")
 class Case:
     """A layer and the operands of its three maps: T (forward), C and R (its two gradients)."""
 
-    geometry: Geometry
+    geometry: Any  # a Geometry, or of a Conv1dCase a Conv1dGeometry
     batch: int | None  # None: no batch axis
     groups: int
     in_channels: int
@@ -43,17 +45,17 @@ class Case:
     def __post_init__(self) -> None:
         rng = np.random.default_rng(self.seed)
         lead = () if self.batch is None else (self.batch,)
-        weight_shape = (
-            self.in_channels,
-            self.out_channels // self.groups,
-            self.geometry.kernel_size,
-        )
         vars(self).update(
             x=self._array(rng, (*lead, self.in_channels, self.length)),
-            w=self._array(rng, weight_shape),
+            w=self._array(rng, self.weight_shape),
             b=self._array(rng, (self.out_channels,)) if self.bias else None,
             gy=self._array(rng, (*lead, self.out_channels, self.output_length)),
         )
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int]:
+        per_group = self.out_channels // self.groups
+        return self.in_channels, per_group, self.geometry.kernel_size
 
     @property
     def output_length(self) -> int:
@@ -76,6 +78,26 @@ class Case:
         if self.dtype.kind == "c":
             values = values + 1j * rng.standard_normal(shape)
         return laid_out(values.astype(self.dtype), self.layout)
+
+
+class Conv1dCase(Case):
+    """A Conv1d and its operands: ``x``, ``w``, ``b``, and ``gy`` of the output's shape."""
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int]:
+        per_group = self.in_channels // self.groups
+        return self.out_channels, per_group, self.geometry.kernel_size
+
+    @property
+    def options(self) -> dict[str, Any]:
+        g = self.geometry
+        return {
+            "stride": g.stride,
+            "padding": g.padding,
+            "dilation": g.dilation,
+            "groups": self.groups,
+            "padding_mode": g.padding_mode,
+        }
 
 
 def laid_out(array: Any, layout: str) -> Any:
@@ -104,12 +126,6 @@ def make_case(
     k, s, d = pick(1, 20), pick(1, 9), pick(1, 5)
     # Mostly small; now and then wide enough for several panels, blocks and runs of the sum.
     length = one_of((pick(1, 4), pick(1, 40), pick(1, 40), pick(40, 300)))
-    channels = one_of((3, 3, 3, 40))
-    groups = pick(1, 4)
-    if pick(0, 3) == 0:  # depthwise, or with a multiplier
-        in_per_group, out_per_group = 1, pick(1, 2)
-    else:
-        in_per_group, out_per_group = pick(1, channels), pick(1, channels)
     padding: Any = one_of(("same", "causal", "pair", "pair", "pair"))
     a = 0
     if padding == "pair":
@@ -117,8 +133,47 @@ def make_case(
         room = (length - 1) * s + d * (k - 1) + a  # samples that may be cropped: one must stay
         left = pick(0, min(room, 2 * d * k))
         padding = (left, pick(0, min(room - left, 2 * d * k)))
-    return Case(
-        geometry=Geometry(k, s, padding, a, d, mode or one_of(PADDING_MODES)),
+    geometry = Geometry(k, s, padding, a, d, mode or one_of(PADDING_MODES))
+    return _make(Case, geometry, length, pick, dtype)
+
+
+def make_conv1d_case(
+    pick: Callable[[int, int], int], mode: str | None = None, dtype: np.dtype[Any] | None = None
+) -> Conv1dCase:
+    """As :func:`make_case`, of a Conv1d. Its padding may be more than the kernel reaches."""
+
+    def one_of(values: Any) -> Any:
+        return values[pick(0, len(values) - 1)]
+
+    k, d, s = pick(1, 20), pick(1, 5), one_of((1, 1, pick(2, 9)))
+    padding: Any = one_of(("causal", "same" if s == 1 else "valid", "pair", "pair", "pair"))
+    if padding == "pair":
+        most = d * (k - 1) if pick(0, 3) else 2 * d * k
+        padding = (pick(0, most), pick(0, most))
+    g = Conv1dGeometry(k, s, padding, d, mode or one_of(PADDING_MODES))
+    least = max(1, g.span - g.padding_left - g.padding_right)
+    length = least + one_of((pick(0, 3), pick(0, 40), pick(0, 40), pick(40, 300)))
+    return _make(Conv1dCase, g, length, pick, dtype)
+
+
+def _make(
+    kind: type[CaseType],
+    geometry: AnyGeometry,
+    length: int,
+    pick: Callable[[int, int], int],
+    dtype: np.dtype[Any] | None,
+) -> CaseType:
+    def one_of(values: Any) -> Any:
+        return values[pick(0, len(values) - 1)]
+
+    channels = one_of((3, 3, 3, 40))
+    groups = pick(1, 4)
+    if pick(0, 3) == 0:  # depthwise, or with a multiplier
+        in_per_group, out_per_group = 1, pick(1, 2)
+    else:
+        in_per_group, out_per_group = pick(1, channels), pick(1, channels)
+    return kind(
+        geometry=geometry,
         batch=one_of((None, 0, 1, 2, 3)),
         groups=groups,
         in_channels=groups * in_per_group,
@@ -140,6 +195,21 @@ def random_case(
     rng: np.random.Generator, mode: str | None = None, dtype: np.dtype[Any] | None = None
 ) -> Case:
     return make_case(lambda low, high: int(rng.integers(low, high, endpoint=True)), mode, dtype)
+
+
+@st.composite
+def conv1d_cases(
+    draw: st.DrawFn, mode: str | None = None, dtype: np.dtype[Any] | None = None
+) -> Conv1dCase:
+    return make_conv1d_case(lambda low, high: draw(st.integers(low, high)), mode, dtype)
+
+
+def random_conv1d_case(
+    rng: np.random.Generator, mode: str | None = None, dtype: np.dtype[Any] | None = None
+) -> Conv1dCase:
+    return make_conv1d_case(
+        lambda low, high: int(rng.integers(low, high, endpoint=True)), mode, dtype
+    )
 
 
 def batched(array: Any) -> Any:
@@ -210,14 +280,42 @@ class Definition:
         assert_close(gw, *self.weight_grad, case.dtype)
 
 
+@dataclass(frozen=True)
+class Conv1dDefinition:
+    """What a Conv1d gives in float64, with the sum |x||w| of every value."""
+
+    case: Conv1dCase
+    forward: tuple[Any, Any]
+
+    @classmethod
+    def of(cls, case: Conv1dCase) -> Conv1dDefinition:
+        x, w = batched(wide(case.x)), wide(case.w)
+        b = None if case.b is None else wide(case.b)
+        parts = (x, w, b), (abs(x), abs(w), None if b is None else abs(b))
+        exact, magnitude = (reference.conv1d(*p, case.geometry, case.groups) for p in parts)
+        if case.batch is None:
+            return cls(case, (exact[0], magnitude[0]))
+        return cls(case, (exact, magnitude))
+
+    def check(self, maps: Any) -> None:
+        """Compare ``conv1d`` of ``maps`` (the package) with it."""
+        case = self.case
+        y = maps.conv1d(case.x, case.w, case.b, **case.options)
+        assert_close(y, *self.forward, case.dtype)
+
+
+def definition_of(case: Case) -> Definition | Conv1dDefinition:
+    return Conv1dDefinition.of(case) if isinstance(case, Conv1dCase) else Definition.of(case)
+
+
 def check_maps(case: Case, maps: Any) -> None:
-    """Compare the three maps of ``maps`` (the package) with the definition."""
-    Definition.of(case).check(maps)
+    """Compare the maps of a layer of ``maps`` (the package) with the definition."""
+    definition_of(case).check(maps)
 
 
 def check_on_every_instruction_set(case: Case, maps: Any) -> None:
     """As :func:`check_maps`, on each set that this machine has; the definition is computed once."""
-    definition, before = Definition.of(case), native.instruction_set()
+    definition, before = definition_of(case), native.instruction_set()
     try:
         for name in native.available_instruction_sets():
             native.use_instruction_set(name)

@@ -1,6 +1,7 @@
-"""Compare the three maps with the definition on random cases: ``python tests/fuzz.py --cases N``.
+"""Compare layers with the definition on random cases: ``python tests/fuzz.py --cases N``.
 
-Cases go through all combinations of padding mode, dtype and instruction set. The first case that
+Of a transposed convolution its three maps, of a Conv1d the layer. Cases go through all combinations
+of these two, padding mode, dtype and instruction set. The first case that
 fails is printed with the command that reproduces it, and the exit status is 1.
 """
 
@@ -12,7 +13,7 @@ import sys
 import time
 
 import numpy as np
-from cases import DTYPES, check_maps, random_case
+from cases import DTYPES, check_maps, random_case, random_conv1d_case
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -29,10 +30,11 @@ def main() -> int:
     arguments = parser.parse_args()
     seed = arguments.seed if arguments.seed is not None else time.time_ns() % 2**32
     isas = native.available_instruction_sets()
-    turns = list(itertools.product(PADDING_MODES, DTYPES, isas))
+    kinds = (random_case, random_conv1d_case)
+    turns = list(itertools.product(PADDING_MODES, DTYPES, isas, kinds))
     console = Console()
     console.print(
-        f"{arguments.cases} cases, seed {seed}: {len(PADDING_MODES)} padding modes x "
+        f"{arguments.cases} cases, seed {seed}: 2 layers x {len(PADDING_MODES)} padding modes x "
         f"{len(DTYPES)} dtypes x {', '.join(isas)}"
     )
     began = time.perf_counter()
@@ -40,9 +42,9 @@ def main() -> int:
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=arguments.cases)
         for number in range(arguments.start, arguments.start + arguments.cases):
-            mode, dtype, isa = turns[number % len(turns)]
+            mode, dtype, isa, kind = turns[number % len(turns)]
             native.use_instruction_set(isa)
-            case = random_case(np.random.default_rng((seed, number)), mode, dtype)
+            case = kind(np.random.default_rng((seed, number)), mode, dtype)
             try:
                 check_maps(case, fracstride)
             except Exception as error:

@@ -17,7 +17,7 @@ from peers import tf, torch
 
 from fracstride import geometry as module
 from fracstride.arguments import MAX_SIZE, as_size
-from fracstride.conv1d_geometry import conv1d_geometry, conv1d_padding
+from fracstride.conv1d_geometry import conv1d_padding, geometry_of_conv1d
 from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.geometry import Geometry, geometry_of
 from fracstride.lengths import conv1d_output_length
@@ -640,9 +640,9 @@ def test_conv1d_geometry_has_the_taps_of_a_conv1d(
         with pytest.raises(
             ValueError, match=re.escape(f"(kernel_size - 1) = {most} on a side, got")
         ):
-            conv1d_geometry(k, (left, right), d)
+            geometry_of_conv1d(k, (left, right), d)
         return
-    g = conv1d_geometry(k, (left, right), d, "circular")
+    g = geometry_of_conv1d(k, (left, right), d, "circular")
     length = L + left + right - most
     if length < 1:
         with pytest.raises(ValueError, match="input length L must be at least"):

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src" / "fracstride").rglob("*.py"))
 NATIVE = sorted(path for path in (ROOT / "native").glob("*") if path.suffix in (".hpp", ".cpp"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 LONGEST_FUNCTION = 80
 LONGEST_FILE = 400
 
@@ -177,7 +178,7 @@ def cpp_functions(source: str) -> Iterator[tuple[str, int]]:
 
 
 def functions() -> Iterator[tuple[str, int]]:
-    for path in SOURCES:
+    for path in (*SOURCES, *BENCHMARKS):
         for name, lines in python_functions(path):
             yield f"{path.relative_to(ROOT).as_posix()}: {name}", lines
     for path in NATIVE:
@@ -213,7 +214,7 @@ def test_functions_are_measured() -> None:
 def test_files_are_short() -> None:
     long = {
         path.relative_to(ROOT).as_posix()
-        for path in (*SOURCES, *NATIVE)
+        for path in (*SOURCES, *BENCHMARKS, *NATIVE)
         if len(path.read_text("utf-8").splitlines()) > LONGEST_FILE
     }
     assert long == LONG_FILES_TODAY | LONG_FILES.keys()

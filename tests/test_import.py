@@ -19,8 +19,11 @@ import fracstride
 from fracstride import _load
 
 PUBLIC = [
+    "Conv1d",
+    "Conv1dGeometry",
     "ConvTranspose1d",
     "Geometry",
+    "conv1d",
     "conv1d_adjoint",
     "conv_transpose1d",
     "conv_transpose1d_input_grad",

@@ -19,7 +19,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("native/
 VALUE = re.compile(r"(\(\d.*?\)|\[.*\]|\d+|True|False)(?=$|:| )")
 
 
-@pytest.mark.parametrize(("page", "values"), [("README.md", 7), ("docs/pytorch.md", 3)])
+@pytest.mark.parametrize(("page", "values"), [("README.md", 7), ("docs/pytorch.md", 5)])
 def test_examples(page: str, values: int) -> None:
     pytest.importorskip("torch.nn", reason="some of the examples use torch")
     names: dict[str, object] = {}
@@ -50,7 +50,9 @@ def test_the_picture_of_padding_modes() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    code = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)  # may hold calls[0](x)
+    text = code.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith("http"):
             continue
         path, _, anchor = target.partition("#")

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from peers import tf, torch
 
 from fracstride import reference
-from fracstride.conv1d_geometry import conv1d_padding
+from fracstride.conv1d_geometry import Conv1dGeometry, conv1d_padding
 from fracstride.extension import PADDING_MODES
 from fracstride.geometry import Geometry
 from fracstride.reference import (
+    conv1d,
     conv1d_adjoint,
     conv_transpose1d,
     conv_transpose1d_input_grad,
@@ -337,6 +338,71 @@ def test_conv1d_adjoint_needs_the_length_that_the_conv1d_had() -> None:
         conv1d_adjoint(gy, w, 8)
     with pytest.raises(ValueError, match="length must be at least 3"):
         conv1d_adjoint(gy, w, 2)
+
+
+# --- Conv1d -------------------------------------------------------------------------------------
+
+
+@st.composite
+def conv1d_cases(draw: st.DrawFn) -> tuple[Conv1dGeometry, int, int, tuple[Array, Array, Array]]:
+    """A geometry, an input length, groups, and input, weight and bias."""
+    stride = draw(st.integers(1, 5))
+    g = Conv1dGeometry(
+        kernel_size=draw(st.integers(1, 6)),
+        stride=stride,
+        padding=draw(
+            st.one_of(
+                st.tuples(st.integers(0, 12), st.integers(0, 12)),
+                st.sampled_from(["causal", "same"] if stride == 1 else ["causal"]),
+            )
+        ),
+        dilation=draw(st.integers(1, 4)),
+        padding_mode=draw(st.sampled_from(PADDING_MODES)),
+    )
+    least = max(1, g.span - g.padding_left - g.padding_right)
+    L, groups = draw(st.integers(least, least + 7)), draw(st.integers(1, 3))
+    batch, c_in, c_out = draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    shapes = (batch, groups * c_in, L), (groups * c_out, c_in, g.kernel_size), (groups * c_out,)
+    return g, L, groups, tuple(draws(draw(st.integers(0, 2**32)), *shapes))
+
+
+@given(conv1d_cases(), st.booleans())
+@moderate
+def test_conv1d_is_torchs_of_what_numpy_pads(case: tuple, biased: bool) -> None:
+    g, L, groups, (x, w, b) = case
+    y = conv1d(x, w, b if biased else None, g, groups)
+    assert y.shape == (len(x), len(w), g.output_length(L))
+    mode = NUMPY_MODES.get(g.padding_mode, "constant")
+    padded = np.pad(x, ((0, 0), (0, 0), (g.padding_left, g.padding_right)), mode=mode)
+    bias = torch.tensor(b) if biased else None
+    operands = torch.tensor(padded), torch.tensor(w), bias
+    close(y, tf.conv1d(*operands, g.stride, 0, g.dilation, groups))
+
+
+@given(conv1d_cases(), st.sampled_from(["float64", "complex128"]))
+@moderate
+def test_conv1d_and_its_adjoint(case: tuple, dtype: str) -> None:
+    g, L, groups, (x, w, b) = case
+    x, w, gy = draws(14, x.shape, w.shape, (len(x), b.size, g.output_length(L)), dtype=dtype)
+    pads = (g.padding_left, g.padding_right)
+    gx = conv1d_adjoint(gy, w, L, g.stride, pads, groups, g.dilation, g.padding_mode)
+    y = conv1d(x, w, None, g, groups)
+    close(np.array((y * gy).sum()), np.array((x * gx).sum()))
+    if g.padding_mode == "zeros":  # R with input and output in each other's place
+        gw = conv_transpose1d_weight_grad(gy, x, g.transposed(L), groups)
+        close(np.array((y * gy).sum()), np.array((w * gw).sum()))
+
+
+@given(conv1d_cases())
+@moderate
+def test_conv1d_of_a_single_one_is_a_tap(case: tuple) -> None:
+    g, L, _, _ = case
+    for t in range(L):
+        x = np.eye(L)[t][None, None]
+        for m in range(g.kernel_size):
+            y = conv1d(x, np.eye(g.kernel_size)[m][None, None], None, g)
+            there = [g.taps(n, L).count((t, m)) for n in range(g.output_length(L))]
+            np.testing.assert_array_equal(y[0, 0], there)
 
 
 # --- NaN ----------------------------------------------------------------------------------------

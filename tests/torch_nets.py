@@ -14,7 +14,7 @@ import fracstride as fs
 import fracstride.torch
 from fracstride.extension import STREAMING_MODES
 from fracstride.streaming import Stream
-from fracstride.torch.conv1d import geometry_of_module
+from fracstride.torch.module_geometry import geometry_of_module
 from fracstride.torch.vectors import map_whole_vectors
 
 Pick = Callable[[int, int], int]
@@ -43,15 +43,13 @@ class Part:
 
 def layer_of(module: Any) -> Part:
     g = geometry_of_module(module)
-    if isinstance(module, nn.Conv1d):
-        groups, shape = module.groups, module.weight.shape
-        weight = module.weight.detach().reshape(groups, shape[0] // groups, shape[1], shape[2])
-        weight = weight.transpose(1, 2).flip(-1).reshape(-1, shape[0] // groups, shape[2])
-    else:
-        weight, groups = module.weight.detach(), module.groups
+    weight, groups = module.weight.detach(), module.groups
 
     def offline(x: Tensor) -> Tensor:
         bias = None if module.bias is None else module.bias.detach()
+        if isinstance(g, fs.Conv1dGeometry):
+            function, sizes = fracstride.torch.conv1d, (g.stride, g.padding, g.dilation, groups)
+            return function(x, weight, bias, *sizes, padding_mode=g.padding_mode)
         return fracstride.torch.conv_transpose1d(
             x,
             weight,
@@ -64,7 +62,8 @@ def layer_of(module: Any) -> Part:
             padding_mode=g.padding_mode,
         )
 
-    return Part(module, offline, lambda frames: scheduled(g, frames))
+    due = g.final_length if isinstance(g, fs.Conv1dGeometry) else lambda t: scheduled(g, t)
+    return Part(module, offline, due)
 
 
 def pad_of(module: Any) -> Part:
@@ -142,9 +141,9 @@ class Net:
         if kind == 0:
             k, d, out = pick(1, 5), pick(1, 2), 2 * pick(1, 2)
             padding = one_of("same", pick(0, d * (k - 1)))
-            conv = nn.Conv1d(
-                now, out, k, padding=padding, dilation=d, groups=one_of(1, 2), padding_mode=mode
-            )
+            stride = 1 if padding == "same" else one_of(1, 1, pick(2, 5))
+            groups = one_of(1, 2)
+            conv = nn.Conv1d(now, out, k, stride, padding, d, groups, padding_mode=mode)
             return layer_of(conv.to(self.dtype)), out
         if kind == 1:
             k, s, out = pick(1, 7), pick(1, 3), 2 * pick(1, 2)

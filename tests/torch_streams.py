@@ -15,7 +15,19 @@ class OnArrays(Stream):
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.stride, self.latency, self.overhang = stream.stride, stream.latency, stream.overhang
+        self.rate, self.latency, self.overhang = stream.rate, stream.latency, stream.overhang
+
+    def final_length(self, frames: int) -> int:
+        return self.stream.final_length(frames)
+
+    def length_at_end(self, frames: int) -> int:
+        return self.stream.length_at_end(frames)
+
+    def staircases(self) -> Any:
+        return self.stream.staircases()
+
+    def check_end(self, frames: int) -> None:
+        self.stream.check_end(frames)
 
     def push(self, chunk: Any, *, active: Any = None) -> Any:
         return self._array(self.stream.push(torch.from_numpy(chunk.copy()), active=active))

@@ -13,6 +13,7 @@ from fracstride.extension import PADDING_MODES
 __all__ = [
     "MAX_SIZE",
     "PADDING_FORMS",
+    "are_plain",
     "as_size",
     "check_fits",
     "known_mode",
@@ -58,6 +59,35 @@ def check_fits(name: str, size: int) -> int:
 
 def _shown(size: int) -> str:  # Python refuses to print ints of more than 4300 digits
     return str(size) if size.bit_length() < 256 else f"an int of {size.bit_length()} bits"
+
+
+def are_plain(
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    dilation: object,
+    padding_mode: object,
+    output_padding: object = 0,
+) -> bool:
+    """Whether these are of ints and strings and nothing else, and so may be a key of a cache.
+
+    (``True == 1`` with the same hash, in tuples too: only exact types may meet the cache.)
+
+    >>> are_plain(3, (2,), "same", 1, "zeros"), are_plain(3, 2, (0, True), 1, "zeros")
+    (True, False)
+    """
+    return (
+        (type(padding) is str or type(padding) is int or _plain(padding))
+        and (type(kernel_size) is int or _plain(kernel_size))
+        and (type(stride) is int or _plain(stride))
+        and (type(dilation) is int or _plain(dilation))
+        and (type(output_padding) is int or _plain(output_padding))
+        and type(padding_mode) is str
+    )
+
+
+def _plain(value: object) -> bool:
+    return type(value) is tuple and all(type(entry) is int for entry in value)
 
 
 def one_size(name: str, value: object, minimum: int) -> int:

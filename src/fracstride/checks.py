@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from fracstride.arguments import as_size
 from fracstride.arrays import Array, DType
-from fracstride.geometry import Geometry
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 
 __all__ = [
     "check_bias",
@@ -31,13 +31,13 @@ __all__ = [
 _OVERLAP_WORK = 100_000  # steps of NumPy's exact overlap test before an overlap is assumed
 
 
-def check_weight(weight: Array) -> None:
+def check_weight(weight: Array, *, of_conv1d: bool = False) -> None:
     """Raise ValueError unless the weight has the shape of one."""
     if weight.ndim != 3 or 0 in weight.shape:
-        raise ValueError(
-            "weight must have the shape (C_in, C_out/groups, k) with no size 0, "
-            f"got shape {weight.shape}"
-        )
+        wanted = "weight must have the shape (C_in, C_out/groups, k)"
+        if of_conv1d:
+            wanted = "weight of a Conv1d must have the shape (C_out, C_in/groups, k)"
+        raise ValueError(f"{wanted} with no size 0, got shape {weight.shape}")
 
 
 def check_bias(bias: Array, out_channels: int) -> None:
@@ -56,11 +56,16 @@ def check_groups(groups: object, **channels: int) -> int:
 
 
 def check_call(
-    x: Array, in_channels: int, geometry: Geometry, output_size: int | Sequence[int] | None
+    x: Array,
+    in_channels: int,
+    geometry: AnyGeometry,
+    output_size: int | Sequence[int] | None = None,
 ) -> int:
-    """``L_out``, once the input is known to fit."""
+    """``L_out``, once the input is known to fit; a Conv1d has no output size to choose."""
     check_rank("input", x)
     check_channels("input", x, in_channels)
+    if output_size is None or isinstance(geometry, Conv1dGeometry):
+        return geometry.output_length(x.shape[-1])
     return geometry.output_length(x.shape[-1], output_size)
 
 

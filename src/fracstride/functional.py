@@ -163,8 +163,6 @@ def conv_transpose1d_input_grad(
     length = as_size("input_length", input_length, 1)
     check_length("grad_output", gy, geometry.output_length(length))
 
-    if w.dtype.kind == "c":
-        w = w.conj()  # C is bilinear, and so conjugates nothing; the transpose of the matrix would
     packed = pack_weight(w, geometry, groups, for_input_grad=True, once=True)
     source = ready(split_channels(gy if gy.ndim == 3 else gy[None], groups, packed.real))
     channels = w.shape[0] * (2 if gy.dtype.kind == "c" else 1)
@@ -257,7 +255,7 @@ def conv1d_adjoint(
     *,
     padding_mode: str = "zeros",
 ) -> Array:
-    """The gradient of a *Conv1d* with this ``padding_mode`` with respect to its input.
+    """The gradient of :func:`fracstride.conv1d` with respect to its input.
 
     The gradient of a position of the padding is added to that of the position that it copies.
     (:func:`conv_transpose1d` with a padding mode is something else: it extends its own input. For

@@ -28,12 +28,14 @@ import operator
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from fracstride.arguments import (
     MAX_SIZE,
     PADDING_FORMS,
+    are_plain,
     as_size,
     check_fits,
     known_mode,
@@ -86,6 +88,7 @@ class Geometry:
     dilation: int = 1
     padding_mode: str = "zeros"
 
+    is_transposed: ClassVar[bool] = True  #: Conv1dGeometry is not
     #: Samples cropped in effect, ``p_l`` and ``p_r``, whatever form ``padding`` has.
     padding_left: int = field(init=False, repr=False, compare=False)
     padding_right: int = field(init=False, repr=False, compare=False)
@@ -160,6 +163,11 @@ class Geometry:
             # A later frame reaches down to T*s - p_l; an input ending now has T*s + overhang.
             latency=max(left, -overhang),
         )
+
+    @property
+    def rate(self) -> Fraction:
+        """Samples per frame: the stride."""
+        return Fraction(self.stride)
 
     def output_length(self, L: int, output_size: int | Sequence[int] | None = None) -> int:
         """``L_out = (L - 1)*s - p_l - p_r + span + a``, in samples, of ``L`` frames.
@@ -289,6 +297,17 @@ class Geometry:
         """
         return max(0, int(output_length(frames, self.stride, self.overhang))) if frames else 0
 
+    def crop_of_part(self, first_frame: int, first_sample: int) -> int:
+        """The ``padding_left`` of a part of a signal, counted from its own first frame and sample.
+
+        ``first_frame`` is at most the first that the sample needs (:meth:`first_kept`). Both are
+        trusted.
+
+        >>> Geometry(4, stride=2, padding=1).crop_of_part(first_frame=9, first_sample=19)
+        2
+        """
+        return first_sample + self.padding_left - first_frame * self.stride
+
     def source(self, t: int, L: int) -> int | None:
         """The frame in ``[0, L)`` that frame ``t``, any integer, is a copy of; ``None`` for 0.
 
@@ -370,22 +389,9 @@ def geometry_of(
     >>> geometry_of(4, 2, 1, 0, 1, "zeros") is geometry_of(4, 2, 1, 0, 1, "zeros")
     True
     """
-    # True == 1 with the same hash, in tuples too: only exact types may meet the cache.
-    if (
-        (type(padding) in _PLAIN or _plain(padding))
-        and (type(kernel_size) is int or _plain(kernel_size))
-        and (type(stride) is int or _plain(stride))
-        and (type(output_padding) is int or _plain(output_padding))
-        and (type(dilation) is int or _plain(dilation))
-        and type(padding_mode) is str
-    ):
+    if are_plain(kernel_size, stride, padding, dilation, padding_mode, output_padding):
         return _cached(kernel_size, stride, padding, output_padding, dilation, padding_mode)
     return Geometry(kernel_size, stride, padding, output_padding, dilation, padding_mode)
 
 
-_PLAIN = (int, str)
 _cached = lru_cache(maxsize=1024)(Geometry)
-
-
-def _plain(value: object) -> bool:
-    return type(value) is tuple and all(type(entry) is int for entry in value)

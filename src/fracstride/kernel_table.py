@@ -28,6 +28,8 @@ class Kernels:
     #: direction is 0 for the transposed convolution, 1 for its adjoint in the input, and 2 for the
     #: Conv1d that this adjoint is; the Conv1d's weight is ``(C_out, C_in/g, k)``.
     pack: Callable[..., Any]
+    #: ``fingerprint(weight's address, its three sizes)``: of a weight of the real dtype.
+    fingerprint: Callable[..., Any]
     #: ``weight_grad(batch, input's address and strides, L, grad_output's, L_out, result's address,
     #: C_in, C_out/g, k, groups, stride, dilation, padding_left, number of the padding mode)``.
     weight_grad: Callable[..., None]
@@ -36,10 +38,8 @@ class Kernels:
 
 
 def _kernels(stored: str, sums: str) -> Kernels:
-    pack, weight_grad, bias_grad = (
-        getattr(native, f"{kernel}_{stored}") for kernel in ("pack", "weight_grad", "bias_grad")
-    )
-    return Kernels(stored, sums, pack, weight_grad, bias_grad)
+    names = "pack", "fingerprint", "weight_grad", "bias_grad"
+    return Kernels(stored, sums, *(getattr(native, f"{name}_{stored}") for name in names))
 
 
 #: The kernels by the name of the dtype that an operand has.

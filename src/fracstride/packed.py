@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,8 +27,8 @@ from fracstride.arrays import (
     split_weight,
 )
 from fracstride.checks import check_call, check_out, check_slope
+from fracstride.conv1d_geometry import AnyGeometry, GeometryType
 from fracstride.extension import MODES
-from fracstride.geometry import Geometry
 
 __all__ = [
     "PackedBias",
@@ -42,6 +42,7 @@ __all__ = [
 
 
 _NO_SIGNAL: tuple[int, ...] = (0, 0, 0, 0, 0)  # an absent argument of a kernel: address 0
+_T, _C, _CONV1D = 0, 1, 2  # the maps that a weight is packed for, as the compiled module has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +68,27 @@ class PackedWeight:
 
 def pack_weight(
     weight: Array,
-    geometry: Geometry,
+    geometry: AnyGeometry,
     groups: int,
     *,
     for_input_grad: bool = False,
     once: bool = False,
 ) -> PackedWeight:
-    """Pack a checked weight ``(C_in, C_out/g, k)``, for many calls or ``once``.
+    """Pack a checked weight, for many calls or ``once``.
 
     Args:
-        weight: of any dtype that the kernels know.
-        geometry: stride and dilation count.
+        weight: ``(C_in, C_out/g, k)``, or ``(C_out, C_in/g, k)`` of a Conv1d, of any dtype that the
+            kernels know.
+        geometry: the kind of layer, stride and dilation count.
         groups: blocks of channels that do not see each other.
-        for_input_grad: for the gradient of the input, in place of the forward map.
+        for_input_grad: for the gradient of the input of a transposed convolution, in place of the
+            forward map.
         once: for a single call, which may read the weight itself if that costs less.
     """
+    direction = _CONV1D if not geometry.is_transposed else _C if for_input_grad else _T
+    if direction != _T and weight.dtype.kind == "c":
+        # C is bilinear, and so conjugates nothing; the transpose of the matrix of parts would.
+        weight = weight.conj()
     real = kernel_dtype(weight.dtype)
     split = split_weight(weight, groups, real)
     packed = kernels_of(weight.dtype).pack(
@@ -90,23 +97,29 @@ def pack_weight(
         groups,
         geometry.stride,
         geometry.dilation,
-        int(for_input_grad),
+        direction,
         once,
     )
-    channels, out_per_group, _ = weight.shape
     source = split if once else None
-    out_channels, as_stored = out_per_group * groups, weight.dtype == real
+    in_channels, out_channels = _channels(weight, geometry, groups)
+    as_stored = weight.dtype == real
     return PackedWeight(
         native=packed,
         source=source,
         dtype=weight.dtype,
         real=real,
-        in_channels=channels,
+        in_channels=in_channels,
         out_channels=out_channels,
         groups=groups,
         as_stored=as_stored,
         written_channels=out_channels if as_stored else 2 * out_channels,
     )
+
+
+def _channels(weight: Array, geometry: AnyGeometry, groups: int) -> tuple[int, int]:
+    """``C_in`` and ``C_out``."""
+    first, second = weight.shape[0], weight.shape[1] * groups
+    return (first, second) if geometry.is_transposed else (second, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,28 +138,30 @@ def pack_bias(bias: Array, groups: int) -> PackedBias:
     return PackedBias(values, native.signal_of(values)[0])
 
 
-class PackedLayer:
-    """A transposed convolution with its weight and bias, packed once and again when assigned.
+class PackedLayer(Generic[GeometryType]):
+    """A layer of either kind with its weight and bias, packed once and again when assigned.
 
-    What :class:`fracstride.ConvTranspose1d` computes with, and what its streams ask: sizes, dtype,
-    samples. Any number of threads may use one while another assigns: each call computes with one
-    weight, the old one or the new.
+    What :class:`fracstride.ConvTranspose1d` and :class:`fracstride.Conv1d` compute with, and what
+    their streams ask: sizes, dtype, samples. Any number of threads may use one while another
+    assigns: each call computes with one weight, the old one or the new.
 
     Args:
-        geometry: the sizes.
+        geometry: the sizes, and with them the kind of layer.
         groups: blocks of channels that do not see each other.
-        weight: ``(C_in, C_out/groups, k)``, checked; a copy is kept.
+        weight: ``(C_in, C_out/groups, k)``, or ``(C_out, C_in/groups, k)`` of a Conv1d, checked; a
+            copy is kept.
         bias: ``(C_out,)`` of the same dtype, checked, or None.
     """
 
-    def __init__(self, geometry: Geometry, groups: int, weight: Array, bias: Array | None) -> None:
+    def __init__(
+        self, geometry: GeometryType, groups: int, weight: Array, bias: Array | None
+    ) -> None:
         self.geometry = geometry
         self.groups = groups
         self.dtype: DType = weight.dtype
         #: The real dtype that the kernels read and write.
         self.real = kernel_dtype(weight.dtype)
-        self.in_channels: int = weight.shape[0]
-        self.out_channels: int = weight.shape[1] * groups
+        self.in_channels, self.out_channels = _channels(weight, geometry, groups)
         self._extension = MODES[geometry.padding_mode].number
         self._packed: tuple[Array, PackedWeight] | None = None
         self.weight = weight
@@ -154,7 +169,7 @@ class PackedLayer:
 
     @property
     def weight(self) -> Array:
-        """``(C_in, C_out/groups, k)``, read-only; assign an array of its shape and dtype."""
+        """The weight, read-only; assign an array of its shape and dtype."""
         return self._weight
 
     @weight.setter
@@ -190,9 +205,10 @@ class PackedLayer:
         residual: ArrayLike | None = None,
         out: Array | None = None,
     ) -> Array:
-        """``residual + conv_transpose1d(leaky_relu(input))``; residual and slope may be None.
+        """``residual + layer(leaky_relu(input))``; residual and slope may be None.
 
-        The arguments are those of a call of :class:`fracstride.ConvTranspose1d`, and are checked.
+        The arguments are those of a call of the layer, and are checked. Of a Conv1d, the output
+        size is None.
         """
         packed, bias, geometry = self.packed_weight(), self.packed_bias, self.geometry
         if type(input) is np.ndarray and input.dtype == packed.dtype:
@@ -268,7 +284,7 @@ def forward(
     x: Array,
     packed: PackedWeight,
     bias: PackedBias | None,
-    geometry: Geometry,
+    geometry: AnyGeometry,
     length: int,
     out: Array | None = None,
     residual: Array | None = None,
@@ -312,14 +328,15 @@ def samples(
             real parts.
         packed: the weight.
         bias: packed too.
-        padding_left: samples cropped on the left.
+        padding_left: samples cropped on the left; of a Conv1d frames added, or if negative
+            skipped.
         extension: number of the padding mode that the frames are extended by.
         length: of the result.
         out: where the result goes, with any strides.
         residual: added to the result.
         negative_slope: of a leaky ReLU of the frames.
         carried: frames that come before ``source``.
-        residual_carried: what comes before the ``residual`` (stride 1 only).
+        residual_carried: what comes before the ``residual`` (stride 1 or a Conv1d only).
     """
     if out is not None and packed.as_stored and _kernel_can_write(out):
         target = out

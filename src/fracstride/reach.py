@@ -2,15 +2,20 @@
 
 Tap ``m`` of frame ``t`` lands on position ``t*s + m*d`` of the uncropped output, with stride ``s``
 and dilation ``d``. Sample ``n`` is position ``n + p_l`` when ``p_l`` samples are cropped on the
-left. Everything here is an int and trusted.
+left. A Conv1d is the same equation read the other way: its sample ``t`` takes its tap ``m`` of
+position ``t*s + m*d`` of the padded input. Everything here is an int and trusted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from math import gcd
 
-__all__ = ["frames_reaching", "taps_reaching"]
+__all__ = ["Intervals", "frames_reaching", "merged", "positions_read", "taps_reaching"]
+
+#: Sorted disjoint intervals ``[start, stop)``.
+Intervals = tuple[tuple[int, int], ...]
 
 
 def taps_reaching(
@@ -51,7 +56,7 @@ def frames_reaching(
     stride: int,
     dilation: int,
     within: tuple[int, int] | None = None,
-) -> tuple[tuple[int, int], ...]:
+) -> Intervals:
     """The frames of which some tap lands on a position in ``[start, stop)``.
 
     As sorted disjoint intervals, each ``[first, after)``: of all frames, or of those in a range.
@@ -79,3 +84,53 @@ def frames_reaching(
     if within is not None:
         intervals = [(max(first, within[0]), min(after, within[1])) for first, after in intervals]
     return tuple((first, after) for first, after in intervals if first < after)
+
+
+@lru_cache(maxsize=256)
+def positions_read(
+    first: int,
+    stop: int,
+    kernel_size: int,
+    stride: int,
+    dilation: int,
+    within: tuple[int, int],
+) -> Intervals:
+    """The positions ``t*s + m*d`` that some tap of a Conv1d's samples ``[first, stop)`` reads.
+
+    As sorted disjoint intervals, of the positions in a range.
+
+    >>> positions_read(0, 3, kernel_size=2, stride=5, dilation=2, within=(2, 99))
+    ((2, 3), (5, 6), (7, 8), (10, 11), (12, 13))
+    """
+    k, s, d = kernel_size, stride, dilation
+    start, end = within
+    first = max(first, (start - d * (k - 1) - 1) // s + 1)  # the last tap is on start, or after it
+    stop = min(stop, (end - 1) // s + 1)  # tap 0 is before end
+    if first >= stop:
+        return ()
+    if s == 1:
+        intervals = [(first + m * d, stop + m * d) for m in range(k)]
+    elif d == 1 and k >= s:
+        intervals = [(first * s, (stop - 1) * s + k)]
+    elif d == 1:
+        intervals = [(t * s, t * s + k) for t in range(first, stop)]
+    else:
+        positions = (t * s + m * d for t in range(first, stop) for m in range(k))
+        intervals = [(at, at + 1) for at in positions]
+    clipped = ((max(a, start), min(b, end)) for a, b in intervals)
+    return merged((a, b) for a, b in clipped if a < b)
+
+
+def merged(intervals: Iterable[tuple[int, int]]) -> Intervals:
+    """Intervals in any order, as sorted disjoint ones.
+
+    >>> merged([(5, 7), (0, 2), (2, 3), (6, 9)])
+    ((0, 3), (5, 9))
+    """
+    found: list[tuple[int, int]] = []
+    for start, stop in sorted(intervals):
+        if found and start <= found[-1][1]:
+            start, last = found.pop()
+            stop = max(stop, last)
+        found.append((start, stop))
+    return tuple(found)

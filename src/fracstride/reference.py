@@ -13,6 +13,10 @@ three factors ``x``, ``w`` and ``y`` of each entry they solve for. So the map is
 
 A frame that is an extension zero makes no entry: its product is absent, not zero.
 
+A *Conv1d* reads frame ``n`` where the transposed convolution writes sample ``n``:
+
+    y[b, c, t] = bias[c] + sum of xe[b, i, t*s + m*d - p_l] * w[c, i, m]   over all i, m.
+
 Arrays are ``(batch, channels, length)`` and ``(C_in, C_out/groups, k)`` of any numeric dtype;
 results are float64, or complex128 if an operand is complex. Sizes are trusted. Called with absolute
 values, the functions give the sums ``|x| |w|`` that bound rounding errors.
@@ -26,11 +30,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fracstride.conv1d_geometry import Conv1dGeometry
 from fracstride.extension import source_frame
 from fracstride.geometry import Geometry
 from fracstride.lengths import conv1d_output_length
 
 __all__ = [
+    "conv1d",
     "conv1d_adjoint",
     "conv_transpose1d",
     "conv_transpose1d_input_grad",
@@ -108,6 +114,35 @@ def conv_transpose1d_weight_grad(
     for m, frames, samples in _products(geometry, x.shape[-1], gy.shape[-1]):
         gw[..., m] = np.einsum("bgit,bgct->gic", x[..., frames], gy[..., samples])
     return gw.reshape(groups * C_in, C_out, k)
+
+
+@_silent
+def conv1d(
+    input: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    geometry: Conv1dGeometry,
+    groups: int = 1,
+) -> Array:
+    """A *Conv1d*: input ``(B, C_in, L)`` to output ``(B, C_out, L_out)``.
+
+    ``y[b, c, t] = bias[c] + sum of xe[b, i, t*s + m*d - p_l] * w[c, i, m]`` over all ``i``, ``m``.
+    ``weight`` is ``(C_out, C_in/groups, k)``, ``bias`` ``(C_out,)`` or None.
+
+    >>> conv1d([[[1, 2, 3]]], [[[1, 10]]], None, Conv1dGeometry(2))
+    array([[[21., 32.]]])
+    >>> conv1d([[[1, 2, 3]]], [[[1, 10]]], [0.5], Conv1dGeometry(2, stride=2, padding=(1, 0)))
+    array([[[10.5, 32.5]]])
+    """
+    x, w = _by_group(_array(input), groups), _weight_by_group(_array(weight), groups)
+    L, length = x.shape[-1], geometry.output_length(x.shape[-1])
+    y = np.zeros((x.shape[0], groups, w.shape[1], length), np.result_type(x, w))
+    for m in range(geometry.kernel_size):
+        positions = np.arange(length) * geometry.stride + m * geometry.dilation
+        frames = _sources(positions - geometry.padding_left, L, geometry.padding_mode)
+        there = frames >= 0
+        y[..., there] += np.einsum("bgit,gci->bgct", x[..., frames[there]], w[..., m])
+    return _joined(y) if bias is None else _joined(y) + _array(bias)[:, None]
 
 
 @_silent

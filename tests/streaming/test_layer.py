@@ -16,7 +16,6 @@ from test_invariances import LAYERS, operands, random_layers, same_bits
 
 import fracstride as fs
 from fracstride.extension import STREAMING_MODES
-from fracstride.part_geometry import crop_of_part
 
 CUTS = st.lists(st.integers(0, 300), max_size=12)
 
@@ -70,7 +69,7 @@ def test_geometry_of_streams(case: Case) -> None:
     assert g.final_length(frames) == scheduled(g, frames)
     # The kept frames are enough, and each of them is needed.
     kept = g.first_kept(frames)
-    assert crop_of_part(g, kept, g.final_length(frames)) >= 0
+    assert g.crop_of_part(kept, g.final_length(frames)) >= 0
     after = [
         (n, L)
         for L in longer

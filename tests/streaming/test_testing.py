@@ -6,6 +6,7 @@ import doctest
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -298,9 +299,9 @@ def test_the_example_of_a_stream_of_ones_own() -> None:
         (WritesIntoTheChunk(), r"pushed in one piece: push\(\) wrote into the chunk that ends"),
         (ForgetsToSave(), r"frame by frame, with the state restored after 10 frames and finish"),
         (ForgetsToEnd(), r"came from a second flush|samples are out|came out"),
-        (EndsTooSoon(), r"pushed in one piece: 19 samples came out, but offline makes 20"),
-        (ComesTooLate(), r"19 samples are out after 20 frames, but 20 are due .*latency 0"),
-        (ComesTooSoon(), r"19 samples are out after 20 frames, but 18 are due .*latency 2"),
+        (EndsTooSoon(), r"offline makes 20 samples of 20 frames, but length_at_end says 19"),
+        (ComesTooLate(), r"latency is 0, but 1 is the least number: after \d+ frames"),
+        (ComesTooSoon(), r"latency is 2, but 1 is the least number: after \d+ frames"),
         (CountsChunks(), r"pushed in one piece: sample 0 of row 0, channel 0 is"),
         (HoldsSamplesBack(), r"are out after \d+ frames, but"),
         (SharesRows(), r"row 1 on its own, pushed with random masks: \d+ samples came out"),
@@ -311,6 +312,140 @@ def test_the_example_of_a_stream_of_ones_own() -> None:
 def test_streams_that_are_not(stream: Stream, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         assert_streams_exactly(stream, offline, signal(3, 2, 20))
+
+
+class Highest(WindowStream):
+    """The highest of each three frames; what follows says one thing wrong each."""
+
+    rate = Fraction(1, 3)
+    latency = 1
+
+    def final_length(self, frames: int) -> int:
+        return frames // 3
+
+    def length_at_end(self, frames: int) -> int:
+        return frames // 3
+
+    def first_kept(self, frames: int) -> int:
+        return frames // 3 * 3
+
+    def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
+        begin = 3 * first - start
+        return highest(window[..., begin : begin + 3 * (stop - first)])
+
+
+def highest(x: Any) -> Any:
+    count = x.shape[-1] // 3
+    return x[..., : 3 * count].reshape(*x.shape[:-1], count, 3).max(-1)
+
+
+class SaysFourFrames(Highest):
+    rate = Fraction(1, 4)
+
+
+class SaysOneFrame(Highest):
+    stride = 1
+
+
+class SaysNoLatency(Highest):
+    latency = 0
+
+
+class SaysMoreLatency(Highest):
+    latency = 2
+
+
+class SaysMoreComes(Highest):
+    def output_length(self, frames: int) -> int:
+        return (frames + 1) // 3
+
+
+class SaysLongerWhole(Highest):
+    def length_at_end(self, frames: int) -> int:
+        return frames // 3 + 1
+
+
+class SaysItIsAFloat(Highest):
+    def __init__(self) -> None:
+        self.latency = 1.0  # type: ignore[assignment]
+
+
+class SaysNothing(Highest):
+    final_length = Stream.final_length
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (SaysFourFrames(), r"rate is 1/4, but \d+ samples are out after \d+ frames"),
+        (SaysOneFrame(), r"samples are out|rate"),
+        (
+            SaysNoLatency(),
+            r"frame by frame: 1 samples are out after 4 frames, but 2 are due .*latency 0",
+        ),
+        (SaysMoreLatency(), r"latency is 2, but 1 is the least number: after \d+ frames"),
+        (SaysMoreComes(), r"6 samples are out after 20 frames, but output_length says 7"),
+        (SaysLongerWhole(), r"offline makes 6 samples of 20 frames, but length_at_end says 7"),
+        (SaysItIsAFloat(), r"latency an int, got rate Fraction\(1, 3\), stride None, latency 1\.0"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Stream) else "",
+)
+def test_slips_in_a_stream_of_another_rate(stream: Stream, message: str) -> None:
+    assert_streams_exactly(Highest(), highest, signal(3, 2, 20))
+    with pytest.raises(AssertionError, match=message):
+        assert_streams_exactly(stream, highest, signal(3, 2, 20))
+
+
+def test_a_rate_needs_a_schedule() -> None:
+    assert (Highest.stride, Highest().rate, Highest().overhang) == (None, Fraction(1, 3), None)
+    with pytest.raises(NotImplementedError, match="rate 1/3 and must implement final_length"):
+        SaysNothing().output_length(3)
+
+    class Halves(Stream):
+        advance = clear = state = prepare_restore = Stream.output_kind  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            self.rate = Fraction(1, 2)
+
+    with pytest.raises(NotImplementedError, match="rate 1/2 and must implement length_at_end"):
+        Halves().length_at_end(3)
+    stream = Halves()
+    stream.rate = 3
+    assert (stream.stride, stream.rate) == (3, Fraction(3))
+    stream.stride = None
+    assert stream.rate == 3
+    with pytest.raises(ValueError, match="frames must be a non-negative int, got -1"):
+        Highest().output_length(-1)
+
+
+def test_ends_that_are_refused() -> None:
+    """Of 20 and of 10 frames the branches differ; offline refuses these, and so must the stream."""
+
+    def make(cls: type[Sum] = Sum) -> Sum:
+        return cls(Identity(), Chain(Highest(), Upsample(3)))
+
+    def whole(x: Any) -> Any:
+        if x.shape[-1] % 3:
+            raise ValueError("the branches differ")
+        return x + np.repeat(highest(x), 3, -1)
+
+    for length in (20, 21):
+        assert_streams_exactly(make(), whole, signal(3, 2, length), another=make())
+
+    class EndsAnywhere(Sum):
+        def __init__(self, *branches: Stream) -> None:
+            super().__init__(*branches)
+            self._count = None
+
+    with pytest.raises(AssertionError, match="ended after 20 frames, but offline refuses it"):
+        assert_streams_exactly(make(EndsAnywhere), whole, signal(3, 2, 20))
+
+    class EndsNowhere(Sum):
+        def check_end(self, frames: int) -> None:
+            raise ValueError("never")
+
+    with pytest.raises(AssertionError, match="refuses to end there: never"):
+        assert_streams_exactly(make(EndsNowhere), whole, signal(3, 2, 21))
 
 
 def test_what_offline_may_do() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,29 +22,41 @@ SOURCE = Path(__file__).with_name("run_package.cpp")
 LENGTHS = (20, 55)
 
 
+class Both(ft.ConvTranspose1d):
+    """A transposed convolution, and a Conv1d of its output."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 6, 5, 2, "same", groups=2, padding_mode="reflect")
+        self.conv1d = ft.Conv1d(6, 6, 4, 3, "causal", padding_mode="circular")
+
+    def forward(self, input: torch.Tensor, output_size: Any = None) -> torch.Tensor:
+        y: torch.Tensor = self.conv1d(super().forward(input, output_size))
+        return y
+
+
 @pytest.fixture(scope="module")
-def layer() -> ft.ConvTranspose1d:
+def layer() -> Both:
     torch.manual_seed(0)
-    return ft.ConvTranspose1d(4, 6, 5, 2, "same", groups=2, padding_mode="reflect").eval()
+    return Both().eval()
 
 
 @pytest.fixture(scope="module")
-def package(layer: ft.ConvTranspose1d, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The layer for any length from 8 to 1000."""
+def package(layer: Both, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The layers for any length from 8 to 1000."""
     lengths = {"input": {2: torch.export.Dim("L", min=8, max=1000)}, "output_size": None}
     program = torch.export.export(layer, (torch.randn(2, 4, 20), None), dynamic_shapes=lengths)
     path = tmp_path_factory.mktemp("package") / "layer.pt2"
     return torch._inductor.aoti_compile_and_package(program, package_path=str(path))
 
 
-def test_from_python(layer: ft.ConvTranspose1d, package: str) -> None:
+def test_from_python(layer: Both, package: str) -> None:
     run = torch._inductor.aoti_load_package(package)
     for length in LENGTHS:
         x = torch.randn(2, 4, length)
         torch.testing.assert_close(run(x, None), layer(x))
 
 
-def test_without_python(layer: ft.ConvTranspose1d, package: str, tmp_path: Path) -> None:
+def test_without_python(layer: Both, package: str, tmp_path: Path) -> None:
     program = tmp_path / "run_package"
     (library,) = cpp_extension.library_paths()
     subprocess.run(

@@ -15,16 +15,22 @@ import fracstride.torch as ft
 from fracstride.extension import PADDING_MODES
 
 MODES = pytest.mark.parametrize("mode", PADDING_MODES)
+KINDS = pytest.mark.parametrize("kind", ["ConvTranspose1d", "Conv1d"])
 
 
 class Net(nn.Module):
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, kind: str = "ConvTranspose1d", **options: Any) -> None:
         super().__init__()
         options = {"padding": (1, 3), "groups": 2} | options
-        self.up = ft.ConvTranspose1d(4, 6, 5, 2, **options)
+        self.layer = getattr(ft, kind)(4, 6, 5, 2, **options)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.up(x.relu()).sin()
+        y: torch.Tensor = self.layer(x.relu()).sin()
+        return y
+
+
+def weight(kind: str) -> torch.Tensor:
+    return torch.randn(4, 3, 5) if kind == "conv_transpose1d" else torch.randn(3, 4, 5)
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +40,9 @@ def _reset() -> None:
 
 
 @MODES
-def test_dynamic_lengths_compile_once(mode: str) -> None:
-    net, counter = Net(padding_mode=mode), CompileCounter()
+@KINDS
+def test_dynamic_lengths_compile_once(kind: str, mode: str) -> None:
+    net, counter = Net(kind, padding_mode=mode), CompileCounter()
     compiled = torch.compile(net, fullgraph=True, dynamic=True, backend=counter)
     for length in (20, 21, 30, 7, 500):
         x = torch.randn(2, 4, length)
@@ -44,8 +51,9 @@ def test_dynamic_lengths_compile_once(mode: str) -> None:
     assert counter.op_count == 3
 
 
-def test_automatic_lengths_compile_twice() -> None:
-    net, counter = Net(), CompileCounter()
+@KINDS
+def test_automatic_lengths_compile_twice(kind: str) -> None:
+    net, counter = Net(kind), CompileCounter()
     compiled = torch.compile(net, fullgraph=True, backend=counter)
     with torch.no_grad():
         for length in (20, 21, 30, 7):
@@ -54,9 +62,10 @@ def test_automatic_lengths_compile_twice() -> None:
     assert counter.frame_count == 2  # one length, then all
 
 
+@KINDS
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_gradients(backend: str) -> None:
-    net = Net(padding_mode="reflect")
+def test_gradients(backend: str, kind: str) -> None:
+    net = Net(kind, padding_mode="reflect")
     compiled = torch.compile(net, fullgraph=True, dynamic=True, backend=backend)
     for length in (20, 33):
         grads = []
@@ -87,16 +96,26 @@ def test_function_with_output_size_and_other_forms() -> None:
             x, w, None, (2,), "same", padding_mode="circular"
         )
 
+    v = torch.randn(3, 4, 5)
+
+    def conv1d_forms(x: torch.Tensor) -> torch.Tensor:
+        y = ft.conv1d(x, v, None, 1, "causal", groups=1)
+        y = y + ft.conv1d(x, v, None, (1,), "same", padding_mode="circular")
+        return y[:, ::2] + ft.conv1d(x, v, None, [2], [1, 3], 1, padding_mode="reflect")
+
     x = torch.randn(4, 9)
-    assert torch.equal(torch.compile(forms, fullgraph=True, backend="eager")(x), forms(x))
+    for of in (forms, conv1d_forms):
+        assert torch.equal(torch.compile(of, fullgraph=True, backend="eager")(x), of(x))
 
 
+@pytest.mark.parametrize("kind", ["conv_transpose1d", "conv1d"])
 @pytest.mark.parametrize("backend", ["eager", "aot_eager", "inductor"])
-def test_transforms_inside(backend: str) -> None:
-    w, x = torch.randn(4, 3, 5), torch.randn(3, 2, 4, 9)
+def test_transforms_inside(backend: str, kind: str) -> None:
+    w, x = weight(kind), torch.randn(3, 2, 4, 9)
 
     def one(x: torch.Tensor) -> torch.Tensor:
-        return ft.conv_transpose1d(x, w, None, 2, padding_mode="reflect").pow(2)
+        y: torch.Tensor = getattr(ft, kind)(x, w, None, 2, 1, padding_mode="reflect").pow(2)
+        return y
 
     for function in (
         torch.func.vmap(one),
@@ -110,8 +129,9 @@ def test_transforms_inside(backend: str) -> None:
         torch._dynamo.reset()
 
 
-def test_autocast_inside() -> None:
-    net = Net()
+@KINDS
+def test_autocast_inside(kind: str) -> None:
+    net = Net(kind)
 
     def cast(x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -138,6 +158,17 @@ def opcheck_cases() -> list[tuple[str, Any]]:
                 ("conv_transpose1d_input_grad", (y, w, 9, *sizes)),
                 ("conv_transpose1d_weight_grad", (x, y, 5, *sizes)),
             ]
+        # Taken as the weight of a Conv1d, w has 3*groups channels in and 4 out.
+        x, y = y[..., :9].detach().requires_grad_(), x[..., :5].detach().requires_grad_()
+        c = b[:4].detach().requires_grad_()
+        for mode in ("zeros", "circular"):
+            conv1d_sizes = (2, 1, 3, 2, 1, mode)
+            cases += [
+                ("conv1d", (x, w, c, *conv1d_sizes)),
+                ("conv1d", (x, w, None, *conv1d_sizes)),
+                ("conv1d_input_grad", (y, w, 9, *conv1d_sizes)),
+                ("conv1d_weight_grad", (x, y, 5, *conv1d_sizes)),
+            ]
     return cases
 
 
@@ -154,9 +185,10 @@ def test_opcheck(name: str, arguments: Any) -> None:
 
 
 @MODES
+@KINDS
 @pytest.mark.parametrize("strict", [False, True])
-def test_export_has_torchs_operators_only(mode: str, strict: bool) -> None:
-    net = Net(padding_mode=mode).eval()
+def test_export_has_torchs_operators_only(mode: str, strict: bool, kind: str) -> None:
+    net = Net(kind, padding_mode=mode).eval()
     lengths = ({2: torch.export.Dim("L", min=8)},)
     x = torch.randn(2, 4, 20)
     program = torch.export.export(net, (x,), dynamic_shapes=lengths, strict=strict)
@@ -167,27 +199,31 @@ def test_export_has_torchs_operators_only(mode: str, strict: bool) -> None:
 
 
 @MODES
-def test_jit_trace_has_torchs_operators_only(mode: str) -> None:
-    net = Net(padding_mode=mode).eval()
+@KINDS
+def test_jit_trace_has_torchs_operators_only(kind: str, mode: str) -> None:
+    net = Net(kind, padding_mode=mode).eval()
     x = torch.randn(2, 4, 20)
     traced = torch.jit.trace(net, (x,), check_trace=False)
     assert "fracstride::" not in str(traced.inlined_graph)
     torch.testing.assert_close(traced(x), net(x))
 
 
-def test_fx_trace_keeps_the_call() -> None:
-    net = Net()
+@KINDS
+def test_fx_trace_keeps_the_call(kind: str) -> None:
+    net = Net(kind)
     traced = torch.fx.symbolic_trace(net)
-    assert any(node.target is ft.conv_transpose1d for node in traced.graph.nodes)
+    function = ft.conv1d if kind == "Conv1d" else ft.conv_transpose1d
+    assert any(node.target is function for node in traced.graph.nodes)
     x = torch.randn(2, 4, 20)
     assert torch.equal(traced(x), net(x))
 
 
 @MODES
-def test_onnx(mode: str, tmp_path: Path) -> None:
+@KINDS
+def test_onnx(kind: str, mode: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
-    net = Net(padding_mode=mode).eval()
+    net = Net(kind, padding_mode=mode).eval()
     file = tmp_path / "net.onnx"
     x = torch.randn(2, 4, 20)
     shapes = ({2: torch.export.Dim("L", min=8)},)
@@ -195,7 +231,8 @@ def test_onnx(mode: str, tmp_path: Path) -> None:
     model = onnx.load(file)
     onnx.checker.check_model(model)
     assert all(node.domain in ("", "ai.onnx") for node in model.graph.node)
-    assert "ConvTranspose" in {node.op_type for node in model.graph.node}
+    used = {node.op_type for node in model.graph.node}
+    assert ("ConvTranspose" if kind == "ConvTranspose1d" else "Conv") in used
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (name,) = (i.name for i in session.get_inputs())
     for length in (20, 33):
@@ -206,29 +243,53 @@ def test_onnx(mode: str, tmp_path: Path) -> None:
         torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-4, atol=1e-5)
 
 
-def test_fake_tensors_and_make_fx() -> None:
+@KINDS
+def test_fake_tensors_and_make_fx(kind: str) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    net = Net()
+    net = Net(kind)
     x = torch.randn(2, 4, 20)
     with FakeTensorMode() as mode:
         fake = ft.conv_transpose1d(mode.from_tensor(x), torch.empty(4, 3, 5), None, 2)
         assert fake.shape == (2, 3, 43)
+        fake = ft.conv1d(mode.from_tensor(x), torch.empty(3, 4, 5), None, 2)
+        assert fake.shape == (2, 3, 8)
     for options in ({}, {"tracing_mode": "symbolic"}, {"pre_dispatch": True}):
         graph = make_fx(net, **options, _allow_non_fake_inputs=True)(x)  # type: ignore[arg-type]
         torch.testing.assert_close(graph(x), net(x))
         assert "fracstride" in graph.code
 
 
-def test_subclasses_and_function_modes() -> None:
+@pytest.mark.parametrize("kind", ["conv_transpose1d", "conv1d"])
+def test_lengths_of_symbols_are_those_of_numbers(kind: str) -> None:
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    w = weight(kind)
+
+    def layer(*sizes: Any) -> Any:
+        return lambda x: getattr(ft, kind)(x, w, None, *sizes)
+
+    for length in range(9, 15):
+        x = torch.randn(2, 4, length)
+        for call in (layer(1, 0), layer(2, 1), layer(3, (2, 3)), layer(4, (0, 1))):
+            graph = make_fx(call, tracing_mode="symbolic", _allow_non_fake_inputs=True)(x)
+            (node,) = (n for n in graph.graph.nodes if "fracstride" in str(n.target))
+            symbol = node.meta["val"].shape[2]
+            assert symbol.node.hint == call(x).shape[2]
+            assert not isinstance(symbol, int)
+
+
+@pytest.mark.parametrize("kind", ["conv_transpose1d", "conv1d"])
+def test_subclasses_and_function_modes(kind: str) -> None:
     class Marked(torch.Tensor):
         pass
 
-    x, w = torch.randn(2, 4, 20), torch.randn(4, 3, 5)
-    marked = ft.conv_transpose1d(x.as_subclass(Marked), w)
+    function = getattr(ft, kind)
+    x, w, modes = torch.randn(2, 4, 20), weight(kind), {"padding_mode": "reflect", "padding": 1}
+    marked = function(x.as_subclass(Marked), w, **modes)
     assert type(marked) is Marked
-    assert torch.equal(marked.as_subclass(torch.Tensor), ft.conv_transpose1d(x, w))
+    assert torch.equal(marked.as_subclass(torch.Tensor), function(x, w, **modes))
 
     seen: list[Any] = []
 
@@ -238,6 +299,6 @@ def test_subclasses_and_function_modes() -> None:
             return func(*args, **(kwargs or {}))
 
     with Watching():
-        ft.conv_transpose1d(x, w)
-    assert ft.conv_transpose1d in seen
+        function(x, w)
+    assert function in seen
     assert type(tf.relu(marked)) is Marked

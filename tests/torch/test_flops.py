@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import random_case
+from cases import random_case, random_conv1d_case
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -39,6 +39,26 @@ def test_as_torch_counts(seed: int) -> None:
             *(g.output_padding, case.groups, case.b is not None, g.dilation),
         )
         for cls in (nn.ConvTranspose1d, ft.ConvTranspose1d)
+    ]
+    for needed in (True, False):
+        x = torch.randn(shape, requires_grad=needed)
+        theirs, ours = (counted(layer, x) for layer in layers)
+        assert ours == theirs
+        assert ours[0] == ours[2] > 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_conv1d_as_torch_counts(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    case = random_conv1d_case(rng, "zeros", np.dtype(np.float32))
+    g, shape = case.geometry, (1 + seed % 3, case.in_channels, case.length)
+    more = max(g.padding_left, g.padding_right)  # torch has one number
+    layers = [
+        cls(
+            *(case.in_channels, case.out_channels, g.kernel_size, g.stride, more),
+            *(g.dilation, case.groups, case.b is not None),
+        )
+        for cls in (nn.Conv1d, ft.Conv1d)
     ]
     for needed in (True, False):
         x = torch.randn(shape, requires_grad=needed)

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import random_case
+from cases import random_case, random_conv1d_case
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
 from torch.fx.experimental.proxy_tensor import make_fx
 
 import fracstride.torch as ft
+from fracstride.conv1d_geometry import AnyGeometry, conv1d_geometry_of
 from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.torch import fallback
-from fracstride.torch.conv1d import geometry_of_module
 from fracstride.torch.extension import extend, source_frames
+from fracstride.torch.module_geometry import geometry_of_module
 
 MODES = pytest.mark.parametrize("mode", PADDING_MODES)
 Run = Callable[[Tensor], Any]
@@ -79,7 +80,12 @@ GRAPHS = (traced, exported, exported_strictly, onnx_by_dynamo, onnx_by_tracing)
 ANY_GRAPH = pytest.mark.parametrize("make", GRAPHS, ids=lambda make: make.__name__)
 
 
-def random_layer(rng: np.random.Generator, mode: str) -> ft.ConvTranspose1d:
+def random_layer(rng: np.random.Generator, mode: str, kind: str = "ConvTranspose1d") -> Any:
+    if kind == "Conv1d":
+        conv1d = random_conv1d_case(rng, mode, np.dtype(np.float32))
+        g, channels = conv1d.geometry, (conv1d.in_channels, conv1d.out_channels)
+        own = g.kernel_size, g.stride, g.padding, g.dilation, conv1d.groups, conv1d.b is not None
+        return ft.Conv1d(*channels, *own, mode).eval()
     case = random_case(rng, mode, np.dtype(np.float32))
     g, bias = case.geometry, case.b is not None
     sizes = g.kernel_size, g.stride, g.padding, g.output_padding
@@ -121,12 +127,14 @@ def test_the_index_is_a_twin_of_the_definition(mode: str) -> None:
 
 @ANY_GRAPH
 @MODES
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("ConvTranspose1d", 0), ("ConvTranspose1d", 1), ("Conv1d", 0)]
+)
 def test_every_length_from_one(
-    make: Callable[[nn.Module, Tensor], Run], mode: str, seed: int
+    make: Callable[[nn.Module, Tensor], Run], mode: str, kind: str, seed: int
 ) -> None:
     rng = np.random.default_rng([seed, PADDING_MODES.index(mode), GRAPHS.index(make)])
-    layer = random_layer(rng, mode)
+    layer = random_layer(rng, mode, kind)
     example = 1  # of a length that leaves samples
     while layer_refuses(layer, example):
         example += 1
@@ -134,19 +142,24 @@ def test_every_length_from_one(
     assert assert_same_at(range(1, example + 12), layer, graph, layer.in_channels) > 5
 
 
+@pytest.mark.parametrize("kind", ["ConvTranspose1d", "Conv1d"])
 @pytest.mark.parametrize("seed", range(20))
-def test_by_torchs_operators(seed: int) -> None:
+def test_by_torchs_operators(seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
-    layer = random_layer(rng, PADDING_MODES[seed % len(PADDING_MODES)])
-    assert assert_same_at(range(1, 60), layer, partial(by_torch, layer), layer.in_channels)
+    layer = random_layer(rng, PADDING_MODES[seed % len(PADDING_MODES)], kind)
+    assert assert_same_at(range(1, 130), layer, partial(by_torch, layer), layer.in_channels)
 
 
-def by_torch(layer: ft.ConvTranspose1d, x: Tensor) -> Tensor:
-    geometry = geometry_of_module(layer)
+def by_torch(layer: Any, x: Tensor) -> Tensor:
+    if isinstance(layer, ft.Conv1d):
+        sizes = layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode
+        geometry: AnyGeometry = conv1d_geometry_of(*sizes)
+    else:
+        geometry = geometry_of_module(layer)
     return fallback.forward(x, layer.weight, layer.bias, geometry, layer.groups)
 
 
-def layer_refuses(layer: ft.ConvTranspose1d, length: int) -> bool:
+def layer_refuses(layer: Any, length: int) -> bool:
     try:
         layer(torch.zeros(1, layer.in_channels, length))
     except RuntimeError:
@@ -275,6 +288,19 @@ def test_vmap_over_weights_of_any_length(output_size: int | None) -> None:
         return torch.func.vmap(lambda w: ft.conv_transpose1d(x, w, None, 3, 1, output_size=size))(
             weights
         )
+
+    compiled = torch.compile(each, fullgraph=True, dynamic=True, backend="aot_eager")
+    for length in (8, 9, 15):
+        x = torch.randn(1, 2, length)
+        assert torch.equal(compiled(x), each(x))
+
+
+def test_vmap_over_weights_of_a_conv1d() -> None:
+    weights = torch.randn(3, 4, 2, 5)
+
+    def each(x: Tensor) -> Tensor:
+        conv1d = partial(ft.conv1d, x, stride=2, padding=(1, 7), padding_mode="reflect")
+        return torch.func.vmap(conv1d)(weights)
 
     compiled = torch.compile(each, fullgraph=True, dynamic=True, backend="aot_eager")
     for length in (8, 9, 15):

@@ -31,19 +31,40 @@ SIZES: list[tuple[Any, ...]] = [
 ]
 
 
-def pair(*sizes: Any, **options: Any) -> tuple[nn.ConvTranspose1d, ft.ConvTranspose1d]:
+CONV1D_SIZES: list[tuple[Any, ...]] = [
+    (4, 6, 5),
+    (4, 6, 5, 2, 1),
+    (4, 6, (5,), (3,), (1,), (2,), 2),
+    (4, 6, 5, 1, "same", 1, 1, False),
+    (4, 6, 4, 1, "valid"),
+    (4, 4, 3, 2, 2, 3, 4, True),
+    *((4, 6, 4, 1, padding, 2, 1, True, mode) for mode in PADDING_MODES for padding in (3, "same")),
+]
+KINDS = pytest.mark.parametrize("kind", ["ConvTranspose1d", "Conv1d"])
+
+
+def pair(*sizes: Any, kind: str = "ConvTranspose1d", **options: Any) -> tuple[Any, Any]:
     made = []
-    for cls in (nn.ConvTranspose1d, ft.ConvTranspose1d):
+    for library in (nn, ft):
         torch.manual_seed(7)
-        made.append(cls(*sizes, **options))
-    return made[0], made[1]  # type: ignore[return-value]
+        made.append(getattr(library, kind)(*sizes, **options))
+    return made[0], made[1]
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def example(kind: str, **options: Any) -> Any:
+    """A layer from 4 to 6 channels."""
+    return getattr(ft, kind)(4, 6, 5, 2, **options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [("ConvTranspose1d", sizes) for sizes in SIZES] + [("Conv1d", sizes) for sizes in CONV1D_SIZES],
+    ids=str,
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_is_torchs_module(sizes: tuple[Any, ...], dtype: torch.dtype) -> None:
-    theirs, mine = pair(*sizes, dtype=dtype)
-    assert isinstance(mine, nn.ConvTranspose1d)
+def test_is_torchs_module(kind: str, sizes: tuple[Any, ...], dtype: torch.dtype) -> None:
+    theirs, mine = pair(*sizes, kind=kind, dtype=dtype)
+    assert isinstance(mine, getattr(nn, kind))
     assert repr(mine) == repr(theirs)
     assert list(mine.state_dict()) == list(theirs.state_dict())
     for got, want in zip(mine.parameters(), theirs.parameters(), strict=True):
@@ -60,9 +81,10 @@ def test_is_torchs_module(sizes: tuple[Any, ...], dtype: torch.dtype) -> None:
         "groups",
         "padding_mode",
         "transposed",
-    ):
+        "_reversed_padding_repeated_twice",
+    )[: 11 if kind == "Conv1d" else 10]:
         assert getattr(mine, key) == getattr(theirs, key)
-    x = torch.randn(2, 4, 9, dtype=dtype)
+    x = torch.randn(2, 4, 12, dtype=dtype)
     close: dict[str, Any] = {} if dtype != torch.bfloat16 else {"rtol": 0.02, "atol": 0.02}
     torch.testing.assert_close(mine(x), theirs(x), **close)
     torch.testing.assert_close(mine(x[0]), theirs(x[0]), **close)
@@ -82,6 +104,14 @@ def test_initial_values_as_documented(groups: int, dtype: torch.dtype) -> None:
         if not dtype.is_complex:
             assert parts.abs().max() > 0.8 * bound
             assert abs(float(parts.mean())) < bound / 2
+
+
+def test_initial_values_of_a_conv1d() -> None:
+    """U(-sqrt(q), sqrt(q)) with q = groups / (C_in * k), torch's."""
+    layer = ft.Conv1d(32, 16, 8, groups=4)
+    bound = (4 / (32 * 8)) ** 0.5
+    for values in (layer.weight.detach(), layer.bias.detach()):  # type: ignore[union-attr]
+        assert 0.8 * bound < values.abs().max() <= bound
 
 
 def test_output_size_as_torch() -> None:
@@ -121,10 +151,11 @@ def test_output_size_has_one_entry_or_one_for_each_dimension(dimensions: int, en
 
 @pytest.mark.parametrize("name", ["in_channels", "out_channels", "kernel_size", "groups"])
 @pytest.mark.parametrize(("value", "error"), [("3", TypeError), (2.0, TypeError), (0, ValueError)])
-def test_a_wrong_size_is_named(name: str, value: Any, error: type[Exception]) -> None:
+@KINDS
+def test_a_wrong_size_is_named(kind: str, name: str, value: Any, error: type[Exception]) -> None:
     sizes: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "kernel_size": 3, name: value}
     with pytest.raises(error, match=f"^{name} must be a positive int, got {value!r}$"):
-        ft.ConvTranspose1d(**sizes)
+        getattr(ft, kind)(**sizes)
 
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
@@ -152,10 +183,43 @@ def test_bits_of_the_numpy_layer(mode: str, padding: Any) -> None:
         assert layer(x).numpy().tobytes() == want.tobytes()
 
 
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("padding", [1, (0, 3), "causal", "valid", 9])
+def test_bits_of_the_numpy_conv1d(mode: str, padding: Any) -> None:
+    layer = ft.Conv1d(4, 6, 5, 2, padding, groups=2, padding_mode=mode)
+    assert layer.bias is not None
+    sizes: dict[str, Any] = {"groups": 2, "padding_mode": mode}
+    parameters = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    own = fs.Conv1d.from_weights(*parameters, 2, padding, **sizes)
+    x = torch.randn(2, 4, 7)  # shorter than some of the paddings
+    want = own(x.numpy())
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            for _ in range(2):
+                got = layer(x)
+                assert got.requires_grad == grad
+                assert got.detach().numpy().tobytes() == want.tobytes()
+    with torch.inference_mode():
+        assert layer(x).numpy().tobytes() == want.tobytes()
+
+
+def test_a_conv1d_pads_as_torch_once_it_is_torchs() -> None:
+    """Torch's own ``forward`` reads the attributes of ours where it can do what they say."""
+    for padding in (1, (0, 3), "same", "valid"):
+        for mode in PADDING_MODES:
+            if mode == "zeros" and padding == (0, 3):
+                continue
+            layer = ft.Conv1d(4, 6, 4, 1, padding, 2, padding_mode=mode)
+            x = torch.randn(1, 4, 9)
+            torch.testing.assert_close(nn.Conv1d.forward(layer, x), layer(x))
+
+
 def test_repr_shows_what_is_new() -> None:
     assert "padding=causal" in repr(ft.ConvTranspose1d(4, 6, 5, 2, "causal"))
     assert "padding=(0, 3)" in repr(ft.ConvTranspose1d(4, 6, 5, 2, (0, 3)))
     assert "padding_mode=reflect" in repr(ft.ConvTranspose1d(4, 6, 5, padding_mode="reflect"))
+    assert "padding=causal" in repr(ft.Conv1d(4, 6, 5, 2, "causal"))
+    assert "padding=(0, 3)" in repr(ft.Conv1d(4, 6, 5, 2, (0, 3)))
 
 
 CONSTRUCTION: list[tuple[dict[str, Any], type[Exception]]] = [
@@ -174,11 +238,23 @@ CONSTRUCTION: list[tuple[dict[str, Any], type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("wrong", "error"), CONSTRUCTION, ids=repr)
-def test_errors_at_construction_as_torch(wrong: dict[str, Any], error: type[Exception]) -> None:
+@KINDS
+def test_errors_at_construction_as_torch(
+    kind: str, wrong: dict[str, Any], error: type[Exception]
+) -> None:
     sizes: dict[str, Any] = {"in_channels": 4, "out_channels": 4, "kernel_size": 3}
-    for cls in (nn.ConvTranspose1d, ft.ConvTranspose1d):
+    for library in (nn, ft):
         with pytest.raises(error):
-            cls(**(sizes | wrong))
+            getattr(library, kind)(**(sizes | wrong))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"padding": "full"}, {"padding": "same", "stride": 2}, {"padding_mode": "mirror"}]
+)
+def test_errors_of_conv1d_at_construction_as_torch(wrong: dict[str, Any]) -> None:
+    for cls in (nn.Conv1d, ft.Conv1d):
+        with pytest.raises(ValueError, match="padding"):
+            cls(4, 4, 3, **wrong)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +275,9 @@ def test_errors_at_construction_that_torch_has_later(
 ) -> None:
     with pytest.raises(error, match=next(iter(wrong))):
         ft.ConvTranspose1d(4, 4, 3, **wrong)
+    if "output_padding" not in wrong:
+        with pytest.raises(error, match=next(iter(wrong))):
+            ft.Conv1d(4, 4, 3, **wrong)
 
 
 def through_torch_save(layer: nn.Module) -> Any:
@@ -212,8 +291,9 @@ def through_torch_save(layer: nn.Module) -> Any:
     "duplicate",
     [copy.deepcopy, copy.copy, lambda m: pickle.loads(pickle.dumps(m)), through_torch_save],
 )
-def test_copies(duplicate: Callable[[Any], Any]) -> None:
-    layer = ft.ConvTranspose1d(4, 6, 5, 2, "causal", padding_mode="reflect")
+@KINDS
+def test_copies(kind: str, duplicate: Callable[[Any], Any]) -> None:
+    layer = example(kind, padding="causal", padding_mode="reflect")
     x = torch.randn(2, 4, 9)
     with torch.no_grad():
         want = layer(x)
@@ -227,8 +307,9 @@ def test_copies(duplicate: Callable[[Any], Any]) -> None:
     assert list(twin.state_dict()) == ["weight", "bias"]
 
 
-def test_hooks_moves_and_modes() -> None:
-    layer = ft.ConvTranspose1d(4, 6, 5, 2)
+@KINDS
+def test_hooks_moves_and_modes(kind: str) -> None:
+    layer = example(kind, padding=1)
     seen: list[str] = []
     layer.register_forward_pre_hook(lambda m, a: seen.append("before"))
     layer.register_forward_hook(lambda m, a, y: seen.append("after"))
@@ -246,11 +327,12 @@ def test_hooks_moves_and_modes() -> None:
     x = torch.randn(1, 4, 3)
     assert torch.equal(empty(x), layer(x))
     with torch.device("meta"):
-        assert ft.ConvTranspose1d(4, 6, 5).weight.device.type == "meta"
+        assert example(kind).weight.device.type == "meta"
 
 
-def test_channels_last_weight() -> None:
-    layer = ft.ConvTranspose1d(4, 6, 5, 2)
+@KINDS
+def test_channels_last_weight(kind: str) -> None:
+    layer = example(kind)
     x = torch.randn(2, 4, 9)
     with torch.no_grad():
         want = layer(x)
@@ -263,29 +345,29 @@ def test_channels_last_weight() -> None:
 # -- packed weights
 
 
-def edits() -> dict[str, Callable[[ft.ConvTranspose1d], Any]]:
-    def optimiser_step(layer: ft.ConvTranspose1d) -> None:
+def edits() -> dict[str, Callable[[Any], Any]]:
+    def optimiser_step(layer: Any) -> None:
         with torch.enable_grad():
-            layer(torch.ones(1, 4, 3)).pow(2).sum().backward()
+            layer(torch.ones(1, 4, 9)).pow(2).sum().backward()
         torch.optim.SGD(layer.parameters(), 0.1).step()
 
-    def one_element(layer: ft.ConvTranspose1d) -> None:
+    def one_element(layer: Any) -> None:
         with torch.no_grad():
-            layer.weight[3, 5, 4] += 1
+            layer.weight[3, 3, 4] += 1
 
-    def load(layer: ft.ConvTranspose1d) -> None:
-        layer.load_state_dict(ft.ConvTranspose1d(4, 6, 5, 2).state_dict())
+    def load(layer: Any) -> None:
+        layer.load_state_dict(type(layer)(4, 6, 5, 2).state_dict())
 
-    def load_assign(layer: ft.ConvTranspose1d) -> None:
-        layer.load_state_dict(ft.ConvTranspose1d(4, 6, 5, 2).state_dict(), assign=True)
+    def load_assign(layer: Any) -> None:
+        layer.load_state_dict(type(layer)(4, 6, 5, 2).state_dict(), assign=True)
 
-    def parametrized(layer: ft.ConvTranspose1d) -> None:
+    def parametrized(layer: Any) -> None:
         parametrizations.weight_norm(layer)
         with torch.no_grad():
-            layer(torch.ones(1, 4, 3))
+            layer(torch.ones(1, 4, 9))
             layer.parametrizations.weight.original0.mul_(2)  # type: ignore[union-attr, operator]
 
-    def removed(layer: ft.ConvTranspose1d) -> None:
+    def removed(layer: Any) -> None:
         parametrized(layer)
         parametrize.remove_parametrizations(layer, "weight")
 
@@ -311,9 +393,10 @@ def edits() -> dict[str, Callable[[ft.ConvTranspose1d], Any]]:
 
 @pytest.mark.parametrize("edit", edits())
 @pytest.mark.parametrize("guard", [torch.no_grad, torch.inference_mode])
-def test_packed_weight_is_never_stale(edit: str, guard: Any) -> None:
+@KINDS
+def test_packed_weight_is_never_stale(kind: str, edit: str, guard: Any) -> None:
     torch.manual_seed(0)
-    layer = ft.ConvTranspose1d(4, 6, 5, 2)
+    layer = example(kind)
     x = torch.randn(2, 4, 9)
     with guard():
         before = layer(x)
@@ -322,24 +405,26 @@ def test_packed_weight_is_never_stale(edit: str, guard: Any) -> None:
     with guard():
         after = layer(x)
         weight, bias = layer.weight, layer.bias
-    want = ft.conv_transpose1d(
-        x, weight.detach().clone(), bias, layer.stride, dilation=layer.dilation
-    )
+    function = ft.conv1d if kind == "Conv1d" else ft.conv_transpose1d
+    want = function(x, weight.detach().clone(), bias, layer.stride, dilation=layer.dilation)
     assert torch.equal(after, want)
     assert not torch.equal(after, before)
 
 
-def test_weight_of_inference_mode() -> None:
+@KINDS
+def test_weight_of_inference_mode(kind: str) -> None:
+    function = ft.conv1d if kind == "Conv1d" else ft.conv_transpose1d
     with torch.inference_mode():
-        layer = ft.ConvTranspose1d(4, 6, 5, 2)
+        layer = example(kind)
         x = torch.randn(2, 4, 9)
         before = layer(x)
         layer.weight.mul_(2)
         assert not torch.equal(layer(x), before)
-        assert torch.equal(layer(x), ft.conv_transpose1d(x, layer.weight, layer.bias, 2))
+        assert torch.equal(layer(x), function(x, layer.weight, layer.bias, 2))
 
 
-def test_packs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@KINDS
+def test_packs_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[Any] = []
     pack = kernels.pack
 
@@ -349,10 +434,10 @@ def test_packs_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(kernels, "pack", counting)
     for dtype in (torch.float32, torch.bfloat16, torch.complex64):
-        layer, x = ft.ConvTranspose1d(4, 6, 5, 2, dtype=dtype), torch.randn(2, 4, 9).to(dtype)
+        layer, x = example(kind, dtype=dtype), torch.randn(2, 4, 9).to(dtype)
         packed.clear()
         with torch.no_grad():
-            for length in (3, 9, 5):
+            for length in (7, 9, 5):
                 layer(x[..., :length])
                 layer(x[0, :, :length])
         layer.requires_grad_(False)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from fracstride.conv1d_geometry import Conv1dGeometry
 from fracstride.geometry import Geometry
 from fracstride.torch.operators.operator import Operator
 from fracstride.torch.operators.register import OPERATORS
@@ -25,23 +26,33 @@ SCHEMAS = [
     f"SymInt input_length, {SIZES}",
     "fracstride::conv_transpose1d_weight_grad(Tensor input, Tensor grad_output, int kernel_size, "
     f"{SIZES}",
+    *(
+        f"fracstride::conv1d{rest}, int stride, int padding_left, int padding_right, "
+        "int group_channels, int dilation, str padding_mode) -> Tensor"
+        for rest in (
+            "(Tensor input, Tensor weight, Tensor? bias",
+            "_input_grad(Tensor grad_output, Tensor weight, SymInt input_length",
+            "_weight_grad(Tensor input, Tensor grad_output, int kernel_size",
+        )
+    ),
 ]
 
 
 def operands(operator: Operator, groups: int) -> tuple[Any, ...]:
     """Operands of 4 channels in and out: whole numbers, so that sums are exact in any order."""
     torch.manual_seed(0)
-    g = Geometry(5, stride=2, padding=(1, 2), padding_mode="reflect")
+    of = Conv1dGeometry if operator.name.startswith("conv1d") else Geometry
+    g = of(5, stride=2, padding=(1, 2), padding_mode="reflect")
     x, w, b, gy = (
         torch.randint(-4, 5, shape).double()
         for shape in ((4, 4, 6), (4, 4 // groups, 5), (4,), (4, 4, g.output_length(6)))
     )
     own: dict[str, tuple[Any, ...]] = {
-        "conv_transpose1d": (x, w, b),
-        "conv_transpose1d_input_grad": (gy, w, 6),
-        "conv_transpose1d_weight_grad": (x, gy),
+        "": (x, w, b),
+        "_input_grad": (gy, w, 6),
+        "_weight_grad": (x, gy),
     }
-    return *own[operator.name], g, groups
+    return *own[operator.name.partition("1d")[2]], g, groups
 
 
 def test_schemas_stay_as_saved_graphs_have_them() -> None:

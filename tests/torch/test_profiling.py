@@ -42,6 +42,18 @@ def test_without_gradients() -> None:
         assert events(lambda: stream.push(x)) == [(NAME, 1, [2, 4, 9], [4, 6, 5], [6])]
 
 
+def test_of_a_conv1d() -> None:
+    layer, x = ft.Conv1d(4, 6, 5, 2, 1), torch.randn(2, 4, 9, requires_grad=True)
+    seen = [
+        ("conv1d", 1, [2, 4, 9], [6, 4, 5]),
+        ("conv1d_input_grad", 1, [2, 6, 4], [6, 4, 5]),
+        ("conv1d_weight_grad", 1, [2, 4, 9], [2, 6, 4]),
+    ]
+    assert events(lambda: layer(x).sum().backward(), operands=2) == seen
+    with torch.no_grad():
+        assert events(lambda: layer(x), operands=2) == seen[:1]
+
+
 def test_with_gradients_of_any_order() -> None:
     layer, x = ft.ConvTranspose1d(4, 6, 5, 2), torch.randn(2, 4, 9, requires_grad=True)
     y_shape = [2, 6, 21]

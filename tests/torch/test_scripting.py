@@ -68,6 +68,54 @@ def test_a_scripted_layer_computes_the_same(mode: str, seed: int) -> None:
                 scripted(x, [want.shape[2]])
 
 
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("seed", range(8))
+def test_a_scripted_conv1d_computes_the_same(mode: str, seed: int) -> None:
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    groups, stride = rng.choice([1, 2]), rng.choice([1, 1, 2, 3])
+    paddings: list[Any] = ["causal", "valid", 0, (1,), (0, 2), (2, 1), (3, 3)]
+    layer = ft.Conv1d(
+        2 * groups,
+        3 * groups,
+        rng.randint(1, 6),
+        stride,
+        rng.choice(paddings + ["same"] * (stride == 1)),
+        rng.randint(1, 3),
+        groups,
+        rng.random() < 0.5,
+        mode,
+    )
+    scripted = torch.jit.script(layer)
+    for length in (1, 2, 3, rng.randint(4, 30)):
+        x = torch.randn(2, 2 * groups, length)
+        try:
+            want = layer(x)
+        except RuntimeError:  # the kernel does not fit
+            with pytest.raises((RuntimeError, torch.jit.Error)):
+                scripted(x)
+            continue
+        torch.testing.assert_close(scripted(x), want)
+        torch.testing.assert_close(scripted(x[0]), want[0])
+
+
+class OtherWeights(ft.Conv1d):
+    """A subclass that hands weights of its own to torch's method."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight * 2, self.bias)
+
+
+def test_subclasses_that_call_conv_forward() -> None:
+    layer = OtherWeights(2, 3, 4, padding="causal", padding_mode="reflect")
+    x = torch.randn(2, 2, 9)
+    want = ft.conv1d(x, layer.weight * 2, layer.bias, padding="causal", padding_mode="reflect")
+    with torch.no_grad():
+        for _ in range(2):
+            assert torch.equal(layer(x), want)
+    torch.testing.assert_close(torch.jit.script(layer)(x), want)
+
+
 class Twice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -134,6 +182,25 @@ def called_with_more(x: Tensor, w: Tensor, mode: str, size: int) -> Tensor:
     return y + ft.conv_transpose1d(x, w, stride=2, output_size=size)[..., :5]
 
 
+def calls_of_conv1d(x: Tensor, w: Tensor, b: Tensor, mode: str) -> Tensor:
+    y = ft.conv1d(x, w, b)
+    y = y[..., :1] + ft.conv1d(x, w, b, 2, 1, 1, 1)[..., :1]
+    y = y + ft.conv1d(x, w, stride=(3,), padding=[1], dilation=2)[..., :1]
+    y = y + ft.conv1d(x, w, padding="same", padding_mode=mode)[..., :1]
+    return y + ft.conv1d(x, w, padding=(1, 3), padding_mode="reflect")[..., :1]
+
+
+def test_functions_that_call_conv1d() -> None:
+    x, w, b = torch.randn(2, 3, 9), torch.randn(4, 3, 5), torch.randn(4)
+    scripted = torch.jit.script(calls_of_conv1d)
+    for mode in PADDING_MODES:
+        torch.testing.assert_close(scripted(x, w, b, mode), calls_of_conv1d(x, w, b, mode))
+    whole = torch.jit.script(ft.conv1d)
+    torch.testing.assert_close(whole(x, w, b), ft.conv1d(x, w, b))
+    with pytest.raises(torch.jit.Error, match="padding_mode must be"):
+        scripted(x, w, b, "mirror")
+
+
 def test_functions_that_call_ours() -> None:
     x, w, b = torch.randn(2, 3, 5), torch.randn(3, 4, 5), torch.randn(4)
     scripted = torch.jit.script(called_with_torchs_arguments)
@@ -168,15 +235,27 @@ def test_a_frozen_layer_is_torchs_operator_alone() -> None:
     assert not any("fracstride" in kind for kind in kinds)
 
 
+def test_a_frozen_conv1d_is_torchs_operator_alone() -> None:
+    model = nn.Sequential(ft.Conv1d(2, 3, 4, 2, 1), ft.Conv1d(3, 3, 3, padding="same")).eval()
+    frozen = torch.jit.freeze(torch.jit.script(model))
+    kinds = {node.kind() for node in frozen.inlined_graph.nodes()}
+    assert "aten::conv1d" in kinds
+    assert not any("fracstride" in kind for kind in kinds)
+
+
 def test_help_shows_the_methods_own_signature() -> None:
     assert "Sequence[int]" in str(inspect.signature(ft.ConvTranspose1d.forward))
     assert "Sequence[int]" in str(inspect.signature(ft.conv_transpose1d))
+    assert "Sequence[int]" in str(inspect.signature(ft.conv1d))
+    assert str(inspect.signature(ft.Conv1d.forward)) == "(self, input: 'Tensor') -> 'Tensor'"
 
 
 @pytest.mark.parametrize("freeze", [False, True])
 def test_saved_scripts_load_without_the_library(tmp_path: Path, freeze: bool) -> None:
     model = nn.Sequential(
-        ft.accelerate(Twice()), ft.ConvTranspose1d(1, 2, 5, 2, "same", padding_mode="circular")
+        ft.accelerate(Twice()),
+        ft.ConvTranspose1d(1, 2, 5, 2, "same", padding_mode="circular"),
+        ft.Conv1d(2, 3, 4, 2, (1, 3), padding_mode="reflect"),
     ).eval()
     x = torch.randn(1, 4, 3)
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fracstride.arrays import Array, DType
-from fracstride.geometry import Geometry
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.streaming.rows import RowPlan
 
 __all__ = ["CarriedFrames"]
@@ -23,8 +23,9 @@ class CarriedFrames:
     - ``done == final_length(received)``: the samples that are out of the row which has most.
     - ``kept == max(k)``. ``frames()`` is ``(B, channels, kept)``; of row ``b`` its last ``k[b]``
       columns are the frames needed, oldest first, and those before them may hold anything.
-    - ``steady`` implies that no rows differ, and that from now on each frame gives ``stride``
-      samples and leaves ``kept`` as it is. It only saves work: False is always right.
+    - ``steady`` implies that no rows differ, and that from now on each frame gives ``rate``
+      samples, a whole number, and leaves ``kept`` as it is. It only saves work: False is always
+      right. (Where a sample takes several frames, ``kept`` varies by that many.)
 
     Args:
         geometry: the layer's sizes.
@@ -35,6 +36,7 @@ class CarriedFrames:
 
     __slots__ = (
         "_arrays",
+        "_each_frame",
         "_end",
         "channels",
         "counts",
@@ -47,8 +49,10 @@ class CarriedFrames:
         "steady",
     )
 
-    def __init__(self, geometry: Geometry, rows: int, channels: int, dtype: DType) -> None:
+    def __init__(self, geometry: AnyGeometry, rows: int, channels: int, dtype: DType) -> None:
         self.geometry, self.rows, self.channels, self.dtype = geometry, rows, channels, dtype
+        rate = geometry.rate  # samples that each frame gives, or 0 where it takes several
+        self._each_frame = int(rate) if rate.denominator == 1 else 0
         # Two arrays that take turns: the next frames are put together in the second, while those of
         # now are still in the first, up to its column `_end`.
         self._arrays = [np.empty((rows, channels, 0), dtype) for _ in range(2)]
@@ -79,7 +83,7 @@ class CarriedFrames:
         if last:
             return max(self.done, self.geometry.length_at_end(received)) - self.done
         if self.steady:
-            return frames * self.geometry.stride
+            return frames * self._each_frame
         return self.geometry.final_length(received) - self.done
 
     def kept_after(self, received: int) -> int:
@@ -114,7 +118,7 @@ class CarriedFrames:
         self._end = self.kept = keep
         self.received += frames
         self.done += samples
-        self.steady = self.done > 0 and keep < self.received
+        self.steady = self.done > 0 and keep < self.received and self._each_frame > 0
 
     def extend_rows(self, source: Array, plan: RowPlan) -> None:
         """Each row has received its frames of ``source``, as a plan says."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from fracstride.arrays import Array
+from fracstride.streaming.ends import FrameCount, frames_of
+from fracstride.streaming.staircase import Staircase, lowest
 from fracstride.streaming.stream import Stream
 
 __all__ = ["Chain", "Composite", "split_state"]
+
+_RECEIVED = "received"  # the key of the count of frames in a state
 
 
 class Composite(Stream):
@@ -53,6 +58,39 @@ class Composite(Stream):
         self.stateless = all(s.stateless for s in streams)
         self.at_once = all(s.at_once for s in streams)
         self.keeps_channels = all(s.keeps_channels for s in streams)
+        self._staircases: tuple[Staircase, ...] = (Staircase(),)
+        self._at_end: Staircase | None = Staircase()
+        # The frames so far, where a signal cannot end after every number of them.
+        self._count: FrameCount | None = None
+
+    def keep_schedule(
+        self, staircases: tuple[Staircase, ...], at_end: Staircase | None, may_end_uneven: bool
+    ) -> None:
+        """Set what follows from the schedules of the parts."""
+        self.rate, self._staircases, self._at_end = staircases[0].rate, staircases, at_end
+        self.latency = max(ceil(one.lag()) for one in staircases)
+        if all(s.latency >= 0 for s in self._streams):  # as with no frames
+            self.latency = max(0, self.latency)
+        self.overhang = None
+        if at_end is not None and len(at_end.steps) <= 1 and at_end(1) - at_end(0) == self.rate:
+            self.overhang = at_end(0)
+        self.may_end_uneven = may_end_uneven
+        self._count = FrameCount(self) if may_end_uneven else None
+
+    def staircases(self) -> tuple[Staircase, ...]:
+        return self._staircases
+
+    def staircase_at_end(self) -> Staircase | None:
+        return self._at_end
+
+    def count_after(self, frames: Any, ends: Any) -> int | Array | None:
+        """The frames after so many more, if they are counted; ValueError for a wrong end."""
+        return None if self._count is None else self._count.after(frames, ends)
+
+    def keep_count(self, count: int | Array | None) -> None:
+        """The parts have advanced."""
+        if self._count is not None and count is not None:
+            self._count.received = count
 
     def _name(self, index: int) -> str:
         return f"argument {index} of {type(self).__name__}"
@@ -154,10 +192,14 @@ class Composite(Stream):
         for stream in self._streams:
             stream.clear()
         self._broken = self._rows_differ = False
+        if self._count is not None:
+            self._count.received = 0
 
     def clear_rows(self, rows: Array) -> None:
         for stream in self._streams:
             stream.clear_rows(rows)
+        if self._count is not None:
+            self._count.received = np.where(rows, 0, self._count.received)
         self.compare_rows()
 
     @property
@@ -169,9 +211,17 @@ class Composite(Stream):
         self._rows_differ = any(s.rows_differ for s in self._streams)
 
     def state(self) -> dict[str, Any]:
-        return {f"{i}.{k}": v for i, s in enumerate(self._streams) for k, v in s.state().items()}
+        own = {} if self._count is None else {_RECEIVED: self._count.saved(self.output_kind())}
+        parts = enumerate(self._streams)
+        return own | {f"{i}.{k}": v for i, s in parts for k, v in s.state().items()}
 
     def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        return self.prepare_parts(*self.without_count(state))
+
+    def prepare_parts(
+        self, state: Mapping[str, Any], received: int | Array | None
+    ) -> Callable[[], None]:
+        """:meth:`prepare_restore` of a state without the count of frames, and this."""
         takes = []
         for i, part in enumerate(split_state(state, len(self._streams))):
             try:
@@ -183,9 +233,24 @@ class Composite(Stream):
             for take_part in takes:
                 take_part()
             self._broken = False
+            self.keep_count(received)
             self.compare_rows()
 
         return take
+
+    def without_count(
+        self, state: Mapping[str, Any]
+    ) -> tuple[Mapping[str, Any], int | Array | None]:
+        """A state without the count of frames, and this."""
+        if self._count is None or not isinstance(state, Mapping):
+            return state, None
+        if _RECEIVED not in state:
+            raise ValueError(
+                f"state must have the key {_RECEIVED!r}, as this stream's own has, "
+                f"got {sorted(map(str, state))}"
+            )
+        parts = {key: value for key, value in state.items() if key != _RECEIVED}
+        return parts, self._count.loaded(state[_RECEIVED])
 
     def detach(self) -> None:
         for stream in self._streams:
@@ -218,8 +283,8 @@ class Chain(Composite):
             raise ValueError(
                 "Chain must have a stream, got none; Identity() leaves a signal as it is"
             )
-        self.can_add = streams[-1].can_add
         kept = True  # as many channels as come in
+        staircases, at_end = self._staircases, self._at_end
         for i, stream in enumerate(streams):
             channels = stream.in_channels
             if channels is not None and self.out_channels not in (None, channels):
@@ -234,9 +299,28 @@ class Chain(Composite):
             kept = kept and stream.keeps_channels
             if stream.out_channels is not None:
                 self.out_channels = stream.out_channels
-            self.latency = self.latency * stream.stride + stream.latency
-            self.overhang = self.overhang * stream.stride + stream.overhang
-            self.stride *= stream.stride
+            last = stream.staircase_at_end()
+            at_end = None if at_end is None or last is None else at_end.then(last)
+            staircases = lowest(
+                one.then(another) for one in staircases for another in stream.staircases()
+            )
+        self.keep_schedule(staircases, at_end, any(s.may_end_uneven for s in streams))
+        self.can_add = streams[-1].can_add and not self.may_end_uneven
+
+    def final_length(self, frames: int) -> int:
+        for stream in self._streams:
+            frames = stream.final_length(frames)
+        return frames
+
+    def length_at_end(self, frames: int) -> int:
+        for stream in self._streams:
+            frames = stream.length_at_end(frames)
+        return frames
+
+    def check_end(self, frames: int) -> None:
+        for stream in self._streams:
+            stream.check_end(frames)
+            frames = stream.length_at_end(frames)
 
     def check_chunk(self, chunk: Any) -> None:
         for stream in self._streams:
@@ -247,6 +331,10 @@ class Chain(Composite):
 
     def advance(self, chunk: Any, last: bool) -> Any:
         self.check_whole()
+        count = self._count
+        received: int | Array | None = None
+        if count is not None:
+            received = count.after(frames_of(chunk), last)
         i = 0
         try:
             for i, stream in enumerate(self._streams):  # noqa: B007 - where it stopped
@@ -254,6 +342,8 @@ class Chain(Composite):
         except BaseException:
             self.failed(i)
             raise
+        if count is not None:
+            self.keep_count(received)
         return chunk
 
     def advance_adding(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
@@ -270,6 +360,7 @@ class Chain(Composite):
 
     def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
         self.check_whole()
+        count = self.count_after(frames, ends)
         i = 0
         try:
             for i, stream in enumerate(self._streams):  # noqa: B007 - where it stopped
@@ -277,6 +368,7 @@ class Chain(Composite):
         except BaseException:
             self.failed(i)
             raise
+        self.keep_count(count)
         self.compare_rows()
         return chunk, frames
 

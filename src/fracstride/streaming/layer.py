@@ -18,10 +18,10 @@ from fracstride.arguments import MAX_SIZE, as_size
 from fracstride.arrays import Array, as_operands, ready, split_channels
 from fracstride.checks import check_out, check_slope
 from fracstride.packed import PackedLayer
-from fracstride.part_geometry import crop_of_part
 from fracstride.streaming.carried import CarriedFrames
 from fracstride.streaming.pieces import loaded
 from fracstride.streaming.rows import RowPlan, plan_rows, settled_after
+from fracstride.streaming.schedule import ScheduledByGeometry
 from fracstride.streaming.stream import Stream, check_state, check_streams, shown_shape
 
 __all__ = ["LayerStream"]
@@ -31,16 +31,18 @@ class HasPacked(Protocol):
     """A layer that a stream can be made of."""
 
     @property
-    def packed(self) -> PackedLayer:
+    def packed(self) -> PackedLayer[Any]:
         """What the layer computes with."""
 
 
-class LayerStream(Stream):
-    """A :class:`fracstride.ConvTranspose1d` fed chunk by chunk, made by its ``stream`` method.
+class LayerStream(ScheduledByGeometry, Stream):
+    """A :class:`fracstride.ConvTranspose1d` or :class:`fracstride.Conv1d` fed chunk by chunk.
 
-    After ``T`` frames, exactly the samples ``[0, min(T*s - p_l, L_out(T)))`` have come out: no
-    later frame changes them, and an input that ends now has them too. With ``reflect``, none
-    before the frames that the left edge mirrors. The weight is the layer's at the time of a push.
+    It is made by the layer's ``stream`` method. After ``T`` frames, exactly the samples have come
+    out that no later frame changes and that an input ending now has too: of a transposed
+    convolution ``[0, min(T*s - p_l, L_out(T)))``, of a Conv1d those whose last tap is on a frame
+    received, ``[0, floor((T + p_l - span)/s) + 1)``. With ``reflect``, none before the frames that
+    the left edge mirrors. The weight is the layer's at the time of a push.
 
     Args:
         layer: of any padding mode but ``circular``.
@@ -72,13 +74,12 @@ class LayerStream(Stream):
         self._slope, self._given_slope = 1.0, negative_slope
         if negative_slope is not None:
             self._slope = check_slope(negative_slope, packed.dtype)
-        self.stride, self.latency, self.overhang = g.stride, g.latency, g.overhang
+        self._keep_schedule(g)
         self.in_channels, self.out_channels = packed.in_channels, packed.out_channels
         self.independent_rows = batch_size is not None
-        # A mirrored left edge makes the first samples wait.
-        self.at_once = g.latency == 0 and g.mirrored_left == 0
+        self.at_once = self._each_frame_gives
 
-        self._layer, self._packed, self._geometry = layer, packed, g
+        self._layer, self._packed = layer, packed
         self._dtype, self._real = packed.dtype, packed.real
         self._lead: tuple[int, ...] = (packed.in_channels,)
         self._rows = 1
@@ -89,13 +90,16 @@ class LayerStream(Stream):
         channels = packed.in_channels * (2 if packed.dtype.kind == "c" else 1)
         self._carried = CarriedFrames(g, self._rows, channels, self._real)
         self._settled: int | None = None  # for plans of rows; found when the first is made
+        # The kernel reads a residual of two pieces where these meet as pieces of the input do.
+        self._splits_frames = g.is_transposed and g.stride > 1
 
     def output_length(
         self, frames: int, *, last: bool = False, rows: ArrayLike | None = None
     ) -> int:
         """The samples that a push of so many frames would give now; ``last``: :meth:`finish`.
 
-        ``rows``: the mask that the push would have.
+        So of a new stream, those that are out after so many frames. ``rows``: the mask that the
+        push would have.
 
         >>> import fracstride as fs
         >>> stream = fs.ConvTranspose1d(1, 1, kernel_size=4, stride=2, padding=1).stream()
@@ -215,7 +219,7 @@ class LayerStream(Stream):
         if not early:
             return None, piece[..., :length]
         before, after = ready(waiting[..., :early]), piece[..., : length - early]
-        if self.stride > 1:  # the kernel splits frames, not samples
+        if self._splits_frames:
             return None, np.concatenate([before, after], -1)
         return before, after
 
@@ -281,7 +285,7 @@ class LayerStream(Stream):
         plan = self._plan_rows(frames * rows.astype(np.int64), rows & last)
         # Where each frame gives its samples at once, an empty mask gives a result as long.
         at_once = self.at_once and not last
-        return plan, frames * self.stride if at_once else int(plan.counts.max())
+        return plan, frames * int(self.rate) if at_once else int(plan.counts.max())
 
     def _plan_rows(self, frames: Array, ends: Array) -> RowPlan:
         if self._settled is None:
@@ -363,7 +367,7 @@ class LayerStream(Stream):
             return np.empty((len(source), self._packed.out_channels, 0), self._dtype)
         return self._packed.samples(
             source,
-            crop_of_part(self._geometry, start, first),
+            self._geometry.crop_of_part(start, first),
             length,
             out,
             None if residual is None else residual[1],

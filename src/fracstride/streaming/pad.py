@@ -70,7 +70,7 @@ class Pad(WindowStream):
         return max(0, frames - self.latency)
 
     def length_at_end(self, frames: int) -> int:
-        return 0 if frames < self.shortest else max(0, frames + self.overhang)
+        return 0 if frames < self.shortest else max(0, frames + self._left + self._right)
 
     def first_kept(self, frames: int) -> int:
         first = self.final_length(frames) - self._left

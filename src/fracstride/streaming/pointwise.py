@@ -65,6 +65,9 @@ class Pointwise(Stream):
         self._going: Array | None = None  # the rows in which it goes on; None for all of them
         self._empty_result_before: Any = None  # of the signal before it
 
+    def final_length(self, frames: int) -> int:
+        return frames
+
     def advance(self, chunk: Any, last: bool) -> Any:
         result = self._empty_result if chunk is None else self._apply(chunk)
         if last:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -55,9 +56,14 @@ def alike(*columns: Array) -> list[tuple[tuple[int, ...], slice | Array]]:
 class Schedule(Protocol):
     """When samples come out and which frames are carried. A ``Geometry`` is one.
 
-    From the number of frames on where ``final_length`` and ``first_kept`` are both positive, each
-    frame gives the same number of samples, and one carried frame is no longer needed.
+    With the rate ``p/q``: from the number of frames on where ``final_length`` and ``first_kept``
+    are both positive, ``q`` frames more give ``p`` samples more, and ``q`` carried frames are no
+    longer needed.
     """
+
+    @property
+    def rate(self) -> Fraction:
+        """Samples per frame."""
 
     def final_length(self, frames: int) -> int:
         """The samples that are out after so many frames."""
@@ -106,7 +112,8 @@ def plan_rows(
 ) -> RowPlan:
     """The calls for rows that have received so many frames each, and now get ``frames`` more.
 
-    Rows beyond the left edge of their signals share a call, however many frames they have received.
+    Rows beyond the left edge of their signals share a call, however many frames they have received;
+    with the rate ``p/q``, if these numbers differ by a multiple of ``q``.
 
     Args:
         schedule: of each row.
@@ -123,7 +130,9 @@ def plan_rows(
     (5, slice(0, 2, None), array([1, 1]), array([91, 71]))
     """
     calls, counts = [], np.zeros_like(received)
-    for (before, count, end), rows in alike(np.minimum(received, settled), frames, ends):
+    period = schedule.rate.denominator
+    beyond = np.maximum(received - settled, 0) % period
+    for (before, count, end), rows in alike(np.minimum(received, settled) + beyond, frames, ends):
         after, start = before + count, schedule.first_kept(before)
         first = schedule.final_length(before)
         stop = max(first, schedule.length_at_end(after)) if end else schedule.final_length(after)
@@ -136,10 +145,7 @@ def plan_rows(
 
 
 def settled_after(schedule: Schedule) -> int:
-    """The least number of frames from which each frame gives samples and frees a carried frame.
-
-    From then on a row carries the same number of frames, whatever it has received.
-    """
+    """The least number of frames from which on samples come out and frames are freed steadily."""
 
     def settled(frames: int) -> bool:
         return schedule.final_length(frames) > 0 and schedule.first_kept(frames) > 0

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from fracstride.arrays import Array
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.extension import MODES, streamed
-from fracstride.geometry import Geometry
 from fracstride.streaming.pieces import filled
 from fracstride.streaming.rows import check_mask
+from fracstride.streaming.schedule import Scheduled
 
 __all__ = ["Stream", "check_state", "check_streams", "not_none", "shown_shape"]
 
 
-class Stream(ABC):
+class Stream(Scheduled, ABC):
     """A layer, or a composition of layers, that is fed chunk by chunk.
 
     Everything that comes out, one after the other, is what the offline layer makes of everything
@@ -72,13 +73,6 @@ class Stream(ABC):
     (array([[[1, 3, 5]]]), array([[[7, 9]]]))
     """
 
-    #: Samples per frame.
-    stride: int = 1
-    #: Samples by which the output trails ``stride`` times the frames that went in.
-    latency: int = 0
-    #: Samples of the whole output beyond ``stride`` times its frames, negative where that many are
-    #: missing: ``latency + overhang`` samples are left for :meth:`flush`.
-    overhang: int = 0
     #: The number of channels that a chunk must have; None if any.
     in_channels: int | None = None
     #: Channels of the samples, if they do not depend on the chunk.
@@ -90,7 +84,8 @@ class Stream(ABC):
     #: Whether rows of the batch may begin and end on their own, at any latency. False for a layer
     #: without a batch, and for streams of your own that do not implement :meth:`advance_rows`.
     independent_rows: bool = False
-    #: Whether every frame of every row gives its ``stride`` samples at once.
+    #: Whether every frame of every row gives its ``stride`` samples at once. (False where the rate
+    #: is no whole number.)
     at_once: bool = False
     #: Whether nothing is carried from chunk to chunk, as in an elementwise function.
     stateless: bool = False
@@ -260,21 +255,21 @@ class Stream(ABC):
 
     # What a subclass may implement.
 
-    def check_ready(self) -> None:  # noqa: B027 - most are
+    def check_ready(self) -> None:
         """Raise RuntimeError where a push would be refused now, whatever the chunk is.
 
         ``push``, ``finish`` and ``flush`` ask first. A composition asks all of its parts before it
         advances the first of them.
         """
 
-    def check_chunk(self, chunk: Any) -> None:  # noqa: B027 - advance checks it too
+    def check_chunk(self, chunk: Any) -> None:
         """Raise unless the chunk fits. Nothing changes.
 
         A composition refuses a chunk before any part has advanced by a trial with a chunk of no
         frames. It then asks the part for the refusal of the chunk that the caller sent.
         """
 
-    def detach(self) -> None:  # noqa: B027 - arrays have no graph
+    def detach(self) -> None:
         """Cut the carried frames from the graph of their derivatives, where tensors have one."""
 
     def output_kind(self) -> Any:
@@ -350,7 +345,8 @@ class Stream(ABC):
         frames = 0 if chunk is None else (np.shape(chunk) or (0,))[-1]
         samples, self._last = self.advance_rows(chunk, frames * mask.astype(np.int64), mask & last)
         if self.at_once and not last and not mask.any():  # as long as if a row were active
-            samples = filled(samples, (len(mask), samples.shape[-2], frames * self.stride), 0)
+            length = frames * int(self.rate)
+            samples = filled(samples, (len(mask), samples.shape[-2], length), 0)
         return samples
 
 
@@ -361,7 +357,7 @@ def not_none(chunk: Any) -> Any:
     return chunk
 
 
-def check_streams(geometry: Geometry) -> None:
+def check_streams(geometry: AnyGeometry) -> None:
     """Raise ValueError for a padding mode that cannot stream."""
     mode = MODES[geometry.padding_mode]
     if not mode.streams:

@@ -9,11 +9,15 @@ import numpy as np
 
 from fracstride.arrays import Array
 from fracstride.streaming.compose import Composite, split_state
+from fracstride.streaming.ends import check_branches_end, end_alike, frames_of, never_together
 from fracstride.streaming.pieces import cut, detached, filled, integers_like, join, loaded
 from fracstride.streaming.rows import alike
+from fracstride.streaming.staircase import Staircase, lowest
 from fracstride.streaming.stream import Stream
 
 __all__ = ["Sum"]
+
+_SOME = 1000  # frames of an example in a message
 
 
 class Sum(Composite):
@@ -21,13 +25,18 @@ class Sum(Composite):
 
     A residual block is ``Sum(Identity(), Chain(...))``; the straight branch waits for the other.
 
+    Branches may change the rate inside, as the half of a U-Net that goes down and up again does.
+    Then they may agree in their total length for some numbers of frames only. Where they do not
+    agree, ``flush`` and ``finish`` raise ``ValueError`` as the sum of the whole signals would; the
+    stream stays as it was, so that more frames can be pushed.
+
     Args:
         branches: one at the least, added from left to right.
 
     Raises:
         TypeError: one is no stream.
-        ValueError: branches differ in stride, in total length, in channels or batch size, or one is
-            there twice.
+        ValueError: branches differ in rate, in total length for every input, in channels or batch
+            size, or one is there twice.
 
     >>> from fracstride.streaming import Identity, Pointwise
     >>> Sum(Identity(), Pointwise(np.negative)).push(np.ones((1, 1, 3)))
@@ -38,19 +47,52 @@ class Sum(Composite):
         super().__init__(*branches)
         if not branches:
             raise ValueError("Sum must have a branch, got none")
-        self.stride = self._one_of("stride", [b.stride for b in branches])
-        self.overhang = self._one_of("overhang (total length)", [b.overhang for b in branches])
+        self._check_lengths()
         self.in_channels = self._one_of("in_channels", [b.in_channels for b in branches])
         self.out_channels = self._one_of("out_channels", [b.out_channels for b in branches])
         self._check_channels()
         self.can_add = len(branches) > 1
-        self.latency = max(b.latency for b in branches)
+        self.keep_schedule(
+            lowest(one for b in branches for one in b.staircases()),
+            _simplest([b.staircase_at_end() for b in branches]),
+            not end_alike(branches) or any(b.may_end_uneven for b in branches),
+        )
         self._waiting: list[Any] = [None] * len(branches)
         # How many samples of each row wait, where rows differ.
         self._waits: list[Array | None] = [None] * len(branches)
         # Of two branches, one that ends in a layer or a sum adds the other to what it makes.
         adding = [i for i in (1, 0) if len(branches) == 2 and branches[i].can_add]
         self._adding = adding[0] if adding else None
+
+    def _check_lengths(self) -> None:
+        """Branches have one rate, and the same total length for some input."""
+        branches = self._streams
+        if None in [b.stride for b in branches]:
+            self._one_of("rate", [b.rate for b in branches])
+        else:
+            self._one_of("stride", [b.stride for b in branches])
+        if None not in [b.overhang for b in branches]:
+            self._one_of("overhang (total length)", [b.overhang for b in branches])
+        for i, branch in enumerate(branches[1:], 1):
+            ends = [b.staircase_at_end() for b in (branches[0], branch)]
+            known = [end for end in ends if end is not None]
+            if len(known) == 2 and never_together(known):
+                first, other = (end(_SOME) for end in known)
+                raise ValueError(
+                    f"{self._name(i)} must have the total length of {self._name(0)} for some "
+                    f"input, but never has: of {_SOME} frames they make {other} and {first} samples"
+                )
+
+    def final_length(self, frames: int) -> int:
+        return min(b.final_length(frames) for b in self._streams)
+
+    def length_at_end(self, frames: int) -> int:
+        return min(b.length_at_end(frames) for b in self._streams)
+
+    def check_end(self, frames: int) -> None:
+        check_branches_end(frames, self._streams)
+        for branch in self._streams:
+            branch.check_end(frames)
 
     def _check_channels(self) -> None:
         """A branch that keeps the channels puts out as many as come in."""
@@ -71,8 +113,15 @@ class Sum(Composite):
 
     def advance(self, chunk: Any, last: bool) -> Any:
         self.check_whole()
+        count = self._count
+        received: int | Array | None = None
+        if count is not None:
+            received = count.after(frames_of(chunk), last)
         if not last and self._adding is not None and self._waiting[self._adding] is None:
-            return self._push_adding(chunk, self._adding)
+            total = self._push_adding(chunk, self._adding)
+            if count is not None:
+                self.keep_count(received)
+            return total
         pieces: list[Any] = []
         try:
             for branch in self._streams:
@@ -83,6 +132,8 @@ class Sum(Composite):
             raise
         if last:  # what still waits is the rest of a signal that another branch was too short for
             self._waiting = [None] * len(pieces)
+        if count is not None:
+            self.keep_count(received)
         return total
 
     def advance_adding(self, chunk: Any, waiting: Any, piece: Any) -> tuple[Any, bool]:
@@ -165,6 +216,7 @@ class Sum(Composite):
 
     def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
         self.check_whole()
+        received = self.count_after(frames, ends)
         pieces: list[Any] = []
         counts: list[Array] = []
         try:
@@ -176,6 +228,7 @@ class Sum(Composite):
         except BaseException:
             self.failed(len(pieces))
             raise
+        self.keep_count(received)
         self.compare_rows()
         return total, ready
 
@@ -260,6 +313,7 @@ class Sum(Composite):
         return state
 
     def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        state, received = self.without_count(state)
         parts = split_state(state, len(self._streams))
         waiting = [part.pop("waiting", None) for part in parts]
         lengths = [part.pop("lengths", None) for part in parts]
@@ -269,8 +323,8 @@ class Sum(Composite):
             if piece is not None:
                 self._check_waiting(i, piece, first)
         waits = [_row_lengths(i, *of) for i, of in enumerate(zip(lengths, pieces, strict=True))]
-        take_parts = super().prepare_restore(
-            {f"{i}.{k}": v for i, part in enumerate(parts) for k, v in part.items()}
+        take_parts = self.prepare_parts(
+            {f"{i}.{k}": v for i, part in enumerate(parts) for k, v in part.items()}, received
         )
 
         def take() -> None:
@@ -300,6 +354,13 @@ class Sum(Composite):
     def detach(self) -> None:
         super().detach()
         self._waiting = [None if w is None else detached(w) for w in self._waiting]
+
+
+def _simplest(ends: list[Staircase | None]) -> Staircase | None:
+    """Of lengths that agree wherever the signal can end, one that is known with few steps."""
+    return min(
+        (end for end in ends if end is not None), key=lambda end: len(end.steps), default=None
+    )
 
 
 def _signal(waiting: Any, waits: int, piece: Any, count: int, rows: slice | Array) -> Any:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from fracstride.arrays import Array
-from fracstride.lengths import output_length
+from fracstride.streaming.bits import (
+    bits,
+    bytes_of,
+    checked_state,
+    compare,
+    copied,
+    saved,
+    scribble,
+)
+from fracstride.streaming.claims import check_claims, each_frame_alike, may_wait
 from fracstride.streaming.stream import Stream
 
 __all__ = ["assert_streams_exactly"]
@@ -34,8 +43,11 @@ def assert_streams_exactly(
 
     - the samples, put one after the other, have the dtype, the shape and the bits of ``offline(x)``
       (which NaN a NaN is does not matter);
-    - after each push, as many samples are out as ``due`` says, however the frames were cut;
-      ``lengths`` agrees, and the whole is ``overhang`` samples longer than ``stride*frames``;
+    - after each push, as many samples are out as ``due`` and ``output_length`` say, however the
+      frames were cut; ``lengths`` agrees, and the whole has the length that ``overhang`` or
+      ``length_at_end`` says;
+    - ``rate`` is what ``output_length`` rises by in the long run, and ``latency`` the least number
+      that it allows;
     - a ``state()`` taken half way can be restored, and the rest then is the same; pushes do not
       change it, neither before nor after it is restored;
     - ``finish`` gives what ``push`` and ``flush`` give; the stream is as new after these and after
@@ -50,11 +62,13 @@ def assert_streams_exactly(
         stream: the stream to be tested. It is reset first.
         offline: a function of a whole input. An input that it refuses with ``ValueError`` or
             ``RuntimeError``, or of which it makes no samples, must give none in the stream either.
+            (Or the stream refuses to end there, as a :class:`Sum` does whose branches differ.)
         x: an array ``(B, C, T)`` or ``(C, T)``; or a tensor, for a stream of tensors.
         chunks: lists of chunk sizes that each add up to ``T``, to be tried in place of all these
             cuts and masks.
         due: the samples that must be out after so many frames. By default this is ``stride*frames -
-            latency``, or fewer at the beginning of ``x``, while a mirrored edge waits for frames.
+            latency``, or fewer at the beginning of ``x``, while a mirrored edge waits for frames;
+            and what ``output_length`` says, where a number of frames together gives samples.
         another: a stream of the same make, to restore the state in; the same one by default. A
             state of arrays goes there through a file of ``numpy.savez``.
         seed: of the random cuts and masks.
@@ -82,6 +96,8 @@ def assert_streams_exactly(
         check = _Check(stream, offline, x[..., :length], due, another, length == frames)
         for how, sizes, overwrite in _ways(length, rng, chunks):
             check.whole(how, sizes, overwrite)
+        if length == frames:
+            check_claims(stream)
         if chunks is None and stream.independent_rows and len(x.shape) == 3 and len(x) and length:
             check.rows(rng)
 
@@ -127,9 +143,12 @@ class _Check:
         self.other = stream if another is None else another
         self.frames = int(x.shape[-1])
         self.out: dict[int, int] = {}  # samples that were out after so many frames
-        self.expected, self.refusal = None, None
+        self.full_after = self.frames  # the first of these numbers where no edge waited any more
+        self.alike, self.may_wait = each_frame_alike(stream), may_wait(stream)
+        self.promised = [stream.output_length(t) for t in range(self.frames + 1)]
+        self.expected, self.refusal, self.refuses_end = None, None, False
         try:
-            self.expected = offline(_copy(x))
+            self.expected = offline(copied(x))
         except (ValueError, RuntimeError) as error:
             self.refusal = error
         self._total()
@@ -137,24 +156,59 @@ class _Check:
     def _total(self) -> None:
         length = 0 if self.expected is None else int(self.expected.shape[-1])
         stream = self.stream
-        wanted = max(0, output_length(self.frames, stream.stride, stream.overhang))
-        if length not in (0, wanted):
-            raise AssertionError(
-                f"offline makes {length} samples of {self.frames} frames, but stride "
-                f"{stream.stride} and overhang {stream.overhang} say {wanted}: {stream!r}"
-            )
+        says = {"length_at_end says": stream.length_at_end(self.frames)}
+        if stream.stride is not None and stream.overhang is not None:
+            total = max(0, self.frames * stream.stride + stream.overhang)
+            says = {f"stride {stream.stride} and overhang {stream.overhang} say": total} | says
+        for what, wanted in says.items():
+            if length not in (0, wanted):
+                raise AssertionError(
+                    f"offline makes {length} samples of {self.frames} frames, but {what} {wanted}: "
+                    f"{stream!r}"
+                )
+        try:
+            stream.check_end(self.frames)
+        except ValueError as error:
+            if self.expected is not None:
+                raise AssertionError(
+                    f"offline makes {length} samples of {self.frames} frames, but the stream "
+                    f"refuses to end there: {error}"
+                ) from None
+            self.refuses_end = True
+
+    def _refuses_to_end(self, how: str, sizes: list[int]) -> None:
+        """Offline refuses the input, and so does the stream, which stays as it was."""
+        edges = np.cumsum([0, *sizes]).tolist()
+        self._pushed(self.stream, how, edges, [], False)
+        before = bytes_of(self.stream.state())
+        finish = partial(self.stream.finish, copied(self.x[..., :0]))
+        ends: list[Callable[[], Any]] = [self.stream.flush, finish]
+        for end in ends:
+            try:
+                end()
+            except ValueError:
+                if bytes_of(self.stream.state()) != before:
+                    raise AssertionError(f"{how}: a refused end changed the stream") from None
+            else:
+                raise AssertionError(
+                    f"{how}: the signal ended after {self.frames} frames, but offline refuses it"
+                ) from self.refusal
+        self.stream.reset()
 
     def whole(self, how: str, sizes: list[int], overwrite: bool) -> None:
         """Push, flush; go on from the state half way, and finish; reset."""
+        if self.refuses_end:
+            self._refuses_to_end(how, sizes)
+            return
         edges = np.cumsum([0, *(sizes or [0])]).tolist()
         half = (len(edges) - 1) // 2
         stream, other = self.stream, self.other
         new = stream.state()
         early = self._pushed(stream, how, edges[: half + 1], [], overwrite)
-        state = _checked(how, stream.state())
-        before, given = _bytes_of(state), _saved(state)
-        stream.prepare_restore(_saved(new))
-        if _bytes_of(stream.state()) != before:
+        state = checked_state(how, stream.state())
+        before, given = bytes_of(state), saved(state)
+        stream.prepare_restore(saved(new))
+        if bytes_of(stream.state()) != before:
             raise AssertionError(
                 f"{how}: prepare_restore() changed the stream, which only the function that it "
                 "returns may do"
@@ -162,7 +216,7 @@ class _Check:
         late = self._pushed(stream, how, edges[half:], early, overwrite)
         late.append(self._taken(stream, how, stream.flush()))
         self._compare(how, early + late)
-        if _bytes_of(state) != before:
+        if bytes_of(state) != before:
             raise AssertionError(
                 f"{how}: later pushes changed the state() taken after {edges[half]} frames: it "
                 "must hold copies"
@@ -170,22 +224,22 @@ class _Check:
         self._as_new(stream, how, "flush()")
 
         how = f"{how}, with the state restored after {edges[half]} frames and finish() at the end"
-        before = _bytes_of(given)
-        other.push(_copy(self.x[..., :5]))  # whatever it carries is replaced
+        before = bytes_of(given)
+        other.push(copied(self.x[..., :5]))  # whatever it carries is replaced
         other.restore(given)
         late = self._pushed(other, how, edges[half:-1], early, overwrite)
-        last = _copy(self.x[..., edges[-2] : edges[-1]])
+        last = copied(self.x[..., edges[-2] : edges[-1]])
         late.append(self._taken(other, how, other.finish(last)))
         self._compare(how, early + late)
-        if _bytes_of(given) != before:
+        if bytes_of(given) != before:
             raise AssertionError(f"{how}: pushes changed the arrays that were given to restore()")
         self._as_new(other, how, "finish()")
-        stream.push(_copy(self.x[..., :5]))
+        stream.push(copied(self.x[..., :5]))
         stream.reset()
         self._as_new(stream, how, "reset()")
 
     def _as_new(self, stream: Stream, how: str, after: str) -> None:
-        again = _copy(stream.finish(_copy(self.x)))
+        again = copied(stream.finish(copied(self.x)))
         self._compare(f"{how}, then once more in one piece after {after}", [again])
         left = int(stream.flush().shape[-1])
         if left:
@@ -199,21 +253,21 @@ class _Check:
         results: list[Any] = []
         for start, frames in pairwise(edges):
             chunk = self.x[..., start:frames]
-            given = _copy(chunk)
+            given = copied(chunk)
             samples = stream.push(given)
             copies.append(self._taken(stream, how, samples))
-            if _bits(given).tobytes() != _bits(chunk).tobytes():
+            if bits(given).tobytes() != bits(chunk).tobytes():
                 raise AssertionError(
                     f"{how}: push() wrote into the chunk that ends at frame {frames}"
                 )
             if overwrite:  # the memory of both is the caller's
-                _overwrite(samples)
-                _overwrite(given)
+                scribble(samples)
+                scribble(given)
             else:
                 results.append(samples)
             self._schedule(how, frames, sum(y.shape[-1] for y in [*before, *copies]))
         for frames, samples, copy in zip(edges[1:], results, copies, strict=False):
-            if _bits(samples).tobytes() != _bits(copy).tobytes():
+            if bits(samples).tobytes() != bits(copy).tobytes():
                 raise AssertionError(
                     f"{how}: later pushes changed the samples that came out after {frames} frames: "
                     "they must have memory of their own"
@@ -228,7 +282,7 @@ class _Check:
                 f"{how}: lengths are {lengths.tolist()} for a result of shape "
                 f"{tuple(samples.shape)}"
             )
-        return _copy(samples)
+        return copied(samples)
 
     def _schedule(self, how: str, frames: int, samples: int) -> None:
         once = self.out.setdefault(frames, samples)
@@ -238,24 +292,39 @@ class _Check:
                 "frames were cut otherwise"
             )
         stream = self.stream
-        if self.due is None:
-            wanted = self._by_latency(frames)
-            # Fewer only while a left edge waits: not once all were out, nor at the end of `x`.
-            full = any(0 < out == self._by_latency(t) for t, out in self.out.items() if t < frames)
-            ended = self.whole_x and frames == self.frames and self.expected is not None
-            fits = samples == wanted or (samples < wanted and not full and not ended)
-        else:
+        # Fewer only while a left edge waits: not once all were out, nor at the end of `x`.
+        full = self.full_after < frames
+        if samples > 0 and samples >= self._by_latency(frames):
+            self.full_after = min(self.full_after, frames)
+        ended = self.whole_x and frames == self.frames and self.expected is not None
+        full = full or (self.may_wait and ended)
+        promised = self.promised[frames]
+        if self.due is not None:
             wanted = self.due(frames)
             fits = samples == wanted
+        elif self.may_wait and self.alike:
+            wanted = self._by_latency(frames)
+            fits = samples == wanted or (samples < wanted and not full)
+        else:
+            wanted = self._by_latency(frames)
+            fits = samples >= wanted or not full
         if not fits:
             raise AssertionError(
                 f"{how}: {samples} samples are out after {frames} frames, but {wanted} are due "
-                f"(stride {stream.stride}, latency {stream.latency}): {stream!r}"
+                f"(rate {stream.rate}, latency {stream.latency}): {stream!r}"
+            )
+        if self.may_wait and (self.due is not None or (samples < promised and not full)):
+            return
+        if samples != promised:
+            raise AssertionError(
+                f"{how}: {samples} samples are out after {frames} frames, but output_length says "
+                f"{promised}: {stream!r}"
             )
 
     def _by_latency(self, frames: int) -> int:
-        """The samples that are out after so many frames, once the left edge waits no more."""
-        return max(0, frames * self.stream.stride - self.stream.latency) if frames else 0
+        """The samples that are out after so many frames at least, once no edge waits any more."""
+        least = frames * self.stream.rate - self.stream.latency
+        return max(0, ceil(least)) if frames else 0
 
     def _compare(self, how: str, pieces: list[Any], row: int | None = None) -> None:
         """The pieces are the expected output, or a row of it."""
@@ -273,11 +342,13 @@ class _Check:
         first = 0
         for piece in pieces:
             stop = first + int(piece.shape[-1])
-            _compare(how, piece, expected[..., first:stop], first, row or 0)
+            compare(how, piece, expected[..., first:stop], first, row or 0)
             first = stop
 
     def rows(self, rng: np.random.Generator) -> None:
         """Push with random masks: each row begins, pauses and ends on its own."""
+        if self.refuses_end:
+            return
         stream, count = self.stream, int(self.x.shape[0])
         odd, read = np.arange(count) % 2 == 1, np.zeros(count, np.int64)
         heard: list[list[Any]] = [[] for _ in range(count)]
@@ -312,7 +383,7 @@ class _Check:
             return
         args = []
         if size:
-            chunk = _copy(self.x[..., :size])
+            chunk = copied(self.x[..., :size])
             chunk[...] = 77
             for row in np.flatnonzero(mask).tolist():
                 chunk[row] = self.x[row, :, int(read[row]) : int(read[row]) + size]
@@ -324,73 +395,5 @@ class _Check:
                 f"lengths are {lengths.tolist()} for {call.__name__}({name}={mask.tolist()})"
             )
         for row in np.flatnonzero(mask).tolist():
-            heard[row].append(_copy(samples[row : row + 1, :, : int(lengths[row])]))
+            heard[row].append(copied(samples[row : row + 1, :, : int(lengths[row])]))
         read[mask] += size
-
-
-def _copy(piece: Any) -> Any:
-    return piece.detach().clone() if hasattr(piece, "detach") else np.array(piece)
-
-
-def _overwrite(piece: Any) -> None:
-    """Fill an array or a tensor with other numbers, where it can be written to."""
-    if isinstance(piece, np.ndarray):
-        writable = piece.flags.writeable
-    else:
-        piece = piece.detach()
-        writable = piece.is_contiguous() and not piece.is_inference()
-    if writable:
-        piece[...] = 77
-
-
-def _checked(how: str, state: dict[str, Any]) -> dict[str, Any]:
-    for key, value in state.items():
-        if not isinstance(value, np.ndarray) and not hasattr(value, "detach"):
-            raise AssertionError(f"{how}: state() must hold arrays or tensors, got {key}={value!r}")
-    return state
-
-
-def _bytes_of(state: Mapping[str, Any]) -> dict[str, bytes]:
-    return {key: _bits(value).tobytes() for key, value in state.items()}
-
-
-def _saved(state: dict[str, Any]) -> dict[str, Any]:
-    """A state of arrays as a file keeps it; a copy of one of tensors."""
-    if not all(isinstance(value, np.ndarray) for value in state.values()):
-        return {key: _copy(value) for key, value in state.items()}
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **state)
-    file.seek(0)
-    with np.load(file) as saved:
-        return dict(saved)
-
-
-def _bits(piece: Any) -> Array:
-    """The bytes of an array or tensor, with an axis more: those of each number."""
-    shape = (*piece.shape, piece.dtype.itemsize)
-    if hasattr(piece, "detach"):
-        torch = sys.modules["torch"]
-        piece = piece.detach().cpu().contiguous()
-        piece = torch.view_as_real(piece) if piece.is_complex() else piece
-        # In one row: a tensor of one column may be contiguous and have any stride there.
-        return np.asarray(piece.reshape(-1).view(torch.uint8).numpy()).reshape(shape)
-    return np.ascontiguousarray(piece).reshape(-1).view(np.uint8).reshape(shape)
-
-
-def _compare(how: str, piece: Any, expected: Any, first: int, row: int) -> None:
-    """Samples that came out, against those expected, from sample ``first`` and row ``row`` on."""
-    for what in ("dtype", "shape"):
-        got, wanted = getattr(piece, what), getattr(expected, what)
-        if got != wanted:
-            raise AssertionError(f"{how}: the samples have {what} {got}, but offline {wanted}")
-    both_nan = (piece != piece) & (expected != expected)
-    both_nan = np.asarray(both_nan.cpu() if hasattr(both_nan, "cpu") else both_nan)
-    wrong = np.argwhere((_bits(piece) != _bits(expected)).any(-1) & ~both_nan)
-    if not len(wrong):
-        return
-    at = tuple(wrong[wrong[:, -1].argmin()].tolist())  # the earliest
-    batch = f"row {row + at[0]}, " if len(at) == 3 else ""
-    raise AssertionError(
-        f"{how}: sample {first + at[-1]} of {batch}channel {at[-2]} is {piece[at].item()!r}, but "
-        f"offline makes {expected[at].item()!r}"
-    )

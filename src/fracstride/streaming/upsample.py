@@ -44,7 +44,7 @@ class Upsample(GeometryStream):
         scale = as_size("scale", scale, 1)
         if mode not in ("nearest", "linear"):
             raise ValueError(f"mode must be 'nearest' or 'linear', got {mode!r}")
-        self._mode = mode
+        self._mode, self._scale = mode, scale
         if mode == "nearest":
             geometry = Geometry(scale, scale)
         else:
@@ -53,11 +53,11 @@ class Upsample(GeometryStream):
 
     def compute(self, window: Any, start: int, first: int, stop: int, last: bool) -> Any:
         if self._mode == "nearest":
-            return repeated(window, self.stride)
+            return repeated(window, self._scale)
         return interpolated(window, self.part(window, start, first, stop, last))
 
     def __repr__(self) -> str:
-        return f"Upsample({self.stride}, {self._mode!r})"
+        return f"Upsample({self._scale}, {self._mode!r})"
 
 
 def triangle(taps: int, scale: int) -> list[float]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.geometry import Geometry
 from fracstride.part_geometry import geometry_of_part
 from fracstride.streaming.pieces import (
@@ -23,6 +24,7 @@ from fracstride.streaming.pieces import (
     stacked,
 )
 from fracstride.streaming.rows import RowPlan, plan_rows, settled_after
+from fracstride.streaming.schedule import ScheduledByGeometry
 from fracstride.streaming.stream import Stream, check_state
 
 __all__ = ["GeometryStream", "WindowStream"]
@@ -35,7 +37,8 @@ class WindowStream(Stream):
     one chunk and ended in the next would be added up in another order.
 
     **To write one of your own**, for a function that reads some frames around each sample, derive a
-    class from this one. Set ``stride``, ``latency`` and ``overhang``, and implement four methods:
+    class from this one. Set ``stride`` (or ``rate``, a ``Fraction``, where a sample takes several
+    frames) and ``latency``, and implement four methods:
 
     - :meth:`final_length`: how many samples are out after so many frames;
     - :meth:`length_at_end`: how many samples an input of so many frames has;
@@ -43,7 +46,8 @@ class WindowStream(Stream):
     - :meth:`compute`: the samples of a window.
 
     Rows of the batch may then begin and end on their own, and states are saved and restored.
-    :meth:`check_chunk`, :meth:`check_frames`, :meth:`no_samples` may be implemented.
+    :meth:`check_chunk`, :meth:`check_frames`, :meth:`no_samples` may be implemented. ``overhang``
+    is set where the whole output has another length than ``stride`` times its frames.
 
     >>> class InnerMedian(WindowStream):  # the median of each frame and its two neighbours
     ...     latency, overhang = 1, -1  # the last frame has no neighbour to come
@@ -91,7 +95,9 @@ class WindowStream(Stream):
         """Index of the first of the ``frames`` received that later samples still need.
 
         From the number of frames on where this and :meth:`final_length` are both positive, each
-        frame gives ``stride`` samples and one carried frame is no longer needed.
+        frame gives ``stride`` samples and one carried frame is no longer needed. With a ``rate`` of
+        ``p/q``, that holds for ``q`` frames together: they give ``p`` samples, and ``q`` carried
+        frames are no longer needed.
         """
 
     @abstractmethod
@@ -99,7 +105,7 @@ class WindowStream(Stream):
         """Samples ``[first, stop)`` of a signal, one at the least, in memory of their own.
 
         ``window`` is the frames of the signal from ``start`` on. With ``last``, the signal ends
-        after it. The result may depend on ``first - stride*start``, on whether ``start`` is 0 and
+        after it. The result may depend on ``first - rate*start``, on whether ``start`` is 0 and
         on ``last``, but not on how far from its beginning a signal is.
         """
 
@@ -308,27 +314,20 @@ class WindowStream(Stream):
         return take
 
 
-class GeometryStream(WindowStream):
-    """A window stream of a transposed convolution of this geometry."""
+class GeometryStream(ScheduledByGeometry, WindowStream):
+    """A window stream of a transposed convolution, or a Conv1d, of this geometry."""
 
-    def __init__(self, geometry: Geometry) -> None:
-        self._geometry = geometry
-        self.stride, self.latency = geometry.stride, geometry.latency
-        self.overhang = geometry.overhang
-        self.at_once = geometry.latency == 0 and geometry.mirrored_left == 0
-
-    def final_length(self, frames: int) -> int:
-        return self._geometry.final_length(frames)
-
-    def length_at_end(self, frames: int) -> int:
-        return self._geometry.length_at_end(frames)
+    def __init__(self, geometry: AnyGeometry) -> None:
+        self._keep_schedule(geometry)
+        self.at_once = self._each_frame_gives
 
     def first_kept(self, frames: int) -> int:
         return self._geometry.first_kept(frames)
 
     def part(self, window: Any, start: int, first: int, stop: int, last: bool) -> Geometry:
-        """The geometry of the layer that makes samples ``[first, stop)`` of the window."""
+        """The transposed convolution that makes samples ``[first, stop)`` of the window."""
         g = self._geometry
+        assert isinstance(g, Geometry)
         # Between the ends of the signal nothing reaches beyond the frames that are there.
         mode = g.padding_mode if start == 0 or last else "zeros"
         return geometry_of_part(g, start, window.shape[-1], first, stop - first, mode)

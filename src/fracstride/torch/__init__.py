@@ -1,4 +1,4 @@
-"""fracstride for PyTorch: ``torch.nn.ConvTranspose1d``, complete and fast, and derivatives of it.
+"""fracstride for PyTorch: ``torch.nn``'s ``ConvTranspose1d`` and ``Conv1d``, complete and fast.
 
 >>> import torch, fracstride.torch
 >>> layer = fracstride.torch.ConvTranspose1d(8, 4, kernel_size=16, stride=8, padding="same")
@@ -10,13 +10,22 @@ from typing import Any
 
 from fracstride.torch import dtensor_calls
 from fracstride.torch.accelerate import accelerate
-from fracstride.torch.functional import conv_transpose1d
+from fracstride.torch.functional import conv1d, conv_transpose1d
 from fracstride.torch.gpu import use_triton
-from fracstride.torch.module import ConvTranspose1d
+from fracstride.torch.module import Conv1d, ConvTranspose1d
 from fracstride.torch.restore import restore
 from fracstride.torch.streaming import stream
 
-__all__ = ["ConvTranspose1d", "accelerate", "conv_transpose1d", "restore", "stream", "use_triton"]
+__all__ = [
+    "Conv1d",
+    "ConvTranspose1d",
+    "accelerate",
+    "conv1d",
+    "conv_transpose1d",
+    "restore",
+    "stream",
+    "use_triton",
+]
 
 
 def _dtensors() -> Any:

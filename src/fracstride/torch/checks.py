@@ -13,17 +13,21 @@ from torch import Tensor
 
 from fracstride import lengths
 from fracstride.checks import check_groups
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry, conv1d_geometry_of
 from fracstride.extension import PADDING_MODES
 from fracstride.geometry import Geometry, geometry_of
 
 __all__ = [
+    "channels_of",
     "check_forward",
     "check_input_grad",
     "check_weight_grad",
+    "conv1d_geometry_of_call",
     "geometry_of_call",
     "groups_among",
     "groups_of_call",
     "output_length",
+    "shape_of_weight",
     "wanted_length",
     "with_wanted_length",
 ]
@@ -43,6 +47,18 @@ def geometry_of_call(
     """
     try:
         return geometry_of(kernel_size, stride, padding, output_padding, dilation, padding_mode)
+    except ValueError as error:
+        if padding_mode not in PADDING_MODES:
+            raise
+        raise RuntimeError(str(error)) from None
+
+
+def conv1d_geometry_of_call(
+    kernel_size: Any, stride: Any, padding: Any, dilation: Any, padding_mode: Any
+) -> Conv1dGeometry:
+    """As :func:`geometry_of_call`, of a Conv1d."""
+    try:
+        return conv1d_geometry_of(kernel_size, stride, padding, dilation, padding_mode)
     except ValueError as error:
         if padding_mode not in PADDING_MODES:
             raise
@@ -105,32 +121,57 @@ def groups_among(channels: int, group_channels: int) -> int:
     return int(channels // group_channels)
 
 
-def output_length(geometry: Geometry, L: int) -> int:
-    """``L_out`` of ``L`` frames, an int or a symbol; ``RuntimeError`` if no sample is left."""
+def output_length(geometry: AnyGeometry, L: int) -> int:
+    """The output's length for an input of ``L``, an int or a symbol.
+
+    ``RuntimeError`` if nothing is left.
+    """
     if type(L) is int:
         try:
             return geometry.output_length(L)
         except ValueError as error:
             raise RuntimeError(str(error)) from None
-    length: int = lengths.output_length(L, geometry.stride, geometry.overhang)  # a symbol
+    # L is a symbol.
+    length: int
+    if isinstance(geometry, Geometry):
+        length = lengths.output_length(L, geometry.stride, geometry.overhang)
+    else:
+        s, pads = geometry.stride, geometry.padding_left + geometry.padding_right
+        length = (L + pads - geometry.span) // s + 1
     torch._check(length > 0, lambda: f"input length L leaves no sample with {geometry}")
     return length
 
 
-def check_forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, groups: int) -> int:
-    """``L_out``, once ``x (B, C_in, L)``, ``w (C_in, C_out/g, k)`` and ``b (C_out,)`` fit.
+def channels_of(w: Tensor, geometry: AnyGeometry, groups: int) -> tuple[int, int]:
+    """Channels of the input and of the output, by a weight."""
+    first, second = w.shape[0], w.shape[1] * groups
+    return (first, second) if geometry.is_transposed else (second, first)
 
-    ``w`` has three dimensions.
+
+def shape_of_weight(geometry: AnyGeometry) -> str:
+    """What the axes of a weight are, for messages."""
+    return "(C_in, C_out/groups, k)" if geometry.is_transposed else "(C_out, C_in/groups, k)"
+
+
+def check_forward(
+    x: Tensor, w: Tensor, b: Tensor | None, geometry: AnyGeometry, groups: int
+) -> int:
+    """The output's length, once ``x (B, C_in, L)``, ``w`` and ``b (C_out,)`` fit.
+
+    ``w`` has three dimensions: ``(C_in, C_out/g, k)``, of a Conv1d ``(C_out, C_in/g, k)``.
     """
-    (channels, per_group, k), given = w.shape, x.shape
+    (first, second, k), given = w.shape, x.shape
+    channels, out_channels = first, second * groups
+    if not geometry.is_transposed:
+        channels, out_channels = out_channels, channels
     dtype, device = x.dtype, x.device
     if not (  # the usual case in one go
         len(given) == 3
         and given[1] == channels > 0
-        and per_group > 0
+        and second > 0
         and groups > 0
         and k == geometry.kernel_size
-        and channels % groups == 0
+        and first % groups == 0
         and dtype == w.dtype
         and device == w.device
     ):
@@ -138,9 +179,9 @@ def check_forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, gr
         _check_signal("input", x, channels)
         _check_alike("input", x, "weight", w)
     if b is not None:
-        if b.shape != (per_group * groups,):
+        if b.shape != (out_channels,):
             raise RuntimeError(
-                f"bias must have the shape ({per_group * groups},) for a weight of shape "
+                f"bias must have the shape ({out_channels},) for a weight of shape "
                 f"{_shape(w)} in {groups} groups, got shape {_shape(b)}"
             )
         if dtype != b.dtype or device != b.device:
@@ -148,16 +189,16 @@ def check_forward(x: Tensor, w: Tensor, b: Tensor | None, geometry: Geometry, gr
     return output_length(geometry, given[2])
 
 
-def check_input_grad(gy: Tensor, w: Tensor, L: int, geometry: Geometry, groups: int) -> None:
-    """Raise ``RuntimeError`` unless ``C(gy, w)`` of ``L`` frames can be computed."""
+def check_input_grad(gy: Tensor, w: Tensor, L: int, geometry: AnyGeometry, groups: int) -> None:
+    """Raise ``RuntimeError`` unless the gradient of an input of length ``L`` can be computed."""
     _check_weight(w, geometry, groups)
-    _check_signal("grad_output", gy, w.shape[1] * groups)
+    _check_signal("grad_output", gy, channels_of(w, geometry, groups)[1])
     _check_alike("grad_output", gy, "weight", w)
     _check_length(gy, output_length(geometry, L))
 
 
-def check_weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> None:
-    """Raise ``RuntimeError`` unless ``R(x, gy)`` can be computed."""
+def check_weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> None:
+    """Raise ``RuntimeError`` unless the gradient of the weight can be computed."""
     _check_signal("input", x, None)
     _check_signal("grad_output", gy, None)
     _check_alike("input", x, "grad_output", gy)
@@ -170,16 +211,16 @@ def check_weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) ->
     _check_length(gy, output_length(geometry, x.shape[2]))
 
 
-def _check_weight(w: Tensor, geometry: Geometry, groups: int) -> None:
+def _check_weight(w: Tensor, geometry: AnyGeometry, groups: int) -> None:
     shape = w.shape
     if len(shape) != 3 or 0 in shape:
         raise RuntimeError(
-            "weight must have the shape (C_in, C_out/groups, k) with no size 0, "
+            f"weight must have the shape {shape_of_weight(geometry)} with no size 0, "
             f"got shape {_shape(w)}"
         )
     if shape[2] != geometry.kernel_size:
         raise RuntimeError(f"weight must have {geometry.kernel_size} taps, got shape {_shape(w)}")
-    groups_of_call(groups, shape[0])
+    groups_of_call(groups, shape[0], "in_channels" if geometry.is_transposed else "out_channels")
 
 
 def _check_signal(name: str, x: Tensor, channels: int | None) -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["cut_along_time", "dtensors", "is_dtensor", "register"]
+__all__ = ["cut_along_time", "dtensors", "is_dtensor", "ready", "register"]
 
 
 def _nowhere() -> Any:
@@ -22,7 +22,7 @@ _module: Callable[[], Any] = _nowhere
 
 
 def register(module: Callable[[], Any]) -> None:
-    """Let ``module()`` import the module whose ``conv_transpose1d`` takes DTensors."""
+    """Let ``module()`` import the module whose ``apply`` takes DTensors."""
     global _module
     _module = module
 
@@ -30,6 +30,16 @@ def register(module: Callable[[], Any]) -> None:
 def dtensors() -> Any:
     """The module that takes calls with DTensors, imported now if it was not."""
     return _module()
+
+
+def ready() -> bool:
+    """Have the rules for DTensors that a graph with the operators needs; true."""
+    dtensors()
+    return True
+
+
+# To a compiler a constant: it calls the function, and does not look into it.
+ready._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_dtensor(*tensors: Any) -> bool:

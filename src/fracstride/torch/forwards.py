@@ -2,7 +2,8 @@
 
 ``accelerate`` asks two questions of a class. Does a call get to torch's ``forward`` by ``super()``?
 Then the subclass computes the same with another class below it, wherever in it the call stands. And
-does it call ``torch.nn.functional.conv_transpose1d``, which ``accelerate`` does not replace?
+does it call ``conv_transpose1d`` or ``conv1d`` of ``torch.nn.functional``, which ``accelerate``
+does not replace?
 
 Both are answered without running anything: methods are followed from ``__call__`` on, by the names
 that their code reads. What is known at run time only, such as a function kept in an attribute, is
@@ -20,10 +21,12 @@ from typing import Any
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["calls_conv_transpose1d", "reaches_forward_of"]
+__all__ = ["convolutions_called", "reaches_forward_of"]
 
 _SKIPPED = ("CACHE", "EXTENDED_ARG", "NOP", "PRECALL", "PUSH_NULL", "RESUME")
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_FAST", "STORE_FAST_LOAD_FAST")
+_CONVOLUTIONS = {"conv1d": functional.conv1d, "conv_transpose1d": functional.conv_transpose1d}
+_FORWARDS = ("forward", "_conv_forward")  # of torch's layers: the second is Conv1d's
 _Chain = tuple[str, ...]
 _HERE = ("__class__",)  # what super() without arguments reads
 
@@ -40,28 +43,30 @@ def reaches_forward_of(target: Any, cls: Any) -> bool:
     return target in _Methods(cls).reached
 
 
-def calls_conv_transpose1d(cls: Any) -> bool:
-    """Whether a module of class ``cls`` calls ``torch.nn.functional.conv_transpose1d`` by itself.
+def convolutions_called(cls: Any) -> list[str]:
+    """The names of those functions of ``torch.nn.functional`` that a module calls by itself.
 
-    In its ``forward``, in a method that this calls, or in a function of the same package that one
-    of these calls, where the name stands for the function already.
+    Of ``conv1d`` and ``conv_transpose1d``: in its ``forward``, in a method that this calls, or in a
+    function of the same package that one of these calls, where the name stands for the function
+    already.
 
     >>> def upsample(x, weight):
     ...     return nn.functional.conv_transpose1d(x, weight, stride=2)
     >>> class Upsample(nn.Module):
     ...     def forward(self, x):
     ...         return upsample(x, self.weight)
-    >>> calls_conv_transpose1d(Upsample)
-    True
+    >>> convolutions_called(Upsample)
+    ['conv_transpose1d']
     """
-    return _mentions_it(cls) and _Methods(cls).convolves()
+    return sorted(_Methods(cls).convolutions()) if _mentions_one(cls) else []
 
 
-def _mentions_it(cls: Any) -> bool:
-    """Whether a method, or a function that it may call, has the name of ``conv_transpose1d``.
+def _mentions_one(cls: Any) -> bool:
+    """Whether a method, or a function that it may call, has the name of such a function.
 
     This is false for most classes, and quickly found.
     """
+    convolutions = list(_CONVOLUTIONS.values())
     values = [value for c in cls.__mro__ if not _is_torchs(c) for value in vars(c).values()]
     waiting = [function for value in values for function in _functions(value, [])]
     seen = set(waiting)
@@ -70,7 +75,7 @@ def _mentions_it(cls: Any) -> bool:
         known = function.__globals__
         names = {name for code in _codes(function.__code__) for name in code.co_names}
         values = [known.get(name) for name in names]
-        if "conv_transpose1d" in names or any(v is functional.conv_transpose1d for v in values):
+        if names & _CONVOLUTIONS.keys() or any(v is c for v in values for c in convolutions):
             return True
         package = _package_of(function)
         for module in (*values, *[sys.modules.get(name) for name in names]):
@@ -88,23 +93,24 @@ class _Methods:
     """The methods that a call of a module of class ``cls`` runs, followed down to torch's own.
 
     They are followed through ``super().method``, ``self.method`` and ``Class.method``, and through
-    decorators. ``reached`` has the classes of torch whose ``forward`` is run in this way.
+    decorators. ``reached`` has the classes of torch whose ``forward`` is run in this way, or what
+    is left of it without the layer's own weight (``_conv_forward``).
     """
 
     def __init__(self, cls: Any) -> None:
         self.reached: set[Any] = set()
         self._mro: tuple[Any, ...] = cls.__mro__
         self._seen: set[tuple[str, Any]] = set()
-        self._convolves = False
+        self._convolutions: set[str] = set()
         self._helpers: list[FunctionType] = []  # functions that are called, still to be read
         self._helpers_seen: set[FunctionType] = set()
         self._follow("__call__", 0)
 
-    def convolves(self) -> bool:
-        """Whether a method, or a function that one calls, calls ``conv_transpose1d``."""
-        while self._helpers and not self._convolves:
+    def convolutions(self) -> set[str]:
+        """Those that a method, or a function that one calls, calls."""
+        while self._helpers:
             self._read_helper(self._helpers.pop())
-        return self._convolves
+        return self._convolutions
 
     def _follow(self, name: str, start: int) -> None:
         """``name``, looked up from the ``start``-th class on."""
@@ -116,7 +122,7 @@ class _Methods:
             if name == "__call__":
                 self._follow("forward", 0)
         elif _is_torchs(owner):
-            if name == "forward":
+            if name in _FORWARDS:
                 self.reached.add(owner)
         else:
             for function in _functions(vars(owner)[name], []):
@@ -148,9 +154,9 @@ class _Methods:
     def _look_for_convolution(
         self, chain: _Chain, function: FunctionType, imports: dict[str, _Chain]
     ) -> None:
-        if chain[-1] == "conv_transpose1d" or len(chain) == 1:  # perhaps by another name
+        if chain[-1] in _CONVOLUTIONS or len(chain) == 1:  # perhaps by another name
             value = _value(chain, function, imports)
-            self._convolves |= value is not None and value is functional.conv_transpose1d
+            self._convolutions |= {name for name, f in _CONVOLUTIONS.items() if value is f}
         helper = _helper(chain, function, imports)
         if helper is not None and helper not in self._helpers_seen:
             new = [inner for inner in _functions(helper, []) if inner not in self._helpers_seen]

@@ -8,13 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fracstride.conv1d_geometry import Conv1dGeometry
 from fracstride.geometry import Geometry
 from fracstride.lengths import check_no_output_size, output_padding_for
 from fracstride.torch import fallback
-from fracstride.torch.checks import geometry_of_call, groups_of_call, wanted_length
+from fracstride.torch.checks import (
+    conv1d_geometry_of_call,
+    geometry_of_call,
+    groups_of_call,
+    wanted_length,
+)
 from fracstride.torch.dispatch import exporting, tracing
+from fracstride.torch.dtensor_calls import is_dtensor
 
-__all__ = ["batched", "in_a_graph"]
+__all__ = ["batched", "conv1d_in_a_graph", "in_a_graph"]
 
 
 def in_a_graph(
@@ -49,6 +56,39 @@ def in_a_graph(
         geometry.padding_right,
         a,
         group_channels,
+        geometry.dilation,
+        geometry.padding_mode,
+    )
+    return result
+
+
+def conv1d_in_a_graph(
+    x: Tensor, w: Tensor, b: Tensor | None, sizes: tuple[Any, ...], groups: Any, output_size: None
+) -> Tensor:
+    """:func:`in_a_graph` for a Conv1d, which has no output padding and no output size.
+
+    Devices without kernels get torch's own operator, if nothing has to be folded in its derivative.
+    (Not for DTensors, which torch 2.13 convolves wrongly.)
+    """
+    if x.dim() != 3:
+        rows, _ = batched(x, None)
+        return conv1d_in_a_graph(rows, w, b, sizes, groups, None).squeeze(0)
+    if w.dim() != 3:
+        raise RuntimeError(f"weight must have three dimensions, got shape {tuple(w.shape)}")
+    geometry = _conv1d_geometry(_constant(w.shape[2]), *map(_constant, sizes))
+    elsewhere = x.device.type != "cpu" and not is_dtensor(x, w)
+    if exporting() or (elsewhere and geometry.padding_mode == "zeros"):
+        return fallback.forward(x, w, b, geometry, groups)
+    channels = _constant(w.shape[0])
+    groups = groups_of_call(groups, channels, "out_channels")
+    result: Tensor = torch.ops.fracstride.conv1d(
+        x,
+        w,
+        b,
+        geometry.stride,
+        geometry.padding_left,
+        geometry.padding_right,
+        channels // groups,
         geometry.dilation,
         geometry.padding_mode,
     )
@@ -117,5 +157,11 @@ def _geometry(*sizes: Any) -> Geometry:
     return geometry_of_call(*sizes)
 
 
+def _conv1d_geometry(*sizes: Any) -> Conv1dGeometry:
+    """The same for a Conv1d."""
+    return conv1d_geometry_of_call(*sizes)
+
+
 # What torch.compiler.assume_constant_result does, which imports the whole compiler to do it.
 _geometry._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_conv1d_geometry._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The three maps on CPU tensors: strides and addresses go to the compiled kernels, nothing else.
+"""The maps of both layers on CPU tensors: strides and addresses go to the compiled kernels.
 
 No tensor becomes a NumPy array here unless it was made here: an array over a parameter's memory
 would keep torch from ever resizing it, which FSDP does. Dtypes that the kernels do not know go
@@ -14,29 +14,55 @@ import torch
 from torch import Tensor
 
 from fracstride._load import native
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.extension import MODES
-from fracstride.geometry import Geometry
 from fracstride.kernel_table import KERNELS
 from fracstride.torch import fallback
-from fracstride.torch.checks import check_forward, check_input_grad, check_weight_grad
+from fracstride.torch.checks import (
+    channels_of,
+    check_forward,
+    check_input_grad,
+    check_weight_grad,
+)
 from fracstride.torch.complex_tensors import (
     join_signal,
     join_weight_grad,
     split_signal,
     split_weight,
 )
+from fracstride.torch.extension import extend
 
-__all__ = ["backward", "bias_grad", "forward", "input_grad", "pack", "reads", "weight_grad"]
+__all__ = [
+    "backward",
+    "bias_grad",
+    "fingerprint",
+    "forward",
+    "input_grad",
+    "pack",
+    "reads",
+    "weight_grad",
+]
 
 _KERNELS = {getattr(torch, name): kernels for name, kernels in KERNELS.items()}
 _STORED = frozenset(dtype for dtype in _KERNELS if not dtype.is_complex)
+_HALVES = (torch.float16, torch.bfloat16)
 _MODE_NUMBER = {name: mode.number for name, mode in MODES.items()}
+_ZEROS = MODES["zeros"].number
+_T, _C, _CONV1D = 0, 1, 2  # what a weight can be packed for
 # What Inductor's generated code allocates with, at half of what torch.empty costs.
 _empty: Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = getattr(
     torch._C._dynamo.guards,
     "_empty_strided_cpu",
     lambda size, stride, dtype: torch.empty_strided(size, stride, dtype=dtype),
 )
+# A tensor of a DLPack capsule; and DLPack's code and the bits of the dtypes.
+_tensor_of: Callable[[Any], Tensor] = torch._C._from_dlpack
+_CODES = {
+    torch.float32: (2, 32),
+    torch.float64: (2, 64),
+    torch.float16: (2, 16),
+    torch.bfloat16: (4, 16),
+}
 
 
 def reads(dtype: torch.dtype) -> bool:
@@ -44,9 +70,25 @@ def reads(dtype: torch.dtype) -> bool:
     return dtype in _STORED
 
 
-def pack(w: Tensor, geometry: Geometry, groups: int) -> Any:
+def pack(w: Tensor, geometry: AnyGeometry, groups: int) -> Any:
     """A checked weight, of any dtype that the kernels take, in the order in which they read it."""
-    return _packed(_real(w, groups), geometry, groups, for_input_grad=False, once=False)
+    return _packed_for_forward(w, geometry, groups, once=False)[0]
+
+
+def _packed_for_forward(
+    w: Tensor, geometry: AnyGeometry, groups: int, once: bool
+) -> tuple[Any, Tensor]:
+    """The packed weight, and what it is read from if it was packed for one call."""
+    if geometry.is_transposed:
+        real = _real(w, groups)
+        return _packed(real, geometry, groups, _T, once), real
+    # A Conv1d multiplies by the transpose of the real matrix, which conjugates.
+    real = _real(_conjugate(w), groups)
+    return _packed(real, geometry, groups, _CONV1D, once), real
+
+
+def _conjugate(w: Tensor) -> Tensor:
+    return torch.conj_physical(w) if w.is_complex() else w
 
 
 def _real(w: Tensor, groups: int) -> Tensor:
@@ -54,41 +96,50 @@ def _real(w: Tensor, groups: int) -> Tensor:
     return (split_weight(w, groups) if w.is_complex() else w).contiguous()
 
 
-def _packed(w: Tensor, geometry: Geometry, groups: int, for_input_grad: bool, once: bool) -> Any:
+def _packed(w: Tensor, geometry: AnyGeometry, groups: int, direction: int, once: bool) -> Any:
     """``once``: for one call, until the end of which the weight has to stay where it is."""
-    channels, per_group, k = w.shape
+    first, second, k = w.shape
     s, d = geometry.stride, geometry.dilation
     pack = _KERNELS[w.dtype].pack
-    return pack(w.data_ptr(), channels, per_group, k, groups, s, d, int(for_input_grad), once)
+    return pack(w.data_ptr(), first, second, k, groups, s, d, direction, once)
+
+
+def fingerprint(w: Tensor) -> Any:
+    """What tells whether a contiguous weight of a dtype that the kernels read has changed."""
+    return _KERNELS[w.dtype].fingerprint(w.data_ptr(), *w.shape)
 
 
 def forward(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
-    geometry: Geometry,
+    geometry: AnyGeometry,
     groups: int,
-    pack: Callable[[Tensor, Geometry, int], Any] | None = None,
+    pack: Callable[[Tensor, AnyGeometry, int, int], Any] | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
-    """``T``: ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
+    """The layer's output, ``(B, C_out, L_out)``. ``RuntimeError`` if the tensors do not fit.
 
-    ``pack`` is where the packed weight comes from, if it is kept; ``out``, trusted, is where a
+    ``pack`` is where the packed weight comes from, if it is kept (then nobody asks for derivatives,
+    and nobody resizes the result's storage to save memory); ``out``, trusted, is where a
     result of a dtype that the kernels read goes.
     """
     length = check_forward(x, w, b, geometry, groups)
-    dtype, channels = x.dtype, w.shape[1] * groups
+    dtype = x.dtype
+    channels = w.shape[1] * groups if geometry.is_transposed else w.shape[0]
     if dtype not in _KERNELS:
         return fallback.forward(x, w, b, geometry, groups)
     if pack is not None:
-        packed = pack(w, geometry, groups)
+        packed = pack(w, geometry, groups, x.shape[0] * x.shape[2])
+        if out is None and not dtype.is_complex:
+            out = _new(x.shape[0], channels, length, dtype)
     else:
-        real = _real(w, groups)
-        packed = _packed(real, geometry, groups, for_input_grad=False, once=True)
+        packed, _source = _packed_for_forward(w, geometry, groups, once=True)
+    left, mode = geometry.padding_left, _MODE_NUMBER[geometry.padding_mode]
     if not dtype.is_complex:
-        return _forward(x, packed, b, geometry, channels, length, out)
+        return _forward(x, packed, b, left, mode, channels, length, out)
     b = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
-    parts = _forward(split_signal(x, groups), packed, b, geometry, 2 * channels, length)
+    parts = _forward(split_signal(x, groups), packed, b, left, mode, 2 * channels, length)
     return join_signal(parts, groups)
 
 
@@ -96,7 +147,8 @@ def _forward(
     x: Tensor,
     packed: Any,
     b: Tensor | None,
-    geometry: Geometry,
+    padding_left: int,
+    mode: int,
     out_channels: int,
     length: int,
     out: Tensor | None = None,
@@ -117,29 +169,40 @@ def _forward(
             out.data_ptr(),
             *out.stride(),
             length,
-            geometry.padding_left,
-            _MODE_NUMBER[geometry.padding_mode],
+            padding_left,
+            mode,
         )
     return out
 
 
-def input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
-    """``C``: ``(B, C_in, length)``, what falls on extended frames added to those they copy."""
+def _new(batch: int, channels: int, length: int, dtype: torch.dtype) -> Tensor:
+    """An uninitialised result, contiguous; a large one in memory that is kept when it is freed."""
+    by_batch = channels * length
+    if batch * by_batch * dtype.itemsize < native.large_output:
+        return _empty((batch, channels, length), (by_batch, length, 1), dtype)
+    return _tensor_of(native.new_output(batch, channels, length, *_CODES[dtype]))
+
+
+def input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
+    """The input's gradient, what falls on extended frames added to those that they copy."""
     check_input_grad(gy, w, length, geometry, groups)
     dtype = gy.dtype
     if dtype not in _KERNELS:
         return fallback.input_grad(gy, w, length, geometry, groups)
     if not dtype.is_complex:
         return _input_grad(gy, w, length, geometry, groups)
-    # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
-    conjugate = torch.conj_physical(w)
-    parts = _input_grad(split_signal(gy, groups), conjugate, length, geometry, groups)
+    if geometry.is_transposed:
+        # C is bilinear, and so conjugates nothing; the transpose of the real matrix would.
+        w = _conjugate(w)
+    parts = _input_grad(split_signal(gy, groups), w, length, geometry, groups)
     return join_signal(parts, groups)
 
 
-def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: int) -> Tensor:
+def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
+    if isinstance(geometry, Conv1dGeometry):
+        return _conv1d_input_grad(gy, w, length, geometry, groups)
     real = _real(w, groups)
-    packed = _packed(real, geometry, groups, for_input_grad=True, once=True)
+    packed = _packed(real, geometry, groups, _C, once=True)
     batch, channels = gy.shape[0], real.shape[0]
     by_batch = channels * length
     gx = _empty((batch, channels, length), (by_batch, length, 1), gy.dtype)
@@ -162,8 +225,26 @@ def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: Geometry, groups: 
     return gx
 
 
-def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
-    """``R``: ``(C_in, C_out/g, k)``, summed in an order that depends on the shapes alone."""
+def _conv1d_input_grad(
+    gy: Tensor, w: Tensor, length: int, geometry: Conv1dGeometry, groups: int
+) -> Tensor:
+    """``T`` itself, of the same weight; onto the padded input where a mode says what that holds."""
+    real, left, dtype = _real(w, groups), geometry.padding_left, gy.dtype
+    channels = real.shape[1] * groups
+    if geometry.padding_mode == "zeros":
+        packed = _packed(real, geometry, groups, _T, once=True)
+        return _forward(gy, packed, None, left, _ZEROS, channels, length)
+    if dtype in _HALVES:  # rounded once, after the folding
+        gy, real = gy.float(), real.float()
+    packed = _packed(real, geometry, groups, _T, once=True)
+    whole = left + length + geometry.padding_right
+    padded = _forward(gy, packed, None, 0, _ZEROS, channels, whole)
+    mode = geometry.padding_mode
+    return fallback.folded(padded, left, length, mode, one_by_one=True).to(dtype)
+
+
+def weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> Tensor:
+    """The weight's gradient, summed in an order that depends on the shapes alone."""
     check_weight_grad(x, gy, geometry, groups)
     dtype = x.dtype
     if dtype not in _KERNELS:
@@ -174,7 +255,12 @@ def weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tenso
     return join_weight_grad(_weight_grad(*parts, geometry, groups), groups)
 
 
-def _weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tensor:
+def _weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> Tensor:
+    left, mode = geometry.padding_left, _MODE_NUMBER[geometry.padding_mode]
+    if isinstance(geometry, Conv1dGeometry):  # R of the operands the other way round
+        if mode != _ZEROS:
+            x, left = extend(x, left, geometry.padding_right, geometry.padding_mode), 0
+        x, gy, mode = gy, x, _ZEROS
     shape = (x.shape[1], gy.shape[1] // groups, geometry.kernel_size)
     if not x.shape[0]:
         return torch.zeros(shape, dtype=x.dtype)
@@ -192,8 +278,8 @@ def _weight_grad(x: Tensor, gy: Tensor, geometry: Geometry, groups: int) -> Tens
         groups,
         geometry.stride,
         geometry.dilation,
-        geometry.padding_left,
-        _MODE_NUMBER[geometry.padding_mode],
+        left,
+        mode,
     )
     return gw
 
@@ -223,7 +309,7 @@ def backward(
     x: Tensor,
     w: Tensor,
     gy: Tensor,
-    geometry: Geometry,
+    geometry: AnyGeometry,
     groups: int,
     needs: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -232,7 +318,8 @@ def backward(
     Operands that went through :func:`forward` are checked again: hooks on saved tensors may have
     put others in their place.
     """
-    shape = x.shape[0], w.shape[1] * groups, check_forward(x, w, None, geometry, groups)
+    length = check_forward(x, w, None, geometry, groups)
+    shape = x.shape[0], channels_of(w, geometry, groups)[1], length
     if gy.shape != shape or gy.dtype != x.dtype:
         raise RuntimeError(
             f"grad_output must have the shape {shape} and the dtype {x.dtype}, got "

@@ -1,4 +1,4 @@
-"""The stream of one torch layer: a ``ConvTranspose1d``, or a ``Conv1d`` of stride 1."""
+"""The stream of one torch layer: a ``ConvTranspose1d`` or a ``Conv1d``."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from fracstride.arguments import as_size
 from fracstride.arrays import Array
+from fracstride.extension import source_frame
+from fracstride.geometry import Geometry
+from fracstride.streaming.pieces import picked
 from fracstride.streaming.stream import check_streams, shown_shape
 from fracstride.streaming.window import GeometryStream
 from fracstride.torch import pieces as _pieces  # noqa: F401 - what is done with tensors
-from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
-from fracstride.torch.functional import apply
+from fracstride.torch.functional import CONV1D, TRANSPOSED, Layer, apply
+from fracstride.torch.module_geometry import geometry_of_module
 from fracstride.torch.packed import PackedWeights
 
 __all__ = ["ModuleStream"]
 
 
 class ModuleStream(GeometryStream):
-    """A ``ConvTranspose1d`` or a stride-1 ``Conv1d`` fed chunk by chunk.
+    """A ``ConvTranspose1d`` or a ``Conv1d`` fed chunk by chunk.
 
     Chunks that do not fit raise RuntimeError for a shape, dtype or device, TypeError for what is no
     tensor; the stream stays as it was. See :func:`fracstride.torch.stream`.
@@ -31,7 +34,7 @@ class ModuleStream(GeometryStream):
 
     def __init__(self, module: Any, batch_size: int | None = 1) -> None:
         self._module = module
-        self._packed_weights = TurnedWeights() if isinstance(module, nn.Conv1d) else PackedWeights()
+        self._packed_weights = PackedWeights()
         geometry = geometry_of_module(module)
         check_streams(geometry)
         self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
@@ -52,10 +55,9 @@ class ModuleStream(GeometryStream):
     def _with_parameters(self, function: Callable[..., Any], *args: Any) -> Any:
         """A push in which the parameters are read once."""
         module = self._module
-        weight, bias = self._weight(), module.bias
-        if isinstance(self._packed_weights, TurnedWeights):
-            weight = self._packed_weights.transposed(weight, module.groups)
-        self._parameters = weight, bias
+        if module.training:
+            self._packed_weights.doubt()
+        self._parameters = self._weight(), module.bias
         try:
             return function(*args)
         finally:
@@ -71,11 +73,32 @@ class ModuleStream(GeometryStream):
         return weight
 
     def compute(self, window: Tensor, start: int, first: int, stop: int, last: bool) -> Tensor:
+        g = self._geometry
+        if isinstance(g, Geometry):
+            part = self.part(window, start, first, stop, last)
+            sizes = part.stride, part.padding, part.output_padding, part.dilation, part.padding_mode
+            return self._layer(window, sizes, TRANSPOSED)
+        samples, frames = stop - first, window.shape[-1]
+        # Positions before the window that the first sample reads, and after it that the last does;
+        # negative where frames are skipped.
+        left = g.crop_of_part(start, first)
+        right = (samples - 1) * g.stride + g.span - left - frames
+        if g.padding_mode != "zeros" and (left > 0 or right > 0):  # an end of the signal
+            read = range(-left, frames + right)
+            sources = [source_frame(t, frames, g.padding_mode) or 0 for t in read]
+            window, left, right = picked(window, sources), 0, 0
+        some, padding = window, (max(0, left), max(0, right))
+        if left < 0 or right < 0:
+            some = window[..., max(0, -left) : max(0, frames - max(0, -right))]
+        if some.shape[-1] == 0:  # nothing but padding is read: with a frame after it, which is not
+            some, padding = window[..., :1], (left + frames + right, 0)
+        return self._layer(some, (g.stride, padding, g.dilation, "zeros"), CONV1D)[..., :samples]
+
+    def _layer(self, window: Tensor, sizes: tuple[Any, ...], layer: Layer) -> Tensor:
         assert self._parameters is not None
         weight, bias = self._parameters
-        part = self.part(window, start, first, stop, last)
-        sizes = part.stride, part.padding, part.output_padding, part.dilation, part.padding_mode
-        return apply(window, weight, bias, sizes, self._module.groups, None, self._packed_weights)
+        groups, packed = self._module.groups, self._packed_weights
+        return apply(window, weight, bias, sizes, groups, None, packed, layer)
 
     def no_samples(self, chunk: Tensor) -> Tensor:
         dtype = chunk.dtype

@@ -26,9 +26,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 
-from fracstride.geometry import Geometry
-from fracstride.torch.conv1d import geometry_of_module
-from fracstride.torch.module import ConvTranspose1d
+from fracstride.conv1d_geometry import AnyGeometry
+from fracstride.torch.module import Conv1d, ConvTranspose1d
+from fracstride.torch.module_geometry import geometry_of_module
 
 __all__ = [
     "ELEMENTWISE",
@@ -93,7 +93,7 @@ class Kind(Enum):
     TRANSPOSED = auto()
     """A ``ConvTranspose1d``, torch's or this library's."""
     CONV1D = auto()
-    """A ``Conv1d``, which is a transposed convolution if its stride is 1."""
+    """A ``Conv1d``, torch's or this library's."""
     PAD = auto()
     """One of torch's pads of one dimension."""
     UPSAMPLE = auto()
@@ -130,7 +130,7 @@ class Classification:
     kind: Kind
     refusal: str = ""
     declared: bool = False
-    geometry: Geometry | None = None
+    geometry: AnyGeometry | None = None
     padding_mode: str = ""
 
     @property
@@ -147,7 +147,7 @@ def classify(module: nn.Module, elementwise: tuple[type[nn.Module], ...] = ()) -
 
     >>> found = classify(nn.Conv1d(4, 4, 3, stride=2))
     >>> found.kind, found.refusal
-    (<Kind.CONV1D: 2>, 'stride must be 1, got 2')
+    (<Kind.CONV1D: 2>, '')
     >>> classify(nn.Dropout()).refusal, classify(nn.Dropout().eval()).refusal
     ('in training mode', '')
     """
@@ -174,7 +174,7 @@ def classify(module: nn.Module, elementwise: tuple[type[nn.Module], ...] = ()) -
 def _kind(module: nn.Module) -> Kind:
     kinds: tuple[tuple[tuple[Any, ...], Kind], ...] = (
         ((nn.ConvTranspose1d, ConvTranspose1d), Kind.TRANSPOSED),
-        ((nn.Conv1d,), Kind.CONV1D),
+        ((nn.Conv1d, Conv1d), Kind.CONV1D),
         ((nn.Sequential,), Kind.SEQUENTIAL),
         ((*ELEMENTWISE, *ELEMENTWISE_IN_EVAL), Kind.ELEMENTWISE),
         ((nn.GLU,), Kind.GATE),

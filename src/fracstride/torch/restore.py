@@ -8,13 +8,23 @@ from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from fracstride.torch.accelerate import original_class, own_attributes
-from fracstride.torch.conv1d import geometry_of_module
-from fracstride.torch.module import ConvTranspose1d
+from fracstride.conv1d_geometry import conv1d_geometry_of
+from fracstride.geometry import Geometry
+from fracstride.torch.accelerate import (
+    OURS,
+    original_class,
+    own_attributes,
+    torchs_layer_below,
+)
+from fracstride.torch.module import Conv1d, ConvTranspose1d
+from fracstride.torch.module_geometry import geometry_of_module
 
 __all__ = ["restore"]
 
 Model = TypeVar("Model", bound=nn.Module)
+
+_OUR_CLASSES = tuple(OURS.values())
+_OUR_FORWARDS = (ConvTranspose1d.forward, Conv1d.forward, Conv1d._conv_forward)
 
 
 def restore(model: Model) -> Model:
@@ -25,12 +35,12 @@ def restore(model: Model) -> Model:
     does not have the library, and accelerated again. A model that was never accelerated is not
     changed.
 
-    A :class:`ConvTranspose1d` of this library that was put in by hand becomes torch's, if torch's
-    computes the same. (A model under the styles of ``fracstride.torch.distributed`` needs this
-    library, and is not for ``restore``.)
+    A :class:`ConvTranspose1d` or :class:`Conv1d` of this library that was put in by hand becomes
+    torch's, if torch's computes the same. (A model under the styles of
+    ``fracstride.torch.distributed`` needs this library, and is not for ``restore``.)
 
     Args:
-        model: any module, possibly itself a ``ConvTranspose1d``.
+        model: any module, possibly itself such a layer.
 
     Returns:
         The model.
@@ -56,14 +66,15 @@ def restore(model: Model) -> Model:
     for name, module in model.named_modules():
         if isinstance(module, LazyModuleMixin):
             changes.append((module, type(module), {}))
-        elif isinstance(module, ConvTranspose1d):
+        elif isinstance(module, _OUR_CLASSES):
             cls, form = (
                 _restored_class(type(module), _parametrized_names(module)),
                 _torchs_form(module),
             )
             changes.append((module, cls, form if isinstance(form, dict) else {}))
-            if issubclass(cls, ConvTranspose1d):
-                form = f"{cls.__name__} is a subclass of fracstride.torch.ConvTranspose1d"
+            if issubclass(cls, _OUR_CLASSES):
+                ours = OURS[torchs_layer_below(cls)].__name__
+                form = f"{cls.__name__} is a subclass of fracstride.torch.{ours}"
             if isinstance(form, str):
                 refused.append(f"{name or 'the model itself'} ({form})")
     if refused:
@@ -85,9 +96,9 @@ def _rebind(module: Any) -> None:
     """
     own = vars(module)
     for name, value in own.items():
-        ours = getattr(value, "__func__", None) is ConvTranspose1d.forward
-        if ours and value.__self__ is module:
-            own[name] = type(module).forward.__get__(module)
+        function = getattr(value, "__func__", None)
+        if function in _OUR_FORWARDS and value.__self__ is module:
+            own[name] = getattr(type(module), function.__name__).__get__(module)
 
 
 def _parametrized_names(module: Any) -> tuple[str, ...]:
@@ -97,30 +108,42 @@ def _parametrized_names(module: Any) -> tuple[str, ...]:
 
 def _restored_class(cls: Any, names: tuple[str, ...] = ()) -> Any:
     """The class with torch's below it; a class that a user wrote on top of ours stays."""
-    if cls is ConvTranspose1d:
-        return nn.ConvTranspose1d
+    if cls in _OUR_CLASSES:
+        return torchs_layer_below(cls)
     before = original_class(cls)
     if before is not None:
         return before
     by_torch = cls.__module__.partition(".")[0] == "torch" or any(
         name in vars(cls) for name in names
     )
-    if issubclass(cls, ConvTranspose1d) and by_torch:
+    if issubclass(cls, _OUR_CLASSES) and by_torch:
         # Made by parametrisations or FSDP for this module, before accelerate or afterwards.
         bases = tuple(_restored_class(base, names) for base in cls.__bases__)
         return type(cls)(cls.__name__, bases, own_attributes(cls))
     return cls
 
 
-def _torchs_form(module: ConvTranspose1d) -> dict[str, Any] | str:
+def _torchs_form(module: Any) -> dict[str, Any] | str:
     """The sizes as attributes of torch's layer; a str names the arguments that it does not have."""
     padding: Any = module.padding
     lacking = []
+    if isinstance(module, nn.Conv1d):
+        if padding in ("same", "valid") or len(padding) == 1:
+            return {}
+        if isinstance(padding, str):
+            g = conv1d_geometry_of(
+                module.kernel_size, module.stride, padding, module.dilation, "zeros"
+            )
+            if g.padding_left == g.padding_right:
+                pair = (g.padding_left, g.padding_right)
+                return {"padding": pair[:1], "_reversed_padding_repeated_twice": pair}
+        return f"padding={padding!r}"
     if module.padding_mode != "zeros":
         lacking.append(f"padding_mode={module.padding_mode!r}")
     if type(padding) is tuple and len(padding) == 1:
         return ", ".join(lacking) or {}
     geometry = geometry_of_module(module)
+    assert isinstance(geometry, Geometry)
     if geometry.padding_left != geometry.padding_right:
         lacking.append(f"padding={padding!r}")
     return ", ".join(lacking) or {
@@ -133,7 +156,7 @@ def _restore_class_to_come(module: Any) -> None:
     """Restore ``cls_to_become`` of a module that is lazy, or was until its first call."""
     become = getattr(module, "cls_to_become", None)
     own = vars(module)
-    if become is None or not issubclass(become, ConvTranspose1d):
+    if become is None or not issubclass(become, _OUR_CLASSES):
         return
     own.pop("cls_to_become", None)
     restored = _restored_class(become)

@@ -20,7 +20,7 @@ from fracstride.torch.extension import extend
 if TYPE_CHECKING:
     from collections.abc import Sequence as BroadcastingList1  # to TorchScript: one int, or a list
 
-__all__ = ["conv_transpose1d", "scripted_as", "source_in_scripts"]
+__all__ = ["conv1d", "conv_transpose1d", "scripted_as", "source_in_scripts"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -128,4 +128,69 @@ def conv_transpose1d(
     y = torch.conv_transpose1d(x, weight, bias, [s], [both], [a], groups, [d])
     if left != right:
         y = y[:, :, left - both : y.size(2) - (right - both)]
+    return y if input.dim() == 3 else y.squeeze(0)
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Optional[BroadcastingList1[int]] = None,  # noqa: UP045
+    padding: int | list[int] | tuple[int] | tuple[int, int] | str = 0,
+    dilation: Optional[BroadcastingList1[int]] = None,  # noqa: UP045
+    groups: int = 1,
+    padding_mode: str = "zeros",
+) -> Tensor:
+    """:func:`fracstride.torch.conv1d` for TorchScript.
+
+    Sizes that do not fit raise ``torch.jit.Error``. Twin of :class:`fracstride.Conv1dGeometry` and
+    of :func:`fracstride.torch.fallback.forward`.
+
+    >>> @torch.jit.script
+    ... def back(x: Tensor, w: Tensor) -> Tensor:
+    ...     return conv1d(x, w, padding="causal", padding_mode="circular")
+    >>> back(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.ones(1, 1, 2))
+    tensor([[5., 3., 5., 7.]])
+    """
+    for size in (stride, dilation):
+        if size is not None and len(size) != 1:
+            raise ValueError("stride and dilation must be one int each")
+    s = 1 if stride is None else stride[0]
+    d = 1 if dilation is None else dilation[0]
+    if s < 1 or d < 1:
+        raise ValueError("stride and dilation must be positive")
+    x = input if input.dim() == 3 else input.unsqueeze(0)
+    if x.size(2) < 1:
+        raise RuntimeError("input must have at least one frame")
+    total = d * (weight.size(2) - 1)
+    left, right = 0, 0
+    if isinstance(padding, str):
+        if padding == "causal":
+            left = total
+        elif padding == "same":
+            if s != 1:
+                raise ValueError("stride must be 1 with padding 'same'")
+            left = total // 2
+            right = total - left
+        elif padding != "valid":
+            raise ValueError("padding must be 'valid', 'same' or 'causal' if it is a str")
+    elif isinstance(padding, int):
+        left, right = padding, padding
+    elif torch.jit.isinstance(padding, tuple[int, int]):
+        left, right = padding  # type: ignore[misc]
+    elif torch.jit.isinstance(padding, tuple[int]):
+        left, right = padding[0], padding[0]
+    elif torch.jit.isinstance(padding, list[int]):
+        if len(padding) != 1 and len(padding) != 2:
+            raise ValueError("padding must be one int or two")
+        left, right = padding[0], padding[-1]
+    if left < 0 or right < 0:
+        raise ValueError("padding must be non-negative, got " + str(left) + ", " + str(right))
+    if padding_mode != "zeros":
+        x = extend(x, left, right, padding_mode)
+        left, right = 0, 0
+    elif left != right:
+        x = torch.constant_pad_nd(x, [left, right])
+        left, right = 0, 0
+    y = torch.conv1d(x, weight, bias, [s], [left], [d], groups)
     return y if input.dim() == 3 else y.squeeze(0)

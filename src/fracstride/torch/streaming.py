@@ -48,7 +48,7 @@ def stream(
     spectral_norm. Streams of modules go into ``Chain`` and ``Sum`` of :mod:`fracstride.streaming`.
 
     Args:
-        module: a ``ConvTranspose1d`` (torch's or ours), a ``Conv1d`` of stride 1,
+        module: a ``ConvTranspose1d`` (torch's or ours), a ``Conv1d``,
             ``ReflectionPad1d``, ``ReplicationPad1d``, ``ConstantPad1d`` or ``ZeroPad1d``, an
             ``Upsample`` by a whole ``scale_factor`` (nearest, or linear with
             ``align_corners=False``), an elementwise activation of ``torch.nn``, a ``GLU`` over the
@@ -68,7 +68,7 @@ def stream(
     Raises:
         TypeError: a submodule cannot stream; the first such is named, and what may help.
         ValueError: a submodule cannot stream with these arguments, such as a padding mode
-            ``circular``, a Conv1d of another stride, or an ``Upsample`` to a fixed size.
+            ``circular``, or an ``Upsample`` to a fixed size.
 
     >>> import torch
     >>> up = nn.Sequential(nn.ConvTranspose1d(2, 3, 4, stride=2, padding=1), nn.Tanh())
@@ -109,7 +109,7 @@ class ModuleChain(Chain):
 
 
 _STREAMABLE = (
-    "it must be a ConvTranspose1d, a Conv1d of stride 1, a pad, an Upsample, an activation of "
+    "it must be a ConvTranspose1d, a Conv1d, a pad, an Upsample, an activation of "
     "torch.nn, Dropout or BatchNorm1d in eval mode, a GLU of the channels, or an nn.Sequential of "
     "these"
 )

@@ -12,15 +12,28 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from cut_models import (
+    NORMS,
+    Block,
+    L,
+    Residual,
+    column_and_row,
+    cut_along_time,
+    groups_and_depthwise,
+    line,
+    piece,
+    same_gradients,
+    seeded,
+    signal,
+)
 from ranks import check, launch, take_part
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
-from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import parallelize_module
 from torch.nn import functional as tf
-from torch.nn.utils import parametrizations, spectral_norm, weight_norm
+from torch.nn.utils import parametrizations, spectral_norm
 
 import fracstride.torch as ft
 from fracstride.torch.distributed import (
@@ -31,54 +44,7 @@ from fracstride.torch.distributed import (
 )
 from fracstride.torch.distributed.halo import shard_bounds
 
-L = 13
-
-
-def line() -> DeviceMesh:
-    return init_device_mesh("cpu", (dist.get_world_size(),))
-
-
-def signal(channels: int, length: int = L, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(2, channels, length, generator=torch.Generator().manual_seed(1), dtype=dtype)
-
-
-def piece(x: Tensor, dim: int = -1) -> Tensor:
-    first, stop = shard_bounds(x.shape[dim], dist.get_world_size(), dist.get_rank())
-    return x.narrow(dim, first, stop - first).clone()
-
-
-def seeded(make: Callable[[], nn.Module]) -> nn.Module:
-    torch.manual_seed(5)
-    return make().double()
-
-
-def whole(t: Tensor | None) -> Tensor:
-    assert t is not None
-    return t.full_tensor() if isinstance(t, DTensor) else t
-
-
-def same_gradients(one: nn.Module, many: nn.Module) -> None:
-    pairs = zip(one.named_parameters(), many.named_parameters(), strict=True)
-    for (name, p), (_, q) in pairs:
-        torch.testing.assert_close(whole(q.grad), p.grad, msg=lambda m, n=name: f"{n}: {m}")
-
-
 # --- time ---------------------------------------------------------------------------------------
-
-
-class Residual(nn.Module):
-    """As in vocoders, with a parameter that is used between the layers."""
-
-    def __init__(self, channels: int, norm: Callable[[nn.Module], nn.Module]) -> None:
-        super().__init__()
-        self.first = norm(nn.Conv1d(channels, channels, 3, dilation=3, padding="same"))
-        self.second = norm(nn.Conv1d(channels, channels, 7, padding=3, padding_mode="reflect"))
-        self.activation = nn.LeakyReLU(0.1)
-        self.scale = nn.Parameter(torch.full((channels, 1), 0.5))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.second(self.activation(self.first(self.activation(x))))
-        return x + self.scale * tf.silu(y)
 
 
 def vocoder(norm: Callable[[Any], Any] = lambda layer: layer) -> nn.Module:
@@ -92,42 +58,6 @@ def vocoder(norm: Callable[[Any], Any] = lambda layer: layer) -> nn.Module:
         nn.Conv1d(4, 2, 5, padding=2, groups=2, bias=False),
         nn.Tanh(),
     )
-
-
-NORMS: dict[str, Callable[[Any], Any]] = {
-    "plain": lambda layer: layer,
-    "weight_norm": parametrizations.weight_norm,
-    "old weight_norm": weight_norm,
-}
-
-
-def cut_along_time(norm: str, length: int = L) -> None:
-    make = functools.partial(vocoder, NORMS[norm])
-    one = ft.accelerate(seeded(make))
-    many = parallelize_module(seeded(make), line(), TimeParallel())
-    x = signal(4, length)
-    whole_x, mine = x.clone().requires_grad_(), piece(x).requires_grad_()
-    optimizers = [torch.optim.Adam(m.parameters(), 1e-3) for m in (one, many)]
-    for _ in range(2):
-        want, got = one(whole_x), many(mine)
-        assert type(got) is Tensor
-        torch.testing.assert_close(got, piece(want), rtol=1e-9, atol=1e-11)
-        for y, given in ((want, whole_x), (got, mine)):
-            given.grad = None
-            y.square().sum().backward()
-        torch.testing.assert_close(mine.grad, piece(whole_x.grad), rtol=1e-8, atol=1e-11)
-        same_gradients(one, many)
-        for p in many.parameters():
-            assert isinstance(p.grad, DTensor)
-            assert p.grad.placements == (Replicate(),)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-    with torch.inference_mode():
-        if norm != "old weight_norm":
-            assert torch.equal(copy.deepcopy(many)(mine), many(mine))
-        torch.testing.assert_close(many(mine), piece(one(whole_x)), rtol=1e-6, atol=1e-8)
-    assert list(many.state_dict()) == list(one.state_dict())
 
 
 def bits_of_one_process() -> None:
@@ -215,9 +145,14 @@ def pieces_of_nothing() -> None:
     many(mine)
 
 
+class Own(nn.Conv1d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
 def what_cannot_be_cut_along_time() -> None:
     for module, named in (
-        (nn.Sequential(nn.Conv1d(1, 1, 4, stride=2)), r"0 \(Conv1d\).*stride must be 1, got 2"),
+        (nn.Sequential(nn.AvgPool1d(2)), r"0 \(AvgPool1d\) cannot be cut along time; .* Conv1d, "),
         (nn.Sequential(nn.Tanh(), nn.GroupNorm(1, 2)), r"1 \(GroupNorm\) cannot be cut"),
         (nn.Dropout(), r"the module itself \(Dropout\) .*: in training mode;"),
         (nn.Upsample(scale_factor=2), "Upsample"),
@@ -227,10 +162,6 @@ def what_cannot_be_cut_along_time() -> None:
             parallelize_module(module, line(), TimeParallel())
     parallelize_module(nn.Dropout().eval(), line(), TimeParallel())
     parallelize_module(nn.Softmax(1), line(), TimeParallel(elementwise=(nn.Softmax,)))
-
-    class Own(nn.Conv1d):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x)
 
     with pytest.raises(TypeError, match=r"\(Own\) .*: its forward is not that of torch's Conv1d;"):
         parallelize_module(Own(1, 1, 3), line(), TimeParallel())
@@ -293,67 +224,7 @@ def torchs_own_convolutions() -> None:
 # --- channels -----------------------------------------------------------------------------------
 
 
-class Block(nn.Module):
-    """An upsampling stack with a pair of layers in it."""
-
-    def __init__(self, middle: int = 8, kind: Any = nn.ConvTranspose1d, **options: Any) -> None:
-        super().__init__()
-        self.up = kind(6, middle, 8, 4, 2, **options)
-        self.out = kind(middle, 3, 4, 2, 1, **options)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(tf.leaky_relu(self.up(x), 0.1))
-
-
 PAIR = {"up": ColwiseConvTranspose1d, "out": RowwiseConvTranspose1d}
-
-
-def column_and_row() -> None:
-    """One all-reduce for a pair of layers, forward; one backward for the input's gradient."""
-    for middle in (8, 7):  # 7 over four ranks: 2, 2, 2, 1
-        for bias in (True, False):
-            one = seeded(functools.partial(Block, middle, bias=bias))
-            styles = {name: style() for name, style in PAIR.items()}
-            many = parallelize_module(copy.deepcopy(one), line(), styles)
-            assert isinstance(many.up, ft.ConvTranspose1d)
-            x, y = signal(6).requires_grad_(), signal(6).requires_grad_()
-            want = one(x)
-            with CommDebugMode() as forward:
-                got = many(y)
-            assert not isinstance(got, DTensor)
-            torch.testing.assert_close(got, want)
-            assert dict(forward.get_comm_counts()) == {torch.ops.c10d_functional.all_reduce: 1}, (
-                forward.get_comm_counts()
-            )
-            want.square().sum().backward()
-            with CommDebugMode() as backward:
-                got.square().sum().backward()
-            assert backward.get_total_counts() == 1
-            torch.testing.assert_close(y.grad, x.grad)
-            same_gradients(one, many)
-            sizes = [shard_bounds(middle, dist.get_world_size(), dist.get_rank())]
-            assert many.up.weight.to_local().shape[1] == sizes[0][1] - sizes[0][0]
-            assert many.out.weight.to_local().shape[0] == sizes[0][1] - sizes[0][0]
-
-
-def groups_and_depthwise() -> None:
-    for groups in (4, 8):
-        make = functools.partial(ft.ConvTranspose1d, 8, 8, 5, 2, "same", 0, groups)
-        one = seeded(functools.partial(make, padding_mode="reflect"))
-        for style in (ColwiseConvTranspose1d, RowwiseConvTranspose1d):
-            many = parallelize_module(
-                copy.deepcopy(one),
-                line(),
-                style(input_layouts=Replicate(), output_layouts=Shard(-2)),
-            )
-            x, y = signal(8).requires_grad_(), signal(8).requires_grad_()
-            want, got = one(x), many(y)
-            torch.testing.assert_close(got, piece(want, 1))
-            want.square().sum().backward()
-            got.square().sum().backward()
-            torch.testing.assert_close(y.grad, x.grad)
-            same_gradients(one, many)
-            one.zero_grad()
 
 
 def pieces_that_differ() -> None:
@@ -482,8 +353,10 @@ def data_and_time() -> None:
 
 
 SCENARIOS: dict[str, Callable[[], Any]] = {
-    **{f"time, {norm}": functools.partial(cut_along_time, norm) for norm in NORMS},
-    "time, two frames": functools.partial(cut_along_time, "plain", 2),
+    **{f"time, {norm}": functools.partial(cut_along_time, vocoder, norm) for norm in NORMS},
+    "channels": functools.partial(column_and_row, nn.ConvTranspose1d, *PAIR.values()),
+    "groups": functools.partial(groups_and_depthwise, ft.ConvTranspose1d, *PAIR.values()),
+    "time, two frames": functools.partial(cut_along_time, vocoder, "plain", 2),
     **{
         f.__name__: f
         for f in (
@@ -494,8 +367,6 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
             what_cannot_be_cut_along_time,
             other_modules,
             torchs_own_convolutions,
-            column_and_row,
-            groups_and_depthwise,
             layouts,
             pieces_that_differ,
             with_autocast,

@@ -12,17 +12,12 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from placements import INPUT, WEIGHT, P, R, mesh_of, whole
+from placements import held_against_one_process as held
 from ranks import check, launch, take_part
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.tensor import (
-    DTensor,
-    Partial,
-    Placement,
-    Replicate,
-    Shard,
-    distribute_tensor,
-)
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.nn import functional as tf
 
 import fracstride.torch as ft
@@ -30,9 +25,6 @@ from fracstride.extension import PADDING_MODES
 from fracstride.geometry import Geometry
 from fracstride.torch.distributed import guard, messages, traffic
 
-R, P = Replicate(), Partial()
-INPUT: tuple[Placement, ...] = (R, Shard(0), Shard(1), Shard(2))
-WEIGHT: tuple[Placement, ...] = (R, Shard(0), Shard(1), Shard(2))
 # Groups 2 and 4 of 4 channels; 7 output channels and 3 entries of a batch do not divide; 5 output
 # channels are too few for four ranks.
 LAYERS = {
@@ -43,43 +35,18 @@ LAYERS = {
 }
 
 
-def mesh_of(*shape: int) -> DeviceMesh:
-    return init_device_mesh("cpu", shape)
-
-
 def operands(groups: int, out: int, k: int = 5, L: int = 7) -> list[Tensor]:
     generator = torch.Generator().manual_seed(k)
     shapes = (3, 4, L), (4, out // groups, k), (out,)
     return [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
 
 
-def whole(t: Tensor) -> Tensor:
-    return t.full_tensor() if isinstance(t, DTensor) else t
-
-
 def held_against_one_process(
     mesh: DeviceMesh, placements: Any, layer: dict[str, Any], bias: bool = True
 ) -> DTensor:
-    """Output, gradients, and gradients of these; the output as it came."""
     options = dict(layer)
     plain = operands(options["groups"], options.pop("out"))[: 3 if bias else 2]
-    cut = [
-        distribute_tensor(t, mesh, p).requires_grad_()
-        for t, p in zip(plain, placements, strict=False)
-    ]
-    plain = [t.requires_grad_() for t in plain]
-    want, got = (ft.conv_transpose1d(*given, **options) for given in (plain, cut))
-    torch.testing.assert_close(whole(got), want)
-    gy = torch.randn(want.shape, generator=torch.Generator().manual_seed(1), dtype=want.dtype)
-    of_want = torch.autograd.grad(want, plain, gy, create_graph=True)
-    like_it = distribute_tensor(gy, mesh, [R if p.is_partial() else p for p in got.placements])
-    of_got = torch.autograd.grad(got, cut, like_it, create_graph=True)
-    torch.testing.assert_close([whole(g) for g in of_got], list(of_want))
-    if mesh.ndim == 1:
-        twice_want = torch.autograd.grad(of_want[0].square().sum(), plain[1])
-        twice_got = torch.autograd.grad(of_got[0].square().sum(), cut[1])
-        torch.testing.assert_close([whole(g) for g in twice_got], list(twice_want))
-    return got
+    return held(ft.conv_transpose1d, plain, options, mesh, placements)
 
 
 def every_placement(layer: str) -> None:

@@ -45,6 +45,8 @@ def ours() -> nn.Module:
         nn.LeakyReLU(0.1),
         ft.ConvTranspose1d(6, 1, 7, padding="causal", bias=False),
         ft.ConvTranspose1d(1, 2, 4, stride=2, padding=1, padding_mode="replicate"),
+        ft.Conv1d(2, 3, 5, stride=2, padding="causal", padding_mode="reflect"),
+        ft.Conv1d(3, 2, 3, padding=1, dilation=2),
     )
 
 

@@ -20,17 +20,25 @@ from torch.nn.utils import parametrize
 
 from fracstride.torch.accelerate import accelerate
 from fracstride.torch.distributed.assemble import assemble
+from fracstride.torch.distributed.conv1d_modules import compute_conv1d
 from fracstride.torch.distributed.halo import shard_bounds, some_for_all
 from fracstride.torch.distributed.meshes import check_mesh, line_of
+from fracstride.torch.module_kinds import Kind, classify
 
-__all__ = ["ColwiseConvTranspose1d", "RowwiseConvTranspose1d"]
+__all__ = [
+    "ColwiseConv1d",
+    "ColwiseConvTranspose1d",
+    "RowwiseConv1d",
+    "RowwiseConvTranspose1d",
+]
 
 _CHANNELS = Shard(-2)  # of (B, C, L) and of (C, L)
 
 
 class _Channelwise(ParallelStyle):
-    """The base of the two styles. A layer of several groups is cut between the groups."""
+    """The base of the styles. A layer of several groups is cut between the groups."""
 
+    _layer: Any = nn.ConvTranspose1d  # or Conv1d
     _input: Placement  # the placement that the layer needs, and the default of input_layouts
     _weight: Placement
     _bias: Placement
@@ -51,12 +59,17 @@ class _Channelwise(ParallelStyle):
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         check_mesh(device_mesh)
         self._check(module, device_mesh.size())
-        return distribute_module(accelerate(module), device_mesh, self._cut, self._take, self._give)
+        accelerate(module)
+        compute_conv1d(module)
+        return distribute_module(module, device_mesh, self._cut, self._take, self._give)
 
-    def _check(self, module: nn.Module, ranks: int) -> None:
-        style = type(self).__name__
-        if not isinstance(module, nn.ConvTranspose1d):
-            raise TypeError(f"{style} is for ConvTranspose1d, got {type(module).__name__}")
+    def _check(self, module: Any, ranks: int) -> None:
+        style, layer = type(self).__name__, self._layer
+        cls = type(module)
+        if not isinstance(module, layer):
+            raise TypeError(f"{style} is for {layer.__name__}, got {cls.__name__}")
+        if layer is nn.Conv1d and classify(module).kind is not Kind.CONV1D:
+            raise TypeError(f"{style} is for layers with torch's own forward, got {cls.__name__}")
         if parametrize.is_parametrized(module) or "weight" not in module._parameters:
             raise ValueError(
                 f"{style} needs a layer whose weight is a parameter, got one whose weight is made "
@@ -68,7 +81,7 @@ class _Channelwise(ParallelStyle):
                     f"groups must be a multiple of the mesh's {ranks} ranks, got {module.groups}"
                 )
             return
-        name = "out_channels" if self._weight == Shard(1) else "in_channels"
+        name = "out_channels" if self._output == _CHANNELS else "in_channels"
         count = getattr(module, name)
         if not some_for_all(count, ranks):
             size = -(-count // ranks)
@@ -148,6 +161,32 @@ class RowwiseConvTranspose1d(_Channelwise):
     """
 
     _input, _weight, _bias, _output = _CHANNELS, Shard(0), Replicate(), Replicate()
+
+
+class ColwiseConv1d(_Channelwise):
+    """Each rank has some of the output channels of a ``Conv1d``, and needs the whole input.
+
+    Arguments and errors are those of :class:`ColwiseConvTranspose1d`, and so is the rest.
+
+    >>> ColwiseConv1d().output_layouts
+    Shard(dim=-2)
+    """
+
+    _layer = nn.Conv1d
+    _input, _weight, _bias, _output = Replicate(), Shard(0), Shard(0), _CHANNELS
+
+
+class RowwiseConv1d(_Channelwise):
+    """Each rank has some of the input channels of a ``Conv1d``; outputs are sums over the ranks.
+
+    Arguments and errors are those of :class:`RowwiseConvTranspose1d`, and so is the rest.
+
+    >>> RowwiseConv1d().output_layouts
+    Replicate()
+    """
+
+    _layer = nn.Conv1d
+    _input, _weight, _bias, _output = _CHANNELS, Shard(1), Replicate(), Replicate()
 
 
 def _distribute(x: Any, channels: int, layout: Placement, mesh: DeviceMesh) -> DTensor:

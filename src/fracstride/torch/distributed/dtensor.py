@@ -1,34 +1,36 @@
-"""The transposed convolution of a DTensor whose time is cut: each rank computes its own samples.
+"""A layer of a DTensor whose time is cut: each rank computes its own samples.
 
 The ranks exchange halos (:mod:`~fracstride.torch.distributed.halo`); then each has an ordinary
 layer and an ordinary tensor. Nothing is summed across the cuts of time, so the output has the bits
-of one process. A mesh may have more dimensions, which cut other axes: see :func:`_way`. A DTensor
-whose time is not cut is DTensor's own business, by :mod:`~fracstride.torch.distributed.rules`.
+of one process. A mesh may have more dimensions, which cut other axes:
+:mod:`~fracstride.torch.distributed.ways` says how. A DTensor whose time is not cut is DTensor's own
+business, by :mod:`~fracstride.torch.distributed.rules`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard
+from torch.distributed.tensor import DTensor, Replicate, Shard
 
-from fracstride.geometry import Geometry
-from fracstride.torch.checks import check_forward
+from fracstride.conv1d_geometry import AnyGeometry
+from fracstride.torch.checks import channels_of, check_forward
 from fracstride.torch.dispatch import forward_mode_possible
 from fracstride.torch.distributed.exchange import share
-from fracstride.torch.distributed.halo import halo_of, shard_bounds, some_for_all
+from fracstride.torch.distributed.halo import halo_of, shard_bounds
 from fracstride.torch.distributed.local import compute_samples
 from fracstride.torch.distributed.meshes import line_of
-from fracstride.torch.operators import transposed
+from fracstride.torch.distributed.ways import Cuts, placement, possible, way_of
+from fracstride.torch.operators.operator import of_layer
 from fracstride.torch.packed import PackedWeights
 
-__all__ = ["conv_transpose1d"]
+__all__ = ["apply"]
 
 _TIME = 2
+_CUT_TIME: Cuts = (_TIME, "whole", "whole", _TIME)  # input, weight, bias; output
 
 
 def _time_cut(x: DTensor) -> int | None:
@@ -47,68 +49,27 @@ def _time_cut(x: DTensor) -> int | None:
     return cuts[0]
 
 
-@dataclass(frozen=True)
-class _Way:
-    """How one dimension of the mesh cuts the input, the weight, the bias and the output.
-
-    ``summed`` has the letters of the operands whose gradients are summed over its ranks.
-    """
-
-    x: Placement
-    w: Placement
-    b: Placement
-    y: Placement
-    summed: str = ""
-
-
-_ALL = Replicate()
-_CUT_TIME = _Way(Shard(_TIME), _ALL, _ALL, Shard(_TIME), "wb")
-_WHOLE = _Way(_ALL, _ALL, _ALL, _ALL)
-_BATCH = _Way(Shard(0), _ALL, _ALL, Shard(0), "wb")
-_COLUMNS = _Way(_ALL, Shard(1), Shard(0), Shard(1), "x")
-_ROWS = _Way(Shard(1), Shard(0), _ALL, Partial(), "b")
-_GROUPS = _Way(Shard(1), Shard(0), Shard(0), Shard(1))
-
-
-def _way(
-    x: Placement, w: Placement, groups: int, channels: tuple[int, int], ranks: int, others: int
-) -> _Way:
-    """How a dimension of the mesh that does not cut time cuts the layer, given ``x`` and ``w``.
-
-    It has ``ranks`` ranks. ``channels`` are the input and output channels of a group. Channels are
-    cut only if none of the ``others``, the ranks of all dimensions that do not cut time, is left
-    without any.
-    """
-    if w.is_shard(1) and groups == 1:
-        return _COLUMNS if some_for_all(channels[1], others) else _WHOLE
-    if w.is_shard(0) or x.is_shard(1):
-        if groups > 1:
-            return _GROUPS if groups % ranks == 0 else _WHOLE
-        return _ROWS if some_for_all(channels[0], others) else _WHOLE
-    return _BATCH if x.is_shard(0) else _WHOLE
-
-
-def conv_transpose1d(
+def apply(
     x: Tensor,
     w: Tensor,
     b: Tensor | None,
-    geometry: Geometry,
+    geometry: AnyGeometry,
     groups: int,
     packed_weights: PackedWeights | None = None,
 ) -> Tensor:
     """``(B, C_out, L_out)`` of operands ``(B, C_in, L)`` and so on, some of them DTensors.
 
-    Where time is cut, the ranks exchange halos; else DTensor calls the operator, by the rules of
-    :mod:`~fracstride.torch.distributed.rules`. ``w`` and ``b`` are on the mesh of ``x``, or
-    ordinary tensors, the same on every rank. ``packed_weights`` keeps packed weights from call to
-    call.
+    The geometry says which layer is meant. Where time is cut, the ranks exchange halos; else
+    DTensor calls the operator, by the rules of :mod:`~fracstride.torch.distributed.rules`. ``w``
+    and ``b`` are on the mesh of ``x``, or ordinary tensors, the same on every rank.
+    ``packed_weights`` keeps packed weights from call to call.
     """
     if not isinstance(x, DTensor):  # and a weight is one: the operator raises DTensor's own error
-        return transposed(x, w, b, geometry, groups)
+        return of_layer(geometry)(x, w, b, geometry, groups)
     mesh, cut = x.device_mesh, _time_cut(x)
     w, b = _place_on_mesh(mesh, "weight", w), None if b is None else _place_on_mesh(mesh, "bias", b)
     if cut is None:
-        return transposed(x, w, b, geometry, groups)
+        return of_layer(geometry)(x, w, b, geometry, groups)
     return _cut_along_time(x, w, b, geometry, groups, cut, packed_weights)
 
 
@@ -116,7 +77,7 @@ def _cut_along_time(
     x: DTensor,
     w: DTensor,
     b: DTensor | None,
-    geometry: Geometry,
+    geometry: AnyGeometry,
     groups: int,
     cut: int,
     packed_weights: PackedWeights | None,
@@ -131,15 +92,19 @@ def _cut_along_time(
     line = line_of(mesh, cut)
     rank, ranks = line.rank, len(line.members)
     ways, local_groups = [], groups
-    channels = w.shape[0] // groups, w.shape[1]
-    others = mesh.size() // ranks
+    rows, columns, others = w.shape[0] // groups, w.shape[1], mesh.size() // ranks
+    cuts = of_layer(geometry).cuts
     for i, (x_i, w_i) in enumerate(zip(x.placements, w.placements, strict=True)):
-        size = mesh.size(i)
-        way = _CUT_TIME if i == cut else _way(x_i, w_i, local_groups, channels, size, others)
-        local_groups //= size if way is _GROUPS else 1
-        ways.append(way)
+        size, way = mesh.size(i), way_of(x_i, w_i, local_groups, cuts)
+        if i == cut:
+            ways.append(_CUT_TIME)
+        elif possible(way, rows, columns, local_groups, size, others):
+            ways.append(cuts[way])
+            local_groups //= size if way == "groups" else 1
+        else:
+            ways.append(cuts["whole"])
 
-    shard = _local_operand(x, ways, "x")
+    shard = _local_operand(x, ways, 0)
     first, stop = shard_bounds(L, ranks, rank)
     if shard.shape[_TIME] != stop - first:
         raise ValueError(
@@ -147,12 +112,12 @@ def _cut_along_time(
             f"rank {rank}, got {shard.shape[_TIME]}"
         )
     halo = halo_of(geometry, L, ranks, rank)
-    weight = _local_operand(w, ways, "w")
-    bias = None if b is None else _local_operand(b, ways, "b")
+    weight = _local_operand(w, ways, 1)
+    bias = None if b is None else _local_operand(b, ways, 2)
     y = compute_samples(shard, weight, bias, geometry, local_groups, halo, line, packed_weights)
-    shape = torch.Size((x.shape[0], w.shape[1] * groups, length))
+    shape = torch.Size((x.shape[0], channels_of(w, geometry, groups)[1], length))
     stride = (shape[1] * length, length, 1)
-    placements = [way.y for way in ways]
+    placements = [placement(way[-1]) for way in ways]
     return DTensor.from_local(y, mesh, placements, run_check=False, shape=shape, stride=stride)
 
 
@@ -171,7 +136,7 @@ def _place_on_mesh(mesh: DeviceMesh, name: str, tensor: Tensor) -> DTensor:
     if not isinstance(tensor, DTensor):
         if not torch.is_grad_enabled() and not forward_mode_possible():
             tensor = tensor.detach()
-        return DTensor.from_local(tensor, mesh, [_ALL] * mesh.ndim, run_check=False)
+        return DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
     if tensor.device_mesh != mesh:
         raise ValueError(
             f"{name} must be on the mesh of input, {mesh}, got one on {tensor.device_mesh}"
@@ -179,16 +144,17 @@ def _place_on_mesh(mesh: DeviceMesh, name: str, tensor: Tensor) -> DTensor:
     return tensor
 
 
-def _local_operand(tensor: DTensor, ways: list[_Way], name: str) -> Tensor:
+def _local_operand(tensor: DTensor, ways: list[Cuts], index: int) -> Tensor:
     """This rank's part of an operand, cut as ``ways`` say; its gradient is cut likewise."""
-    mesh = tensor.device_mesh
-    placements = tuple(getattr(way, name) for way in ways)
+    mesh, cuts = tensor.device_mesh, [way[index] for way in ways]
+    # A term of a sum, which a bias can be, is all of it on one rank, and nothing on the others.
+    placements = tuple(placement("whole" if cut == "sum" else cut) for cut in cuts)
     if tensor.placements != placements:
         tensor = tensor.redistribute(mesh, placements)
     local = tensor.to_local(grad_placements=placements)
-    for i, way in enumerate(ways):
-        if name in way.summed:
+    for i, cut in enumerate(cuts):
+        if not isinstance(cut, int) and ways[i][-1] != "whole":  # each rank has a part of the rest
             local = share(local, mesh.get_group(i))
-        if name == "b" and way is _ROWS and line_of(mesh, i).rank:
-            local = local.masked_fill(local.new_ones((), dtype=torch.bool), 0)  # one rank adds it
+        if cut == "sum" and line_of(mesh, i).rank:
+            local = local.masked_fill(local.new_ones((), dtype=torch.bool), 0)
     return local

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 
-from fracstride.geometry import Geometry
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch.distributed.halo import Halo, Part, Piece
 from fracstride.torch.distributed.meshes import Line
 
@@ -67,7 +67,7 @@ def compute_in_parts(
     x: Tensor,
     halo: Halo,
     line: Line,
-    make: Callable[[Tensor, Geometry, slice], None],
+    make: Callable[[Tensor, AnyGeometry, slice], None],
 ) -> None:
     """Let ``make`` compute a rank's samples part by part, most of them while the halo travels.
 

@@ -32,7 +32,7 @@ def _refuse_time(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if cut and x.dim() == 3:
         raise NotImplementedError(
             "torch's own convolution of an input that is cut along time would be wrong: use "
-            "fracstride.torch.conv_transpose1d or a ConvTranspose1d or Conv1d module, or "
+            "fracstride.torch.conv1d or conv_transpose1d, a Conv1d or ConvTranspose1d module, or "
             "redistribute the input"
         )
     return torch_handler(op, args, kwargs)  # type: ignore[misc]

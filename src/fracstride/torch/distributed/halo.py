@@ -10,25 +10,30 @@ its *halo*::
     samples                  |-----------|              kernel 3, padding 1: frames 5 to c
     halo of rank 1         5 |           | c            one frame from either side
 
-The halo holds each frame that some tap puts on one of the rank's samples, and no other. Where a
-padding mode copies a frame past an end of the input, the halo holds that frame itself, whichever
-rank has it: with ``circular`` the ranks form a ring. All sizes and frames are asked of
-:mod:`~fracstride.geometry` and :mod:`~fracstride.part_geometry`.
+The halo holds each frame of which some tap is a term of one of the rank's samples, and no other.
+Where a padding mode copies a frame past an end of the input, the halo holds that frame itself,
+whichever rank has it: with ``circular`` the ranks form a ring. All sizes and frames are asked of
+the geometry, of a transposed convolution or of a Conv1d, and of :mod:`~fracstride.part_geometry`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.extension import source_frame
-from fracstride.geometry import Geometry
-from fracstride.part_geometry import frames_of_part, geometry_of_part, samples_of_frames
+from fracstride.part_geometry import (
+    frames_needed,
+    frames_of_part,
+    geometry_of_part,
+    samples_of_frames,
+)
+from fracstride.reach import Intervals, merged
 
 __all__ = [
     "Halo",
-    "Intervals",
     "Part",
     "Piece",
     "halo_of",
@@ -38,8 +43,6 @@ __all__ = [
     "some_for_all",
 ]
 
-#: Sorted disjoint intervals ``[start, stop)``.
-Intervals = tuple[tuple[int, int], ...]
 _Place = Callable[[int], tuple[int, int]]  # the owner of a frame, and where the owner has it
 
 
@@ -88,12 +91,13 @@ class Part:
     """Neighbouring samples of a rank, and how they are computed.
 
     ``first`` counts from the rank's own first sample. ``geometry`` makes the samples of an input
-    that consists of ``pieces``. ``own`` says that all pieces are from the rank's own shard.
+    that consists of ``pieces`` (and perhaps one more, see :func:`geometry_of_part`). ``own`` says
+    that all pieces are from the rank's own shard.
     """
 
     first: int
     samples: int
-    geometry: Geometry
+    geometry: AnyGeometry
     pieces: tuple[Piece, ...]
     own: bool
 
@@ -113,18 +117,21 @@ class Halo:
     sends: tuple[tuple[int, Intervals], ...]
 
 
-def messages(geometry: Geometry, L: int, ranks: int) -> dict[tuple[int, int], int]:
+def messages(geometry: AnyGeometry, L: int, ranks: int) -> dict[tuple[int, int], int]:
     """``{(sender, receiver): frames}`` of a forward call; a backward call sends them back.
 
     No frame goes to the same rank twice, and none that it could do without. One frame is
     ``B*C_in`` numbers.
 
+    >>> from fracstride import Conv1dGeometry, Geometry
     >>> messages(Geometry(16, stride=8, padding=4), L=100, ranks=2)
     {(1, 0): 1, (0, 1): 1}
     >>> messages(Geometry(4, stride=2, padding="causal"), L=100, ranks=2)
     {(0, 1): 1}
     >>> messages(Geometry(3, padding=1, padding_mode="circular"), L=9, ranks=3)
     {(1, 0): 1, (2, 0): 1, (0, 1): 1, (2, 1): 1, (0, 2): 1, (1, 2): 1}
+    >>> messages(Conv1dGeometry(4, stride=2, padding=1), L=100, ranks=2)
+    {(1, 0): 1, (0, 1): 1}
     """
     return {
         (sender, receiver): frames
@@ -135,13 +142,13 @@ def messages(geometry: Geometry, L: int, ranks: int) -> dict[tuple[int, int], in
 
 
 @lru_cache(maxsize=4096)
-def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
+def halo_of(geometry: AnyGeometry, L: int, ranks: int, rank: int) -> Halo:
     """The halo of one rank, for an input of ``L`` frames in all."""
     first, stop = shard_bounds(geometry.output_length(L), ranks, rank)
     mine = shard_bounds(L, ranks, rank)
     sent = []
     for other in range(ranks):
-        intervals = () if other == rank else _clip(_needed_frames(geometry, L, ranks, other), *mine)
+        intervals = () if other == rank else _clip(_halo_frames(geometry, L, ranks, other), *mine)
         if intervals:
             sent.append((other, tuple((a - mine[0], b - mine[0]) for a, b in intervals)))
     halo = _frames_from_others(geometry, L, ranks, rank)
@@ -164,11 +171,11 @@ def halo_of(geometry: Geometry, L: int, ranks: int, rank: int) -> Halo:
     return Halo(part(first, stop), parts, counts, tuple(sent))
 
 
-def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: int) -> Part:
+def _part(geometry: AnyGeometry, L: int, ranks: int, rank: int, first: int, stop: int) -> Part:
     """The samples ``[first, stop)`` of a rank."""
-    begin, end = frames_of_part(geometry, L, first, stop - first)
+    begin, end = window = frames_of_part(geometry, L, first, stop - first)
     halo = _frames_from_others(geometry, L, ranks, rank)
-    own_first, _ = shard_bounds(L, ranks, rank)
+    own_first, own_stop = shard_bounds(L, ranks, rank)
     size = shard_size(L, ranks)
 
     def place(t: int) -> tuple[int, int]:
@@ -178,12 +185,14 @@ def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: i
 
     pieces: list[Piece] = []
     at = begin
-    for start, end_reached in geometry.frames_reached(L, stop, first):
+    own = _clip(((own_first, own_stop),), *window)  # those that nothing needs with the others
+    before, after = _others(geometry, window, first, stop, (own_first, own_stop))
+    for start, after_it in (*before, *own, *after):
         pieces += [Piece(None, 0, start - at)] if at < start else []
-        pieces += _pieces_past_an_end(range(start, min(end_reached, 0)), geometry, L, place)
-        pieces += _pieces_inside(max(start, 0), min(end_reached, L), size, place)
-        pieces += _pieces_past_an_end(range(max(start, L), end_reached), geometry, L, place)
-        at = end_reached
+        pieces += _pieces_past_an_end(range(start, min(after_it, 0)), geometry, L, place)
+        pieces += _pieces_inside(max(start, 0), min(after_it, L), size, place)
+        pieces += _pieces_past_an_end(range(max(start, L), after_it), geometry, L, place)
+        at = after_it
     pieces += [Piece(None, 0, end - at)] if at < end else []
     start, _ = shard_bounds(geometry.output_length(L), ranks, rank)
     return Part(
@@ -195,37 +204,46 @@ def _part(geometry: Geometry, L: int, ranks: int, rank: int, first: int, stop: i
     )
 
 
-def _frames_from_others(geometry: Geometry, L: int, ranks: int, rank: int) -> dict[int, Intervals]:
+def _others(
+    geometry: AnyGeometry,
+    window: tuple[int, int],
+    first: int,
+    stop: int,
+    own: tuple[int, int],
+) -> tuple[Intervals, Intervals]:
+    """The frames in a window that samples need, before a rank's own frames and after them."""
+    begin, end = window
+    return (
+        frames_needed(geometry, first, stop, (begin, min(own[0], end))),
+        frames_needed(geometry, first, stop, (max(own[1], begin), end)),
+    )
+
+
+def _frames_from_others(
+    geometry: AnyGeometry, L: int, ranks: int, rank: int
+) -> dict[int, Intervals]:
     """The frames that a rank needs from others, by owner."""
-    needed, size = _needed_frames(geometry, L, ranks, rank), shard_size(L, ranks)
+    needed, size = _halo_frames(geometry, L, ranks, rank), shard_size(L, ranks)
     owners = {owner for a, b in needed for owner in range(a // size, (b - 1) // size + 1)}
-    return {
-        owner: _clip(needed, *shard_bounds(L, ranks, owner)) for owner in sorted(owners - {rank})
-    }
+    return {owner: _clip(needed, *shard_bounds(L, ranks, owner)) for owner in sorted(owners)}
 
 
 @lru_cache(maxsize=4096)
-def _needed_frames(geometry: Geometry, L: int, ranks: int, rank: int) -> Intervals:
-    """The frames of the input that a rank's samples are sums of, its own included."""
+def _halo_frames(geometry: AnyGeometry, L: int, ranks: int, rank: int) -> Intervals:
+    """The frames of other ranks that a rank's samples are sums of."""
     first, stop = shard_bounds(geometry.output_length(L), ranks, rank)
+    if first == stop:
+        return ()
+    own_first, own_stop = own = shard_bounds(L, ranks, rank)
+    window = frames_of_part(geometry, L, first, stop - first)
+    before, after = _others(geometry, window, first, stop, own)
     inside, copied = [], set()
-    for a, b in geometry.frames_reached(L, stop, first) if first < stop else ():
-        if max(a, 0) < min(b, L):
-            inside.append((max(a, 0), min(b, L)))
+    for a, b in (*before, *after):
+        inside += [(max(a, 0), min(b, L))] if max(a, 0) < min(b, L) else []
         for t in (*range(a, min(b, 0)), *range(max(a, L), b)):
             copied.add(source_frame(t, L, geometry.padding_mode))
-    return _merge([*inside, *((t, t + 1) for t in copied if t is not None)])
-
-
-def _merge(intervals: Iterable[tuple[int, int]]) -> Intervals:
-    """Intervals in any order, as sorted disjoint ones."""
-    merged: list[tuple[int, int]] = []
-    for start, stop in sorted(intervals):
-        if merged and start <= merged[-1][1]:
-            start, last = merged.pop()
-            stop = max(stop, last)
-        merged.append((start, stop))
-    return tuple(merged)
+    copies = {t for t in copied if t is not None and not own_first <= t < own_stop}
+    return merged([*inside, *((t, t + 1) for t in copies)])
 
 
 def _clip(intervals: Intervals, start: int, stop: int) -> Intervals:
@@ -253,7 +271,7 @@ def _pieces_inside(start: int, stop: int, size: int, place: _Place) -> Iterator[
 
 
 def _pieces_past_an_end(
-    frames: range, geometry: Geometry, L: int, place: _Place
+    frames: range, geometry: AnyGeometry, L: int, place: _Place
 ) -> Iterator[Piece]:
     """Frames past an end of the input: copies, gathered one by one, cut where the owner changes."""
     indices: list[int] = []

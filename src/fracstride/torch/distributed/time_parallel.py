@@ -15,11 +15,10 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_map_only
 
 from fracstride.torch.accelerate import accelerate
-from fracstride.torch.conv1d import TurnedWeights, geometry_of_module
 from fracstride.torch.distributed.assemble import assemble
+from fracstride.torch.distributed.conv1d_modules import compute_conv1d
 from fracstride.torch.distributed.exchange import share
 from fracstride.torch.distributed.meshes import check_mesh
-from fracstride.torch.functional import apply
 from fracstride.torch.module_kinds import Kind, classify
 
 __all__ = ["TimeParallel"]
@@ -33,10 +32,10 @@ _assemble: Any = torch.compiler.disable(assemble)
 class TimeParallel(ParallelStyle):
     """Each rank has some of the time of every signal, and all parameters.
 
-    Every ``ConvTranspose1d`` (torch's own too) and every ``Conv1d`` of stride 1 gets from other
-    ranks the frames that its samples need, and no others; the bits are those of one process. All
-    operations between these layers go through DTensor: elementwise functions, sums of signals and
-    scalings stay on the rank, others may gather the signal first.
+    Every ``ConvTranspose1d`` and every ``Conv1d``, torch's own too, gets from other ranks the
+    frames that its samples need, and no others; the bits are those of one process. All operations
+    between these layers go through DTensor: elementwise functions, sums of signals and scalings
+    stay on the rank, others may gather the signal first.
 
     A rank calls the model with its piece of the signal, as ``Shard`` cuts it: ``ceil(L/ranks)``
     frames, fewer on the last ranks. Parameters become replicated DTensors, with the values of the
@@ -52,9 +51,9 @@ class TimeParallel(ParallelStyle):
             or the whole of what the model has gathered.
 
     ``parallelize_module`` raises ``TypeError`` for a module of torch that looks at neighbouring
-    samples in another way (a Conv1d with a stride, a norm, an RNN), naming it, and ``ValueError``
-    for a mesh of several dimensions. The model raises ``ValueError``, on every rank, if the ranks'
-    inputs are not the pieces of one signal.
+    samples in another way (a norm, a pooling, an RNN), naming it, and ``ValueError`` for a mesh of
+    several dimensions. The model raises ``ValueError``, on every rank, if the ranks' inputs are not
+    the pieces of one signal.
 
     >>> from torch.distributed.tensor.parallel import parallelize_module
     >>> def spread(vocoder, mesh):
@@ -77,6 +76,7 @@ class TimeParallel(ParallelStyle):
         check_mesh(device_mesh)
         forwards = self._forwards(module)
         accelerate(module)
+        compute_conv1d(module)
         for replaced, forward in forwards.items():
             replaced.__dict__["forward"] = forward
         places = _places_of_parameters(module)
@@ -94,16 +94,16 @@ class TimeParallel(ParallelStyle):
         forwards: dict[nn.Module, Callable[..., Any]] = {}
         for name, part in module.named_modules():
             found = classify(part, self.elementwise)
-            if found.kind is Kind.CONV1D and not found.refusal:
-                forwards[part] = partial(_convolve, part, TurnedWeights())
-            elif found.kind is not Kind.CONV1D and (found.declared or found.elementwise):
+            if found.kind is Kind.CONV1D:
+                continue  # of any sizes, whatever is refused to others
+            if found.declared or found.elementwise:
                 forwards[part] = partial(_compute_own_samples, part)
             elif found.refusal or found.kind not in _LEFT_ALONE:
                 why = f": {found.refusal}" if found.refusal else ""
                 raise TypeError(
                     f"{name or 'the module itself'} ({type(part).__name__}) cannot be cut along "
-                    f"time{why}; modules of torch.nn must be ConvTranspose1d, Conv1d of stride 1, "
-                    "elementwise (others that you know to be: elementwise=(Class,)), or Dropout or "
+                    f"time{why}; modules of torch.nn must be ConvTranspose1d, Conv1d, elementwise "
+                    "(others that you know to be: elementwise=(Class,)), or Dropout or "
                     "BatchNorm1d in eval mode"
                 )
         return forwards
@@ -142,15 +142,6 @@ def _complete_gradient(g: Tensor) -> Tensor:
 def _reduce_partial(x: DTensor) -> DTensor:
     """The same DTensor, with sums over the ranks that are still to do done."""
     return x.redistribute(placements=[Replicate() if p.is_partial() else p for p in x.placements])
-
-
-def _convolve(module: Any, weights: TurnedWeights, input: Tensor) -> Tensor:
-    """A Conv1d's forward on this library's kernels, whose halos go from rank to rank."""
-    weight = weights.transposed(_full_tensor(module.weight), module.groups)
-    bias = None if module.bias is None else _full_tensor(module.bias)
-    g = geometry_of_module(module)
-    sizes = g.stride, g.padding, g.output_padding, g.dilation, g.padding_mode
-    return apply(input, weight, bias, sizes, module.groups, None, weights)
 
 
 class _Forward(nn.Module):

@@ -9,19 +9,24 @@ Everything that torch has to know is registered from the record; no other file o
 how many operators there are. Beside the record:
 
 - ``tests/torch/test_operators.py`` needs the schema, which saved graphs rely on, and operands.
-- A way to cut that no operator has yet needs a line in ``_possible`` of ``distributed/rules.py``,
-  which says when it is possible. Signals cut along time (``distributed/dtensor.py``) are for
-  ``conv_transpose1d`` alone: the input of another operator is gathered along time first.
+- A way to cut that no operator has yet needs a line in ``possible`` of ``distributed/ways.py``,
+  which says when it is possible. Signals cut along time (``distributed/dtensor.py``) are for the
+  layers alone: the input of another operator is gathered along time first.
 - A public function of its own goes, as that of ``conv_transpose1d`` does, into a file like
   ``functional.py`` and into ``fracstride/torch/__init__.py``. Compilers and exporters come to it by
   ``graph.py``, TorchScript by ``scripting.py``.
 
-The maps of the three operators that are here share code with each other, by technique:
-``kernels.py`` has them as calls of compiled kernels, ``fallback.py`` in torch's own operators, and
-``gpu/maps.py`` in Triton. An operator that shares nothing with them needs none of these files.
+The operators that are here are two layers, the transposed convolution and the Conv1d, each with its
+two adjoints. A file has the same map of both layers: their derivatives are alike, and the geometry
+among the operands says which layer is meant (:func:`~.operator.of_layer`). The maps share code by
+technique: ``kernels.py`` has them as calls of compiled kernels, ``fallback.py`` in torch's own
+operators, and ``gpu/maps.py`` those of the transposed layer in Triton. An operator that shares
+nothing with them needs none of these files.
 
 T is the transposed convolution. C is the convolution that is its adjoint in the input, and R the
-correlation that is its adjoint in the weight. Importing this package registers the operators.
+correlation that is its adjoint in the weight. With the same weight a Conv1d of zeros is C; its
+adjoint in the input is T, and in the weight R with the operands the other way round. Importing this
+package registers the operators.
 """
 
 from fracstride.torch.operators import register as _register  # noqa: F401 - registers them

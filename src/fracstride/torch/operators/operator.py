@@ -2,7 +2,8 @@
 
 An operator is called in two forms. ``torch.ops.fracstride`` takes *arguments*: tensors, then sizes
 as plain integers, in the order in which saved graphs have them. The code here takes *operands*: the
-same tensors, then a :class:`~fracstride.Geometry` and the number of groups.
+same tensors, then a geometry (:class:`~fracstride.Geometry` or :class:`~fracstride.Conv1dGeometry`)
+and the number of groups.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch.dispatch import forward_mode_possible, needs_derivative, plain, transforming
 from fracstride.torch.operators.function import apply_here, below_autograd
 from fracstride.torch.profiling import profiling, recorded
 
-__all__ = ["Cut", "Operator", "add", "call"]
+__all__ = ["Cut", "Operator", "add", "call", "of_layer"]
 
 #: How one tensor is cut over a line of processes: the axis along which each has a part, ``"whole"``
 #: if each has all of it, ``"sum"`` if each has a term of it.
@@ -64,7 +66,8 @@ class Operator:
     #: ``flops(*shapes and other arguments)``, as torch counts its own operators.
     flops: Callable[..., int]
 
-    #: ``channels(*arguments)``: ``(C_in, C_out/groups, C_in/groups)``.
+    #: ``channels(*arguments)``: of the weight's axes 0 and 1, and of the part of axis 0 that is one
+    #: group.
     channels: Callable[..., tuple[int, int, int]]
     #: For each way to cut a layer, how the tensors and at last the result are cut.
     #: (``distributed/rules.py`` says which ways there are, and when each is possible.)
@@ -135,3 +138,11 @@ def call(name: str, *operands: Any) -> Tensor:
     which the imports of their files must not do.
     """
     return _operators[name](*operands)
+
+
+def of_layer(geometry: AnyGeometry, adjoint: str = "") -> Operator:
+    """The map of a layer with this geometry; or its adjoint ``"_input_grad"``, ``"_weight_grad"``.
+
+    Both kinds of layers have the same derivatives, with maps of their own in them.
+    """
+    return _operators[("conv_transpose1d" if geometry.is_transposed else "conv1d") + adjoint]

@@ -19,7 +19,14 @@ from fracstride.torch.operators.operator import Operator, add
 
 __all__ = ["OPERATORS", "register"]
 
-OPERATORS = (forward.OPERATOR, input_grad.OPERATOR, weight_grad.OPERATOR)
+OPERATORS = (
+    forward.TRANSPOSED,
+    input_grad.TRANSPOSED,
+    weight_grad.TRANSPOSED,
+    forward.CONV1D,
+    input_grad.CONV1D,
+    weight_grad.CONV1D,
+)
 
 _AUTOCAST = ("CPU", "CUDA", "XPU", "MPS", "HPU", "MTIA", "PrivateUse1")
 _library = torch.library.Library("fracstride", "DEF")
