@@ -35,11 +35,11 @@ i64 most_frames(const Call<S>& call, i64 tile) {
   constexpr i64 word_bytes = sizeof(Sum<S>);
   const i64 reach = reach_of(call.product);
   const i64 fitting = block_bytes / word_bytes / std::max<i64>(words_of_frame(call.product), 1);
-  // A block much shorter than what its shifts reach would be packing most of the time.
   // Where a sum has few words, storing it takes longest, and long stretches of a row are stored
   // faster than short ones.
   const bool few = call.product.steps <= few_words && row_count(call.product) > few_rows;
   const i64 tiles = few ? long_tiles : most_tiles;
+  // A block much shorter than what its shifts reach would be packing most of the time.
   return std::clamp(std::max(fitting - reach, std::min(reach, tiles * tile)), tile, tiles * tile);
 }
 
