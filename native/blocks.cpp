@@ -14,6 +14,8 @@ constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a sha
 constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
 constexpr i64 filter_bytes = 16 * 1024;       // packed frames of a filter: half of an L1 cache
 constexpr i64 most_tiles = 8;                 // tiles of frames in one block
+constexpr i64 few_words = 128;                // of a sum
+constexpr i64 long_tiles = 64;                // tiles of frames in a block of such sums
 constexpr i64 few_rows = 8;                   // up to which packing the input does not pay
 constexpr i64 most_grad_rows = 128;           // of one unit of the weight's gradient
 
@@ -33,9 +35,12 @@ i64 most_frames(const Call<S>& call, i64 tile) {
   constexpr i64 word_bytes = sizeof(Sum<S>);
   const i64 reach = reach_of(call.product);
   const i64 fitting = block_bytes / word_bytes / std::max<i64>(words_of_frame(call.product), 1);
+  // Where a sum has few words, storing it takes longest, and long stretches of a row are stored
+  // faster than short ones.
+  const bool few = call.product.steps <= few_words && row_count(call.product) > few_rows;
+  const i64 tiles = few ? long_tiles : most_tiles;
   // A block much shorter than what its shifts reach would be packing most of the time.
-  return std::clamp(std::max(fitting - reach, std::min(reach, most_tiles * tile)), tile,
-                    most_tiles * tile);
+  return std::clamp(std::max(fitting - reach, std::min(reach, tiles * tile)), tile, tiles * tile);
 }
 
 // Blocks that a signal is cut into.
