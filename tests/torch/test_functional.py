@@ -557,3 +557,28 @@ def test_float16_in_a_process_that_flushes_subnormals() -> None:
         torch.set_flush_denormal(False)
     for got, wanted in ((made[0], x), (made[1], x), (single, x[:1]), (short, x[:1, :5])):
         np.testing.assert_array_equal(got.view(np.uint16), wanted.view(np.uint16))
+
+
+@pytest.mark.parametrize("name", ["input", "weight", "bias"])
+@pytest.mark.parametrize("derivatives", [False, True])
+def test_memory_that_was_taken_away(name: str, derivatives: bool) -> None:
+    x, w = torch.ones(1, 8, 40), torch.ones(8, 8, 300)
+    tensors = {"input": x, "weight": w, "bias": torch.ones(8)}
+    tensors[name].untyped_storage().resize_(0)
+    b = tensors["bias"]
+    w.requires_grad_(derivatives)
+    for function in (ft.conv_transpose1d, lambda x, w, b: ft.conv1d(x, w, b, padding=200)):
+        with pytest.raises(RuntimeError, match="no memory"):
+            function(x, w, b)
+
+
+@pytest.mark.parametrize("layer", [ft.Conv1d, ft.ConvTranspose1d])
+@pytest.mark.parametrize("calls", [0, 1])
+def test_memory_of_a_packed_weight_that_was_taken_away(layer: Any, calls: int) -> None:
+    module = layer(64, 64, 7).eval().requires_grad_(False)
+    x = torch.ones(1, 64, 20)
+    for _ in range(calls):
+        module(x)
+    module.weight.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError, match="no memory"):
+        module(x)

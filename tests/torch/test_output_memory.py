@@ -193,3 +193,11 @@ def test_with_derivatives_the_result_is_torchs_own() -> None:
     y = layer(frames_for(LARGE))
     assert y.requires_grad
     assert y.untyped_storage().resizable()
+
+
+@pytest.mark.parametrize("batch", [2**40, 2**61, pow(15, -1, 2**64) * (2**20 + 11) % 2**64])
+def test_more_than_there_is(batch: int) -> None:
+    """The last batch times what a row has is little, if it is counted with 64 bits."""
+    layer = ft.ConvTranspose1d(1, 3, 5).eval().requires_grad_(False)
+    with pytest.raises(RuntimeError):
+        layer(torch.zeros(1, 1, 1).expand(batch, 1, 1))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fracstride._load import native
+from fracstride.arguments import MAX_SIZE
 from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.extension import MODES
 from fracstride.kernel_table import KERNELS
@@ -38,6 +39,7 @@ __all__ = [
     "fingerprint",
     "forward",
     "input_grad",
+    "missing",
     "pack",
     "reads",
     "weight_grad",
@@ -101,7 +103,16 @@ def _packed(w: Tensor, geometry: AnyGeometry, groups: int, direction: int, once:
     first, second, k = w.shape
     s, d = geometry.stride, geometry.dilation
     pack = _KERNELS[w.dtype].pack
-    return pack(w.data_ptr(), first, second, k, groups, s, d, direction, once)
+    return pack(w.data_ptr() or missing(w), first, second, k, groups, s, d, direction, once)
+
+
+def missing(tensor: Tensor) -> int:
+    """The address 0 of a tensor without numbers; one whose memory was taken away raises."""
+    if tensor.numel():
+        raise RuntimeError(
+            f"a tensor of shape {tuple(tensor.shape)} has no memory: its storage was resized to 0"
+        )
+    return 0
 
 
 def fingerprint(w: Tensor) -> Any:
@@ -162,10 +173,10 @@ def _forward(
         native.forward(
             packed,
             batch,
-            x.data_ptr(),
+            x.data_ptr() or missing(x),
             *x.stride(),
             x.shape[2],
-            0 if bias is None else bias.data_ptr(),
+            0 if bias is None else bias.data_ptr() or missing(bias),
             out.data_ptr(),
             *out.stride(),
             length,
@@ -180,7 +191,12 @@ def _new(batch: int, channels: int, length: int, dtype: torch.dtype) -> Tensor:
     by_batch = channels * length
     if batch * by_batch * dtype.itemsize < native.large_output:
         return _empty((batch, channels, length), (by_batch, length, 1), dtype)
-    return _tensor_of(native.new_output(batch, channels, length, *_CODES[dtype]))
+    if batch * by_batch * dtype.itemsize <= MAX_SIZE:
+        try:
+            return _tensor_of(native.new_output(batch, channels, length, *_CODES[dtype]))
+        except MemoryError:
+            native.release_outputs()
+    return _empty((batch, channels, length), (by_batch, length, 1), dtype)  # or torch's error
 
 
 def input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
@@ -210,7 +226,7 @@ def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, group
         native.input_grad(
             packed,
             batch,
-            gy.data_ptr(),
+            gy.data_ptr() or missing(gy),
             *gy.stride(),
             gy.shape[2],
             gx.data_ptr(),
@@ -267,10 +283,10 @@ def _weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> T
     gw = _empty(shape, (shape[1] * shape[2], shape[2], 1), x.dtype)
     _KERNELS[x.dtype].weight_grad(
         x.shape[0],
-        x.data_ptr(),
+        x.data_ptr() or missing(x),
         *x.stride(),
         x.shape[2],
-        gy.data_ptr(),
+        gy.data_ptr() or missing(gy),
         *gy.stride(),
         gy.shape[2],
         gw.data_ptr(),
@@ -301,7 +317,7 @@ def _bias_grad(gy: Tensor) -> Tensor:
     batch, channels, length = gy.shape
     gb = _empty((channels,), (1,), gy.dtype)
     add_up = _KERNELS[gy.dtype].bias_grad
-    add_up(batch, channels, gy.data_ptr(), *gy.stride(), length, gb.data_ptr())
+    add_up(batch, channels, gy.data_ptr() or missing(gy), *gy.stride(), length, gb.data_ptr())
     return gb
 
 

@@ -82,6 +82,8 @@ class PackedWeights:
         """:meth:`pack` by comparing every byte."""
         # Inference tensors have no version, and are compared at each call.
         version = None if weight.is_inference() else weight._version
+        if not weight.data_ptr():
+            kernels.missing(weight)
         compared = weight if weight.is_contiguous() else weight.contiguous()
         last = self._packed  # read once, too
         if last is None or last[0] != key or not _same_bytes(compared, last[1]):
