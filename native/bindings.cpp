@@ -284,6 +284,8 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 NB_MODULE(_native, m) {
   using namespace fracstride;
   watch_forks();
+  // What a process still holds when it ends, such as the modules of torch's DDP, is no leak.
+  nb::set_leak_warnings(false);
   nb::class_<Fingerprint>(m, "Fingerprint")
       .def("matches", [](const Fingerprint& self, std::uintptr_t weight, i64 frames) {
         return self.matches(reinterpret_cast<const void*>(weight), frames);

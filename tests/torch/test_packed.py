@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -264,3 +266,15 @@ def test_a_weight_that_is_gone() -> None:
     del layer
     gc.collect()
     assert seen[0]() is None
+
+
+def test_nothing_is_written_where_a_layer_outlives_the_interpreter() -> None:
+    """As the modules that torch's DDP holds do."""
+    code = """
+import ctypes, torch, fracstride.torch as ft
+layer = ft.Conv1d(1, 1, 3).eval().requires_grad_(False)
+layer(torch.ones(1, 1, 5))
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(layer._packed_weights))
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
