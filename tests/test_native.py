@@ -15,6 +15,7 @@ from fracstride import reference
 from fracstride._load import native
 from fracstride.extension import PADDING_MODES, source_frame
 from fracstride.geometry import Geometry
+from fracstride.kernel_table import FORWARD, INPUT_GRAD
 from fracstride.reach import frames_reaching, taps_reaching
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -29,7 +30,8 @@ def place(array: Any) -> tuple[int, ...]:
 def pack(w: Any, geometry: Geometry, groups: int, for_input_grad: bool, once: bool = False) -> Any:
     sizes = (*w.shape, groups, geometry.stride, geometry.dilation)
     call = getattr(native, f"pack_{w.dtype.name}")
-    return call(w.ctypes.data, *sizes, int(for_input_grad), once)
+    direction = INPUT_GRAD if for_input_grad else FORWARD
+    return call(w.ctypes.data, *sizes, direction, once)
 
 
 def edges_of(geometry: Geometry, length: int, output_length: int) -> list[int]:

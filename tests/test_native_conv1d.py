@@ -12,10 +12,10 @@ from cases import assert_close
 import fracstride as fs
 from fracstride._load import native
 from fracstride.extension import PADDING_MODES
+from fracstride.kernel_table import CONV1D
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 DTYPES = [np.dtype("f4"), np.dtype("f8"), np.dtype("f2"), BFLOAT16]
-CONV1D = 2
 PADS: dict[str, Any] = {
     "zeros": {"mode": "constant"},
     "reflect": {"mode": "reflect"},

@@ -13,7 +13,12 @@ from typing import Any
 
 from fracstride._load import native
 
-__all__ = ["KERNELS", "Kernels"]
+__all__ = ["CONV1D", "FORWARD", "INPUT_GRAD", "KERNELS", "Kernels"]
+
+#: Directions, the maps that a weight can be packed for: the transposed convolution, its adjoint in
+#: the input, and the Conv1d that this adjoint is. Twin of Direction in native/packed_weight.hpp
+#: (test_native.py, test_native_conv1d.py).
+FORWARD, INPUT_GRAD, CONV1D = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +29,8 @@ class Kernels:
     stored: str
     #: Name of the real dtype that they add up in.
     sums: str
-    #: ``pack(weight's address, C_in, C_out/g, k, groups, stride, dilation, direction, once)``. The
-    #: direction is 0 for the transposed convolution, 1 for its adjoint in the input, and 2 for the
-    #: Conv1d that this adjoint is; the Conv1d's weight is ``(C_out, C_in/g, k)``.
+    #: ``pack(weight's address, C_in, C_out/g, k, groups, stride, dilation, direction, once)``; a
+    #: Conv1d's weight is ``(C_out, C_in/g, k)``.
     pack: Callable[..., Any]
     #: ``fingerprint(weight's address, its three sizes)``: of a weight of the real dtype.
     fingerprint: Callable[..., Any]

@@ -29,6 +29,7 @@ from fracstride.arrays import (
 from fracstride.checks import check_call, check_out, check_slope
 from fracstride.conv1d_geometry import AnyGeometry, GeometryType
 from fracstride.extension import MODES
+from fracstride.kernel_table import CONV1D, FORWARD, INPUT_GRAD
 
 __all__ = [
     "PackedBias",
@@ -42,7 +43,6 @@ __all__ = [
 
 
 _NO_SIGNAL: tuple[int, ...] = (0, 0, 0, 0, 0)  # an absent argument of a kernel: address 0
-_T, _C, _CONV1D = 0, 1, 2  # the maps that a weight is packed for, as the compiled module has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,10 @@ def pack_weight(
             forward map.
         once: for a single call, which may read the weight itself if that costs less.
     """
-    direction = _CONV1D if not geometry.is_transposed else _C if for_input_grad else _T
-    if direction != _T and weight.dtype.kind == "c":
+    direction = INPUT_GRAD if for_input_grad else FORWARD
+    if not geometry.is_transposed:
+        direction = CONV1D
+    if direction != FORWARD and weight.dtype.kind == "c":
         # C is bilinear, and so conjugates nothing; the transpose of the matrix of parts would.
         weight = weight.conj()
     real = kernel_dtype(weight.dtype)

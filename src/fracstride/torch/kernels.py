@@ -17,7 +17,7 @@ from fracstride._load import native
 from fracstride.arguments import MAX_SIZE
 from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.extension import MODES
-from fracstride.kernel_table import KERNELS
+from fracstride.kernel_table import CONV1D, FORWARD, INPUT_GRAD, KERNELS
 from fracstride.torch import fallback
 from fracstride.torch.checks import (
     channels_of,
@@ -50,7 +50,6 @@ _STORED = frozenset(dtype for dtype in _KERNELS if not dtype.is_complex)
 _HALVES = (torch.float16, torch.bfloat16)
 _MODE_NUMBER = {name: mode.number for name, mode in MODES.items()}
 _ZEROS = MODES["zeros"].number
-_T, _C, _CONV1D = 0, 1, 2  # what a weight can be packed for
 # What Inductor's generated code allocates with, at half of what torch.empty costs.
 _empty: Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = getattr(
     torch._C._dynamo.guards,
@@ -83,10 +82,10 @@ def _packed_for_forward(
     """The packed weight, and what it is read from if it was packed for one call."""
     if geometry.is_transposed:
         real = _real(w, groups)
-        return _packed(real, geometry, groups, _T, once), real
+        return _packed(real, geometry, groups, FORWARD, once), real
     # A Conv1d multiplies by the transpose of the real matrix, which conjugates.
     real = _real(_conjugate(w), groups)
-    return _packed(real, geometry, groups, _CONV1D, once), real
+    return _packed(real, geometry, groups, CONV1D, once), real
 
 
 def _conjugate(w: Tensor) -> Tensor:
@@ -218,7 +217,7 @@ def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, group
     if isinstance(geometry, Conv1dGeometry):
         return _conv1d_input_grad(gy, w, length, geometry, groups)
     real = _real(w, groups)
-    packed = _packed(real, geometry, groups, _C, once=True)
+    packed = _packed(real, geometry, groups, INPUT_GRAD, once=True)
     batch, channels = gy.shape[0], real.shape[0]
     by_batch = channels * length
     gx = _empty((batch, channels, length), (by_batch, length, 1), gy.dtype)
@@ -248,11 +247,11 @@ def _conv1d_input_grad(
     real, left, dtype = _real(w, groups), geometry.padding_left, gy.dtype
     channels = real.shape[1] * groups
     if geometry.padding_mode == "zeros":
-        packed = _packed(real, geometry, groups, _T, once=True)
+        packed = _packed(real, geometry, groups, FORWARD, once=True)
         return _forward(gy, packed, None, left, _ZEROS, channels, length)
     if dtype in _HALVES:  # rounded once, after the folding
         gy, real = gy.float(), real.float()
-    packed = _packed(real, geometry, groups, _T, once=True)
+    packed = _packed(real, geometry, groups, FORWARD, once=True)
     whole = left + length + geometry.padding_right
     padded = _forward(gy, packed, None, 0, _ZEROS, channels, whole)
     mode = geometry.padding_mode
