@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from cases import DTYPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fracstride._load import native
 from fracstride.arrays import Array
 from fracstride.kernel_table import KERNELS
-from tests.cases import DTYPES
 
 REAL = [dtype for dtype in DTYPES if dtype.kind != "c"]
 SMALL = 16 * 1024  # bytes that are compared as a whole
