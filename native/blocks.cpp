@@ -229,7 +229,11 @@ void choose_blocks(WeightGradCall<S>& call, const GradKernels<S>& kernels, int t
   call.row_block = std::min(most_grad_rows, round_up(call.in_channels, kernels.rows));
   call.shift_block =
       std::clamp<i64>(most / call.row_block, 1, std::min<i64>(shifts, most_shift_block));
-  call.column_block = std::clamp<i64>(most / (call.row_block * call.shift_block), 1, panels);
+  call.one_run = !is_half<S> && call.column_is_tap && shifts == 1 && call.batch == 1 &&
+                 call.frames <= call.run_frames;
+  // Sums that are made in the gradient need no cache, but the samples of all panels do.
+  const i64 held = call.one_run ? call.run_frames : call.row_block * call.shift_block;
+  call.column_block = std::clamp<i64>(most / held, 1, std::min(panels, most_column_block));
   const auto cut = [&] {
     call.row_blocks = divide_up(call.in_channels, call.row_block);
     call.column_blocks = divide_up(panels, call.column_block);

@@ -131,17 +131,18 @@ template <class T, class S>
 static i64 transpose_frames(const S* from, i64 channel_step, i64 frames, Sum<S>* to, i64 to_step) {
   typedef typename Vec<T>::type V;
   constexpr i64 lanes = Vec<T>::lanes, phases = sizeof(T) / sizeof(Sum<S>);
-  i64 f = 0;
-  for (; f + lanes <= frames; f += lanes) {
+  if (frames < lanes) return 0;
+  for (i64 f = 0; f < frames; f += lanes) {
+    const i64 first = smaller(f, frames - lanes);  // the last square has some frames once more
     V r[lanes];
 #pragma GCC unroll 16
     for (int c = 0; c < lanes; ++c)
-      r[c] = reinterpret_cast<V>(load(from + c * channel_step + f * phases));
+      r[c] = reinterpret_cast<V>(load(from + c * channel_step + first * phases));
     transpose<T>(r);
 #pragma GCC unroll 16
-    for (int c = 0; c < lanes; ++c) store(reinterpret_cast<T*>(to + (f + c) * to_step), r[c]);
+    for (int c = 0; c < lanes; ++c) store(reinterpret_cast<T*>(to + (first + c) * to_step), r[c]);
   }
-  return f;
+  return frames;
 }
 
 template <class S>
@@ -151,6 +152,43 @@ static i64 transpose_phases(const S* from, i64 channel_step, i64 phases, i64 fra
   if constexpr (sizeof(Sum<S>) == 4)
     if (phases == 2) return transpose_frames<double>(from, channel_step, frames, to, to_step);
   return 0;
+}
+
+// Vector c gets `lanes` frames of column c, `by` elements apart: of `phases` phases of each
+// channel, which are neighbours in memory.
+template <class S, int by>
+static void load_frames_apart(const S* from, i64 channel_step, i64 phases,
+                              typename Vec<S>::type* columns) {
+  for (i64 c = 0; c < Vec<S>::lanes; c += phases, from += channel_step)
+    for (i64 q = 0; q < phases; ++q) columns[c + q] = load_strided<S, by>(from + q);
+}
+
+// transpose_phases where frames are further apart than their phases: `by` elements. No more than
+// `readable` of these are read from the first one on, in any channel.
+template <class S>
+static i64 transpose_apart(const S* from, i64 channel_step, i64 phases, i64 by, i64 readable,
+                           i64 frames, Sum<S>* to, i64 to_step) {
+  constexpr i64 lanes = Vec<S>::lanes;
+  if (phases > 2 || by > 8) return 0;  // pieces of more phases are copied as fast
+  i64 f = 0;
+  for (; f + lanes <= frames && (f + lanes) * by + phases - 1 <= readable; f += lanes) {
+    const S* first = from + f * by;
+    typename Vec<S>::type r[lanes];
+    switch (by) {
+      case 2: load_frames_apart<S, 2>(first, channel_step, phases, r); break;
+      case 3: load_frames_apart<S, 3>(first, channel_step, phases, r); break;
+      case 4: load_frames_apart<S, 4>(first, channel_step, phases, r); break;
+      case 5: load_frames_apart<S, 5>(first, channel_step, phases, r); break;
+      case 6: load_frames_apart<S, 6>(first, channel_step, phases, r); break;
+      case 7: load_frames_apart<S, 7>(first, channel_step, phases, r); break;
+      case 8: load_frames_apart<S, 8>(first, channel_step, phases, r); break;
+      default: return 0;
+    }
+    transpose<Sum<S>>(r);
+#pragma GCC unroll 16
+    for (int c = 0; c < lanes; ++c) store(to + (f + c) * to_step, r[c]);
+  }
+  return f;
 }
 
 // Neighbouring columns of a panel that are copied alike: `phases` phases of `channels` channels,
@@ -175,9 +213,12 @@ static void copy_whole_frames(const WeightGradCall<S>& call, ColumnPiece<S>& pie
   Sum<S>* to = piece.to + frames.first * width;
   i64 count = frames.last - frames.first;
   const i64 phases = piece.phases;
-  if (frame_step == call.product.rows.phases && phases * piece.channels >= lanes &&
-      lanes % phases == 0) {
-    const i64 moved = transpose_phases(from, gy.channel_stride, phases, count, to, width);
+  if (phases * piece.channels >= lanes && lanes % phases == 0) {
+    const i64 moved =
+        frame_step == call.product.rows.phases
+            ? transpose_phases(from, gy.channel_stride, phases, count, to, width)
+            : transpose_apart(from, gy.channel_stride, phases, frame_step,
+                              gy.position_stride == 1 ? gy.length - first : 0, count, to, width);
     if (moved) piece.channels = lanes / phases;
     from += moved * frame_step;
     to += moved * width;

@@ -49,6 +49,7 @@ constexpr Kernels<S> kernels{
     all_finite<S>,
     widen_all<S>,
     pack_scratch,
+    packs_runs,
     pack_panels<S>,
     scratch_elements<S>,
     run_units<S>,

@@ -11,14 +11,11 @@
 namespace fracstride {
 namespace {
 
-constexpr i64 few_uses = 1;  // a panel used at most so often is packed by each unit that reads it
+// A panel used at most so often is packed by each unit that reads it: as a whole, or run by run,
+// which leaves it in the first-level cache.
+constexpr i64 few_uses = 1;
+constexpr i64 few_uses_of_runs = 3;
 constexpr i64 fewest_rows = 4;  // fewer rows cost as much as this many
-
-// Rounded up to whole cache lines, so that no two threads write to the same one.
-template <class S>
-i64 whole_lines(i64 elements) {
-  return round_up(elements, cache_line / static_cast<i64>(sizeof(Sum<S>)));
-}
 
 // Multiply-adds of these calls.
 template <class S>
@@ -36,15 +33,16 @@ template <class S, class Prepare>
 void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepare& prepare) {
   const Kernels<S>& kernels = kernels_of<S>(weight.isa);
   int threads = threads_for(products_of(calls));
-  i64 most_uses = 0, most_units = 0;
+  i64 most_uses = 0, most_units = 0, few = few_uses_of_runs;
   for (Call<S>& c : calls) {
     choose_blocks(c, kernels, threads);
     const i64 uses = entry_blocks(c) * c.blocks;
     most_uses = std::max(most_uses, uses);
+    if (!kernels.packs_runs(c.product)) few = few_uses;
     most_units = std::max(most_units, uses * c.groups * panel_count(c, kernels));
   }
   std::optional<PackedWeight<S>> whole;
-  if (!weight.packed() && most_uses > few_uses)
+  if (!weight.packed() && most_uses > few)
     whole.emplace(weight.weight, weight.layer, weight.direction, Packing::kept, weight.isa);
   const PackedWeight<S>& used = whole ? *whole : weight;
   i64 scratch = 0;
@@ -54,7 +52,7 @@ void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepa
     c.weight = used.weight;
     c.weight_group = used.group_size();
     c.skip_absent = c.extension == zeros && !(used.packed() && used.finite());
-    scratch = std::max(scratch, whole_lines<S>(kernels.scratch(c)));
+    scratch = std::max(scratch, whole_lines<Sum<S>>(kernels.scratch(c)));
   }
   threads = static_cast<int>(std::min<i64>(threads, std::max<i64>(most_units, 1)));
   const Scratch<Sum<S>> memory(scratch * threads);
@@ -284,93 +282,12 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
   run(whole ? *whole : weight, inside, [] {});
 }
 
-namespace {
-
-// R for the taps of one product of T. choose_blocks adds its blocks.
-template <class S>
-WeightGradCall<S> weight_grad_call(const Layer& layer, const Product& p, bool depthwise, i64 batch,
-                                   const Signal<const S>& input, const Signal<const S>& grad_output,
-                                   S* grad_weight, i64 padding_left, Extension extension) {
-  const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
-  const Range frames = frames_onto(p, layer, padding_left, grad_output.length);
-  WeightGradCall<S> c{};
-  c.product = p;
-  c.input = input;
-  c.grad_output = grad_output;
-  c.grad_weight = grad_weight;
-  c.output_at = {layer.stride, layer.dilation, -padding_left, 0};
-  c.batch = batch;
-  c.groups = layer.groups;
-  c.in_channels = layer.in_channels;
-  c.out_channels = layer.out_channels;
-  c.kernel = layer.kernel;
-  c.first_frame = frames.first;
-  c.frames = frames.last - frames.first;
-  c.depthwise = depthwise;
-  c.pairs = kernels.multiplies_pairs && !depthwise;
-  const i64 frames_per_word = c.pairs ? 2 : 1;
-  const i64 most = depthwise ? depthwise_run_steps : grad_run_steps * frames_per_word;
-  const i64 runs = std::max<i64>(1, divide_up(c.frames, most));
-  // Where there are several runs, all but the last one have whole vectors.
-  const i64 grain = depthwise && c.frames > most ? kernels.lanes : frames_per_word;
-  c.run_frames = round_up(std::max<i64>(1, divide_up(c.frames, runs)), grain);
-  c.column_is_tap = p.rows.phases == layer.kernel;
-  c.extension = extension;
-  return c;
-}
-
-}  // namespace
-
-template <class S>
-void weight_grad(const Layer& whole, i64 batch, const Signal<const S>& input,
-                 const Signal<const S>& grad_output, S* grad_weight, i64 padding_left,
-                 Extension extension) {
-  const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
-  const bool one_frame = input.length == 1 && extension == zeros;
-  const Layer layer = one_frame ? for_one_frame(whole) : whole;
-  const i64 weights = layer.groups * layer.in_channels * layer.out_channels * layer.kernel;
-  const int wanted = threads_for(static_cast<double>(batch) * input.length * weights);
-  // R has the classes of taps that T has. T's panels are not used here.
-  const Plan plan = plan_forward(layer, {kernels.columns, kernels.lanes, false});
-  std::vector<WeightGradCall<S>> calls;
-  i64 scratch = 0, most_units = 0;
-  for (const Product& p : plan.products) {
-    calls.push_back(weight_grad_call(layer, p, plan.filters, batch, input, grad_output, grad_weight,
-                                     padding_left, extension));
-    WeightGradCall<S>& c = calls.back();
-    choose_blocks(c, kernels, wanted);
-    most_units = std::max(most_units, unit_count(c));
-    scratch = std::max(scratch, whole_lines<S>(kernels.scratch(c)));
-  }
-  const int threads = static_cast<int>(std::min<i64>(wanted, most_units));
-  const Scratch<Sum<S>> memory(scratch * threads);
-  parallel(threads, [&](int index, int count) {
-    for (const WeightGradCall<S>& c : calls)
-      kernels.run(c, share(unit_count(c), index, count), share(unit_count(c), index + 1, count),
-                  memory.data() + index * scratch);
-  });
-}
-
-template <class S>
-void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* grad_bias) {
-  const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
-  const double samples = static_cast<double>(batch) * channels * grad_output.length;
-  const int threads = static_cast<int>(std::min<i64>(threads_for(samples), channels));
-  parallel(threads, [&](int index, int count) {
-    kernels.bias(grad_output, batch, grad_bias, share(channels, index, count),
-                 share(channels, index + 1, count));
-  });
-}
-
 #define FS_MAPS(S)                                                                                 \
   template class PackedWeight<S>;                                                                  \
   template void forward<S>(const PackedWeight<S>&, i64, const Signal<const S>&, const S*,          \
                            const Signal<S>&, i64, Extension, const Around<S>&, const Carried<S>&); \
   template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                 \
-                              const Signal<S>&, i64, const Outside&);                              \
-  template void weight_grad<S>(const Layer&, i64, const Signal<const S>&, const Signal<const S>&,  \
-                               S*, i64, Extension);                                                \
-  template void bias_grad<S>(i64, i64, const Signal<const S>&, S*);
+                              const Signal<S>&, i64, const Outside&);
 FS_MAPS(float)
 FS_MAPS(double)
 FS_MAPS(float16)

@@ -15,12 +15,32 @@ struct Row {
   }
 };
 
-// Every `by`-th element from p on; `by` is a power of two. Up to by - 1 elements past the last one
-// are read.
+// Every `by`-th element of the sequence that `by` vectors make: step v puts in those of vector v.
+// Step 1 begins, with vector 0 in place of what is there already.
+template <int by, int v>
+struct EveryNth {
+  static constexpr int at(int i, int n) {
+    const int vector = i * by / n, element = i * by % n;
+    return vector == v ? n + element : v == 1 && vector == 0 ? element : i;
+  }
+};
+
+template <class T, int by, int v, class V>
+static inline V put_every(const T* p, V so_far) {
+  const V next = shuffle<EveryNth<by, v>>(so_far, load(p + v * Vec<T>::lanes));
+  if constexpr (v + 1 < by)
+    return put_every<T, by, v + 1>(p, next);
+  else
+    return next;
+}
+
+// Every `by`-th element from p on. Up to by - 1 elements past the last one are read.
 template <class T, int by>
 static inline typename Vec<T>::type load_strided(const T* p) {
   if constexpr (by == 1)
     return load(p);
+  else if constexpr (by % 2 == 1)
+    return put_every<T, by, 1>(p, load(p));
   else
     return shuffle<Unzip<false, 1>>(load_strided<T, by / 2>(p),
                                     load_strided<T, by / 2>(p + Vec<T>::lanes * by / 2));
@@ -88,7 +108,11 @@ static void copy_stretch(const S* from, i64 position_stride, i64 step, i64 count
   if (position_stride == 1) switch (by) {
       case 1: i = copy_strided<Into, S, 1>(from, count, readable, to); break;
       case 2: i = copy_strided<Into, S, 2>(from, count, readable, to); break;
+      case 3: i = copy_strided<Into, S, 3>(from, count, readable, to); break;
       case 4: i = copy_strided<Into, S, 4>(from, count, readable, to); break;
+      case 5: i = copy_strided<Into, S, 5>(from, count, readable, to); break;
+      case 6: i = copy_strided<Into, S, 6>(from, count, readable, to); break;
+      case 7: i = copy_strided<Into, S, 7>(from, count, readable, to); break;
       case 8: i = copy_strided<Into, S, 8>(from, count, readable, to); break;
     }
   for (; i < count; ++i) to[i] = Into::put(to[i], from[i * by]);

@@ -1,6 +1,7 @@
 #include "packed_weight.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "threads.hpp"
@@ -58,9 +59,9 @@ void PackedWeight<S>::pack(const S* from) {
   const i64 group = group_size();
   // A vector of rows may be loaded past the last row of a filter.
   packed_ = Scratch<Sum<S>>(layer.groups * plan.packed_group + kernels.panel_rows);
-  finite_ = kernels.all_finite(from, layer.groups * group);
   std::fill_n(packed_.data() + layer.groups * plan.packed_group, kernels.panel_rows, Sum<S>(0));
   if (plan.filters) {
+    finite_ = kernels.all_finite(from, layer.groups * group);
     kernels.widen(from, packed_.data(), layer.groups * group);
     for (i64 g = 0; g < layer.groups; ++g)
       order_filter(plan.products[0], packed_.data() + g * group, group);
@@ -70,18 +71,21 @@ void PackedWeight<S>::pack(const S* from) {
   i64 scratch = 0;
   for (const Product& p : plan.products) scratch = std::max(scratch, kernels.pack_scratch(p));
   const Scratch<Sum<S>> memory(scratch * threads);
+  std::atomic<bool> finite{true};
   parallel(threads, [&](int index, int count) {
     for (const Product& p : plan.products) {
       const i64 panels = divide_up(row_count(p), kernels.panel_rows);
       const i64 last = share(layer.groups * panels, index + 1, count);
       for (i64 i = share(layer.groups * panels, index, count); i < last;) {
         const i64 g = i / panels, end = std::min(last, (g + 1) * panels);
-        kernels.pack_panels(p, from + g * group, packed_.data() + g * plan.packed_group,
-                            i - g * panels, end - g * panels, memory.data() + index * scratch);
+        if (!kernels.pack_panels(p, from + g * group, packed_.data() + g * plan.packed_group,
+                                 i - g * panels, end - g * panels, memory.data() + index * scratch))
+          finite = false;
         i = end;
       }
     }
   });
+  finite_ = finite;
 }
 
 template class PackedWeight<float>;

@@ -47,6 +47,7 @@ struct Unit {
   bool skip_absent;  // whether terms that do not exist are left out of the sums one by one
   bool fetches;      // whether the weights of a run are fetched while the run before is multiplied
   const W* panel;
+  bool by_run;  // the panel is packed run by run, each in the place of the one before
   i64 first_row, rows;
   const W* frames;          // at shift 0, packed or where they lie
   i64 window, frame_shift;  // from one row of them to the next, from one shift to the next
@@ -144,28 +145,24 @@ static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<
   }
 }
 
-// A single frame: adds runs_at_once runs at a time, of which `run` is the first, as long as
-// `all_channels` has so many. Returns how many channels are done.
-template <class W>
-static inline i64 runs_of_one_frame(const Unit<W>& unit, const Run<W>& run, i64 all_channels,
-                                    typename SumOf<W>::type* z) {
-  const auto runs = unit.rows <= Vec<W>::lanes ? tile_runs<W, 1> : tile_runs<W, panel_vectors>;
-  const i64 channels = runs_at_once * run.channels;
-  i64 u = 0;
-  for (; u + channels <= all_channels; u += channels)
-    runs(run.w + u * run.rest.vector_channel, run.x + u * run.rest.bcast_channel, run.rest,
-         run.channels, run.last_shift, z, run.first && u == 0);
-  return u;
-}
+// The weights of a panel as they lie, and where they are packed.
+template <class S>
+struct PanelSource {
+  const S* weight;  // of the group
+  i64 index;
+  Sum<S>* packed;
+};
 
 // The sums of a unit, run by run.
 template <class S, class W>
-static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums<Sum<S>>& sums,
-                            const Sums<Sum<S>>& rest_sums) {
+static inline void multiply(const Call<S>& call, const Unit<W>& unit, const PanelSource<S>& source,
+                            const Sums<Sum<S>>& sums, const Sums<Sum<S>>& rest_sums) {
   const Product& p = call.product;
   const Range onto_rest = unit.all_shifts
                               ? Range{0, p.segments[0].shifts}
                               : shifts_onto(call, rest_sums.first_frame, larger(unit.rest, 1));
+  const Range onto = unit.all_shifts ? Range{0, p.segments[0].shifts}
+                                     : shifts_onto(call, unit.block.first_frame, unit.block.frames);
   const W *w = unit.panel, *x = unit.frames;
   bool first = true;
   for (const Segment& segment : p.segments) {
@@ -174,18 +171,26 @@ static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums
     const i64 w_channel = segment.shifts * p.step_stride;
     const Strides along{x_channel, unit.frame_shift, w_channel, p.step_stride};
     const Strides rest{w_channel, p.step_stride, x_channel, unit.frame_shift};
+    const auto weights = [&](i64 u, i64 channels) {
+      if (!unit.by_run) return w + u * w_channel;
+      pack_panel(p, source.weight, source.index, {u, channels, onto}, source.packed);
+      return w;
+    };
     i64 u = 0;
     if (unit.frames_there == 1 && unit.rest == 1 && onto_rest.first == 0 &&
         onto_rest.last == segment.shifts && runs.shifts == segment.shifts) {
-      const Run<W> run{w, x, runs.channels, 0, segment.shifts, along, rest, first, nullptr};
-      u = runs_of_one_frame(unit, run, runs.all_channels, rest_sums.z);
-      first = first && u == 0;
+      const auto add_runs =
+          unit.rows <= Vec<W>::lanes ? tile_runs<W, 1> : tile_runs<W, panel_vectors>;
+      const i64 channels = runs_at_once * runs.channels;
+      for (; u + channels <= runs.all_channels; u += channels, first = false)
+        add_runs(weights(u, channels), x + u * x_channel, rest, runs.channels, segment.shifts,
+                 rest_sums.z, first);
     }
-    for (; u < runs.all_channels; u += runs.channels)
+    for (; u < runs.all_channels; u += runs.channels) {
+      const i64 channels = smaller(runs.channels, runs.all_channels - u);
+      const W* own = weights(u, channels);
       for (i64 j = 0; j < segment.shifts; j += runs.shifts) {
-        const i64 channels = smaller(runs.channels, runs.all_channels - u);
         const i64 last = smaller(j + runs.shifts, segment.shifts);
-        const W* own = w + u * w_channel;
         const Run<W> run{own,
                          x + u * x_channel,
                          channels,
@@ -199,6 +204,7 @@ static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Sums
         run_rest(call, unit, run, onto_rest, rest_sums);
         first = false;
       }
+    }
     w += runs.all_channels * w_channel;
     x += runs.all_channels * x_channel;
   }
@@ -283,19 +289,36 @@ static inline void set_frames(const Call<S>& call, bool is_packed, W* packed, Un
 
 // Sets the panel of a unit, and packs it here where the weight is not packed as a whole.
 template <class S, class W>
-static inline void set_panel(const Call<S>& call, i64 index, Sum<S>* scratch,
-                             const Workspace& space, Unit<W>& unit) {
+static inline void set_panel(const Call<S>& call, const PanelSource<S>& source, Sum<S>* single,
+                             Unit<W>& unit) {
   const Product& p = call.product;
   // Zeros may stand for absent terms unless some weight of the panel is not finite.
   unit.skip_absent = call.skip_absent && !unit.complete;
-  const Sum<S>* words = scratch;
+  unit.by_run = !call.packed && packs_runs(p);
+  const Sum<S>* words = source.packed;
   if (call.packed)
     words = call.packed + unit.block.group * call.packed_group + p.packed_offset +
-            index * p.panel_stride;
-  else if (pack_words(p, call.weight + unit.block.group * call.weight_group, index, scratch,
-                      scratch + space.single, unit.skip_absent))
+            source.index * p.panel_stride;
+  else if (!unit.by_run &&
+           pack_words(p, source.weight, source.index, source.packed, single, unit.skip_absent))
     unit.skip_absent = false;
   unit.panel = reinterpret_cast<const W*>(words);
+}
+
+// Once a panel that was packed run by run is multiplied: where a weight that is not finite has met
+// a zero, the sum is NaN. Only then is the panel packed as a whole, and looked at.
+template <class S, class W>
+static inline void look_at_sums(const Call<S>& call, const PanelSource<S>& source, Sum<S>* single,
+                                const Sums<Sum<S>>& sums, const Sums<Sum<S>>& rest_sums,
+                                Unit<W>& unit) {
+  if (!unit.by_run || !unit.skip_absent) return;
+  bool finite = true;
+  for (i64 r = 0; finite && r < unit.rows; ++r)
+    finite = all_finite(sums.z + r * sums.row_stride, sums.frames);
+  for (i64 f = 0; finite && f < rest_sums.frames; ++f)
+    finite = all_finite(rest_sums.z + f * rest_sums.frame_stride, unit.rows);
+  if (finite || pack_words(call.product, source.weight, source.index, source.packed, single, true))
+    unit.skip_absent = false;
 }
 
 // Whole vectors of frames lie along the vector. The rest do so too, in a vector that is not full,
@@ -337,14 +360,18 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
     unit.rows = smaller(width, all_rows - unit.first_row);
     set_frames(call, index / panels == packed_block, packed, unit);
     if (!unit.in_place) packed_block = index / panels;
-    set_panel(call, panel, scratch, space, unit);
+    const S* weight = call.packed ? nullptr : call.weight + block.group * call.weight_group;
+    const PanelSource<S> source{weight, panel, scratch};
+    Sum<S>* const single = scratch + space.single;
+    set_panel(call, source, single, unit);
     set_orientation(unit);
 
     const i64 along = unit.frames_there - unit.rest;
     const Sums<Sum<S>> parts[]{
         {scratch + space.sums, space.sums_row, 1, block.first_frame, along},
         {scratch + space.rest_sums, 1, width, block.first_frame + along, unit.rest}};
-    multiply(call, unit, parts[0], parts[1]);
+    multiply(call, unit, source, parts[0], parts[1]);
+    look_at_sums(call, source, single, parts[0], parts[1], unit);
     finish(call, unit, parts[0], 0);
     finish(call, unit, parts[1], along);
   }

@@ -9,6 +9,12 @@ namespace fracstride {
 
 constexpr i64 cache_line = 64;  // bytes
 
+// Rounded up to whole cache lines, so that no two threads write to the same one.
+template <class T>
+i64 whole_lines(i64 elements) {
+  return round_up(elements, cache_line / static_cast<i64>(sizeof(T)));
+}
+
 // Elements whose values are undefined, in whole cache lines. std::bad_alloc where there is no
 // memory.
 template <class T>

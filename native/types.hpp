@@ -47,6 +47,8 @@ constexpr i64 bias_run_steps = 1024;
 
 // The most shifts of one unit of the weight's gradient.
 constexpr i64 most_shift_block = 16;
+// The most panels of columns of one unit.
+constexpr i64 most_column_block = 256;
 
 // Where a term of a product reads a signal, or a row of it is stored (t*s + m*d - p_l in
 // geometry.py):
@@ -171,6 +173,7 @@ struct WeightGradCall {
   bool pairs;            // whether a word holds two frames
   bool depthwise;        // one channel in, one out
   bool column_is_tap;    // every tap is a phase of its own: columns are in the weight's order
+  bool one_run;          // the call's only run: samples of all panels of a unit are packed at once
   Extension extension;
 };
 
@@ -205,8 +208,9 @@ struct Kernels {
   bool (*all_finite)(const S* values, i64 count);
   void (*widen)(const S* from, Sum<S>* to, i64 count);
   i64 (*pack_scratch)(const Product&);
-  void (*pack_panels)(const Product&, const S* weight, Sum<S>* packed, i64 first, i64 last,
-                      Sum<S>* scratch);
+  bool (*packs_runs)(const Product&);  // whether a unit can pack its panel run by run
+  bool (*pack_panels)(const Product&, const S* weight, Sum<S>* packed, i64 first, i64 last,
+                      Sum<S>* scratch);  // returns whether these weights are finite
   i64 (*scratch)(const Call<S>&);
   void (*run)(const Call<S>&, i64 first_unit, i64 last_unit, Sum<S>* scratch);
   void (*depthwise)(const DepthwiseCall<S>&, i64 first_unit, i64 last_unit);

@@ -1,15 +1,25 @@
 // The map R, the gradient of the weight, by the tile: columns (c, phase) along the vector, input
 // channels broadcast, frames summed. Included inside the namespace of one instruction set.
 
+// Panels that a unit holds sums of. Those of a call of one run are in place, but for the last
+// panel, which may not fill its vectors.
+template <class S>
+static i64 panels_of_sums(const WeightGradCall<S>& call) {
+  return call.one_run ? 1 : call.shift_block * call.column_block;
+}
+
 template <class S>
 static i64 weight_grad_scratch(const WeightGradCall<S>& call) {
   constexpr i64 width = grad_width<S>();
   const i64 rows = round_up(call.row_block, tile_rows);
   const i64 signals = call.separate_shifts ? call.shift_block : 1;
   // Pairs need half as many words, but columns are held singly too, and frames in two alignments.
-  return call.shift_block * call.column_block * rows * width +
-         (call.pairs ? 2 : 1) * call.run_frames * width + rows * signals * call.window +
-         tile_rows * (call.window + Vec<S>::lanes);
+  return panels_of_sums(call) * rows * width +
+         (call.pairs     ? 2
+          : call.one_run ? call.column_block
+                         : 1) *
+             call.run_frames * width +
+         rows * signals * call.window + tile_rows * (call.window + Vec<S>::lanes);
 }
 
 // The work of one unit on words W, and where its scratch memory lies.
@@ -37,8 +47,9 @@ struct GradWork {
   const i64 panel_sums;   // elements of the sums of one panel and shift
   const i64 out_row;      // elements of the gradient of one input channel
   S* const out;
-  T* const z;        // the sums that are not in place: [shift][panel][row][column]
-  T* const columns;  // of one run and panel: [frame][column]
+  T* const z;               // the sums that are not in place: [shift][panel][row][column]
+  const i64 panel_columns;  // elements of the samples of one panel
+  T* const columns;         // of one run: [frame][column], of one panel or of all
   T* const column_words;
   T* const signals;
   W* const rows;  // of one run: [tile of rows][word][row in tile], as PackedFrames says
@@ -54,9 +65,10 @@ struct GradWork {
         out_row(c.out_channels * c.kernel),
         out(c.grad_weight + (u.group * c.in_channels + u.first_row) * out_row),
         z(scratch),
-        columns(z + c.shift_block * c.column_block * panel_sums),
-        column_words(columns + (is_pair<W> ? c.run_frames * width : 0)),
-        signals(column_words + c.run_frames * width),
+        panel_columns(c.run_frames * width),
+        columns(z + panels_of_sums(c) * panel_sums),
+        column_words(columns + (is_pair<W> ? panel_columns : 0)),
+        signals(column_words + (c.one_run ? c.column_block : 1) * panel_columns),
         rows(reinterpret_cast<W*>(signals + tile_rows * (c.window + lanes))) {}
 
   Panel panel_at(i64 index) const {
@@ -69,7 +81,8 @@ struct GradWork {
   PanelSums sums_of(const Panel& panel, i64 j) const {
     if constexpr (!is_half<S>)
       if (call.column_is_tap && panel.count % lanes == 0) return {out + panel.first, out_row, true};
-    return {z + (j * call.column_block + panel.index) * panel_sums, width, false};
+    const i64 index = call.one_run ? 0 : j * call.column_block + panel.index;
+    return {z + index * panel_sums, width, false};
   }
 
   // Packs the frames of a run and returns whether all are finite. With `all_multiplied` it returns
@@ -89,24 +102,35 @@ struct GradWork {
       return all_finite(rows, packed.all());
   }
 
+  // The samples of a panel, before they are put into pairs, and the words that are multiplied.
+  T* samples_of(const Panel& panel) const {
+    return columns + (call.one_run ? panel.index * panel_columns : 0);
+  }
+  const W* words_of(const Panel& panel) const {
+    return reinterpret_cast<const W*>(is_pair<W> ? column_words : samples_of(panel));
+  }
+
   void pack_samples(const GradRun<S>& run, const Panel& panel) const {
-    pack_columns(call, run, panel.first, panel.count, columns);
+    pack_columns(call, run, panel.first, panel.count, samples_of(panel));
     if constexpr (is_pair<W>)
       pair_columns(columns, run.frames, reinterpret_cast<Pair*>(column_words));
   }
 
   bool finite_samples(const GradRun<S>& run, const Panel& panel) const {
-    if (panel.vectors == tile_vectors) return all_finite(columns, run.frames * width);
+    const T* samples = samples_of(panel);
+    if (panel.vectors == tile_vectors) return all_finite(samples, run.frames * width);
     for (i64 f = 0; f < run.frames; ++f)
-      if (!all_finite(columns + f * width, panel.count)) return false;
+      if (!all_finite(samples + f * width, panel.count)) return false;
     return true;
   }
 
-  void add_run(const GradRun<S>& run) {
+  void add_run(const GradRun<S>& run, bool checked) {
     const i64 words = (run.frames + frames_per_word<W> - 1) / frames_per_word<W>;
-    const bool is_inside = inside(call, run);
+    const bool is_inside = !checked || inside(call, run);
     const bool finite_frames =
-        pack_frames(run, is_inside && words * frames_per_word<W> == run.frames);
+        pack_frames(run, !checked || (is_inside && words * frames_per_word<W> == run.frames));
+    if (call.one_run && finite_frames && reaches_signal(call, run, 0))
+      return add_only_run(run, words, is_inside);
     for (i64 index = 0; index < unit.panels; ++index) {
       const Panel panel = panel_at(index);
       pack_samples(run, panel);
@@ -114,30 +138,51 @@ struct GradWork {
       for (i64 j = 0; j < unit.shifts; ++j) {
         if (!reaches_signal(call, run, unit.first_shift + j)) continue;
         if (finite)
-          add_products(panel, j, words);
+          add_products(panel, j, words, 0, row_tiles);
         else
           add_present(run, panel, j);
       }
     }
+    set_begun(run);
+  }
+
+  // The sums are the gradient itself, which may be larger than any cache: they are written row by
+  // row, so that the processor sees what comes next.
+  void add_only_run(const GradRun<S>& run, i64 words, bool is_inside) {
+    bool finite[most_column_block];
+    for (i64 index = 0; index < unit.panels; ++index) {
+      const Panel panel = panel_at(index);
+      pack_samples(run, panel);
+      finite[index] = is_inside || finite_samples(run, panel);
+    }
+    for (i64 i = 0; i < row_tiles; ++i)
+      for (i64 index = 0; index < unit.panels; ++index)
+        if (finite[index]) add_products(panel_at(index), 0, words, i, i + 1);
+    for (i64 index = 0; index < unit.panels; ++index)
+      if (!finite[index]) add_present(run, panel_at(index), 0);
+    set_begun(run);
+  }
+
+  void set_begun(const GradRun<S>& run) {
     for (i64 j = 0; j < unit.shifts; ++j)
       begun[j] = begun[j] || reaches_signal(call, run, unit.first_shift + j);
   }
 
-  void add_products(const Panel& panel, i64 j, i64 words) const {
+  // For the rows of these tiles.
+  void add_products(const Panel& panel, i64 j, i64 words, i64 first_tile, i64 last_tile) const {
     const PanelSums sums = sums_of(panel, j);
-    const W* of_columns = reinterpret_cast<const W*>(column_words);
     const W* of_rows = rows + packed.of_shift(j, tile_rows);
     const Strides strides{width, 0, tile_rows, 0};
-    for (i64 i = 0; i < row_tiles; ++i)
+    for (i64 i = first_tile; i < last_tile; ++i)
       turned_tiles<W>.by_size[smaller(tile_rows, unit.rows - i * tile_rows) - 1][panel.vectors - 1](
-          of_columns, of_rows + i * tile_stride, strides, words, 1,
+          words_of(panel), of_rows + i * tile_stride, strides, words, 1,
           sums.at + i * tile_rows * sums.row, sums.row, !begun[j], nullptr);
   }
 
   // Adds the products that exist one by one, where some value is not finite and another is absent.
   void add_present(const GradRun<S>& run, const Panel& panel, i64 j) const {
     const PanelSums sums = sums_of(panel, j);
-    const W* of_columns = reinterpret_cast<const W*>(column_words);
+    const W* of_columns = words_of(panel);
     const W* of_rows = rows + packed.of_shift(j, tile_rows);
     const i64 back = (unit.first_shift + j) * call.product.shift_frames;
     const auto exists = [&](i64 f, i64 column) {
@@ -166,8 +211,29 @@ struct GradWork {
       }
   }
 
-  // Rounds the sums of a panel and stores them at their taps of the weight's gradient.
-  void store_panel(const Panel& panel) const {
+  bool finite_sums() const {
+    for (i64 index = 0; index < unit.panels; ++index)
+      for (i64 j = 0; j < unit.shifts; ++j) {
+        const Panel panel = panel_at(index);
+        const PanelSums sums = sums_of(panel, j);
+        for (i64 i = 0; begun[j] && i < unit.rows; ++i)
+          if (!all_finite(sums.at + i * sums.row, panel.count)) return false;
+      }
+    return true;
+  }
+
+  // Rounds the sums and stores them at their taps of the weight's gradient, some rows of all panels
+  // after the other: the gradient may be larger than any cache, and long stretches are written
+  // faster than short ones.
+  void store_sums() const {
+    for (i64 index = 0; index < unit.panels; ++index) round_panel(panel_at(index));
+    for (i64 i = 0; i < unit.rows; i += tile_rows)
+      for (i64 index = 0; index < unit.panels; ++index)
+        store_rows_of(panel_at(index), i, smaller(tile_rows, unit.rows - i));
+  }
+
+ private:
+  void round_panel(const Panel& panel) const {
     for (i64 j = 0; j < unit.shifts; ++j) {
       const PanelSums sums = sums_of(panel, j);
       if (!begun[j])
@@ -179,19 +245,22 @@ struct GradWork {
         for (i64 i = 0; i < unit.rows * width; i += lanes)
           store(reinterpret_cast<S*>(sums.at) + i, load(sums.at + i));
     }
+  }
+
+  void store_rows_of(const Panel& panel, i64 first_row, i64 count) const {
     if (sums_of(panel, 0).in_place) return;
     const Axis& axis = call.product.rows;
     const i64 shift_step = call.column_block * panel_sums * static_cast<i64>(sizeof(T) / sizeof(S));
-    const S* rounded_sums = reinterpret_cast<const S*>(z + panel.index * panel_sums);
+    const S* sums = reinterpret_cast<const S*>(sums_of(panel, 0).at) + first_row * width;
+    S* to =
+        out + first_row * out_row + axis.first_phase + unit.first_shift * call.product.weight_shift;
     for (i64 done = 0; done < panel.count;) {
       const i64 channel = (panel.first + done) / axis.phases;
       const i64 phase = (panel.first + done) % axis.phases;
       const i64 phases = smaller(axis.phases - phase, panel.count - done);
       const i64 channels = phases == axis.phases ? (panel.count - done) / phases : 1;
-      copy_pieces(phases, rounded_sums + done,
-                  out + channel * call.kernel + axis.first_phase + phase +
-                      unit.first_shift * call.product.weight_shift,
-                  {{unit.rows, width, out_row},
+      copy_pieces(phases, sums + done, to + channel * call.kernel + phase,
+                  {{count, width, out_row},
                    {unit.shifts, shift_step, call.product.weight_shift},
                    {channels, phases, call.kernel}});
       done += channels * phases;
@@ -199,13 +268,29 @@ struct GradWork {
   }
 };
 
+// Adds up all runs of a unit. `checked`: products that do not exist are left out where some factor
+// is not finite, as grad_pack.hpp says; otherwise zeros stand for them everywhere.
+template <class S, class W>
+static GradWork<S, W> unit_sums(const WeightGradCall<S>& call, const GradUnit<S>& unit,
+                                const Range& runs, bool checked, Sum<S>* scratch) {
+  GradWork<S, W> work(call, unit, scratch);
+  for (i64 entry = 0; entry < call.batch; ++entry)
+    for (i64 index = runs.first; index < runs.last; ++index)
+      work.add_run(grad_run(call, unit, entry, index), checked);
+  return work;
+}
+
+static constexpr i64 few_runs = 4;  // whose factors are looked at rather than the sums
+
+// A unit of many runs looks at its sums in the end, which are fewer than all that it multiplies: a
+// factor that is not finite has made a NaN of each sum in which it met a zero.
 template <class S, class W>
 static void weight_grad_unit(const WeightGradCall<S>& call, const GradUnit<S>& unit,
                              Sum<S>* scratch) {
-  GradWork<S, W> work(call, unit, scratch);
-  const Range onto = runs_onto(call, unit.first_shift, unit.shifts);
-  for (i64 entry = 0; entry < call.batch; ++entry)
-    for (i64 index = onto.first; index < onto.last; ++index)
-      work.add_run(grad_run(call, unit, entry, index));
-  for (i64 index = 0; index < unit.panels; ++index) work.store_panel(work.panel_at(index));
+  const Range runs = runs_onto(call, unit.first_shift, unit.shifts);
+  const bool checked = call.batch * (runs.last - runs.first) < few_runs;
+  GradWork<S, W> work = unit_sums<S, W>(call, unit, runs, checked, scratch);
+  const bool correct = checked || work.finite_sums();
+  const GradWork<S, W> used = correct ? work : unit_sums<S, W>(call, unit, runs, true, scratch);
+  used.store_sums();
 }
