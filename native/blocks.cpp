@@ -11,7 +11,7 @@ namespace fracstride {
 namespace {
 
 constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a share of the L2 cache
-constexpr i64 grad_block_bytes = 256 * 1024;  // sums of a block of the weight's gradient
+constexpr i64 grad_block_bytes = 384 * 1024;  // sums of a block of the weight's gradient
 constexpr i64 filter_bytes = 16 * 1024;       // packed frames of a filter: half of an L1 cache
 constexpr i64 most_tiles = 8;                 // tiles of frames in one block
 constexpr i64 few_words = 128;                // of a sum

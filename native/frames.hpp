@@ -79,9 +79,96 @@ static void pack_row(const Call<S>& call, const Block& block, const Axis& axis, 
   }
 }
 
+// to[q * row + i] = from[q * phase_step + i * by] for `count` frames i of each phase q. A vector
+// may be written past the last one where there are `room` elements.
+template <class S, int by>
+static void split_phases(const S* from, i64 phases, i64 phase_step, i64 count, i64 room, i64 row,
+                         Sum<S>* to) {
+  constexpr i64 lanes = Vec<S>::lanes;
+  for (i64 q = 0; q < phases; ++q)
+    for (i64 i = 0; i < count; i += lanes) {
+      const auto frames = load_strided<S, by>(from + q * phase_step + i * by);
+      Sum<S>* here = to + q * row + i;
+      if (i + lanes <= room) {
+        store(here, frames);
+        continue;
+      }
+      Sum<S> piece[lanes];
+      store(piece, frames);
+      copy_few(piece, here, smaller(lanes, count - i));
+    }
+}
+
+// The most elements that all phases of a channel of one entry read, with the zeros around it.
+static constexpr i64 most_split = 512;
+
+// Whether the phases of short signals are taken apart by split_phases. Otherwise each row is packed
+// by itself.
+template <class S>
+static bool splits_phases(const Call<S>& call, const Block& block) {
+  const Positions& at = call.source_at;
+  const Product& p = call.product;
+  const i64 spread = (p.segments[0].axis.phases + p.segments[1].axis.phases) * at.phase_step;
+  return block.entries > 1 && !call.separate_shifts && at.frame > 1 && at.frame <= 8 &&
+         call.source.position_stride == 1 && call.extension == zeros && !call.carried.data &&
+         spread < most_split &&
+         (block.frames + window_reach(p) + Vec<S>::lanes) * at.frame + spread <= most_split;
+}
+
+// All rows of a channel of a segment, for each entry: its positions are copied with the zeros
+// around them, and taken apart from there. Entries are written one after the other, each over what
+// the one before has written past its end.
+template <class S>
+static void pack_phases(const Call<S>& call, const Block& block, const Axis& axis, i64 channel,
+                        Sum<S>* packed) {
+  const Positions& at = call.source_at;
+  const i64 start = (block.first_frame - window_back(call.product)) * at.frame + at.base +
+                    axis.first_phase * at.phase_step;
+  const i64 count = block.frames + window_reach(call.product);
+  const i64 all = (count - 1) * at.frame + (axis.phases - 1) * at.phase_step + 1;
+  const i64 low = smaller(larger(-start, 0), all);
+  const i64 own = smaller(larger(call.source.length - start, low), all) - low;
+  S positions[most_split] = {};
+  const S* from = call.source.data + block.entry * call.source.batch_stride +
+                  (block.group * call.source_channels + channel) * call.source.channel_stride +
+                  (start + low);
+  for (i64 e = 0; e < block.entries; ++e, from += call.source.batch_stride) {
+    copy_few(from, positions + low, own);
+    Sum<S>* to = packed + e * call.pitch;
+    const i64 room = e + 1 < block.entries ? call.window - e * call.pitch : count;
+    const auto split = [&](auto by) {
+      split_phases<S, decltype(by)::value>(positions, axis.phases, at.phase_step, count, room,
+                                           call.window, to);
+    };
+    switch (at.frame) {
+      case 2: split(Constant<2>{}); break;
+      case 3: split(Constant<3>{}); break;
+      case 4: split(Constant<4>{}); break;
+      case 5: split(Constant<5>{}); break;
+      case 6: split(Constant<6>{}); break;
+      case 7: split(Constant<7>{}); break;
+      case 8: split(Constant<8>{}); break;
+    }
+  }
+  const i64 filled = (block.entries - 1) * call.pitch + count;
+  for (i64 q = 0; q < axis.phases; ++q)
+    for (i64 i = filled; i < call.window; ++i) packed[q * call.window + i] = 0;
+}
+
 template <class S, class W>
 static void pack_block(const Call<S>& call, const Block& block, W* packed) {
   const i64 reach = call.separate_shifts ? 0 : window_reach(call.product);
+  if constexpr (!is_pair<W>)
+    if (splits_phases(call, block)) {
+      for (const Segment& segment : call.product.segments)
+        for (i64 c = 0; c < segment.axis.channels; ++c) {
+          pack_phases(call, block, segment.axis, c, packed);
+          for (i64 q = 0; q < segment.axis.phases; ++q, packed += call.window)
+            if (call.around.negative_slope != 1)
+              bend<S>(packed, all_frames(call, block) + reach, call.around.negative_slope);
+        }
+      return;
+    }
   for (const Segment& segment : call.product.segments) {
     const Axis& axis = segment.axis;
     const i64 channels = axis.channels * axis.phases;

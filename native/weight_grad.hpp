@@ -247,6 +247,26 @@ struct GradWork {
     }
   }
 
+  // Where the taps of a channel are the shifts of one phase, they come from as many vectors. Returns
+  // how many columns are stored.
+  i64 interleave_taps(const Panel& panel, i64 first_row, i64 count) const {
+    const i64 whole = panel.count / lanes * lanes;
+    if (is_half<S> || call.product.rows.phases > 1 || unit.shifts < call.kernel) return 0;
+    bool stored = false;
+    if constexpr (!is_half<S>)
+      with_taps<S>(call.kernel, [&](auto constant) {
+        constexpr int P = decltype(constant)::value;
+        for (i64 i = first_row; i < first_row + count; ++i) {
+          const T* z[P];
+#pragma GCC unroll 16
+          for (int j = 0; j < P; ++j) z[j] = sums_of(panel, j).at + i * width;
+          store_interleaved<S, P>(z, 0, nullptr, out + i * out_row + panel.first * P, whole);
+        }
+        stored = true;
+      });
+    return stored ? whole : 0;
+  }
+
   void store_rows_of(const Panel& panel, i64 first_row, i64 count) const {
     if (sums_of(panel, 0).in_place) return;
     const Axis& axis = call.product.rows;
@@ -254,7 +274,7 @@ struct GradWork {
     const S* sums = reinterpret_cast<const S*>(sums_of(panel, 0).at) + first_row * width;
     S* to =
         out + first_row * out_row + axis.first_phase + unit.first_shift * call.product.weight_shift;
-    for (i64 done = 0; done < panel.count;) {
+    for (i64 done = interleave_taps(panel, first_row, count); done < panel.count;) {
       const i64 channel = (panel.first + done) / axis.phases;
       const i64 phase = (panel.first + done) % axis.phases;
       const i64 phases = smaller(axis.phases - phase, panel.count - done);
