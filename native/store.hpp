@@ -248,14 +248,6 @@ static inline void with_phases(i64 rows, const Action& action) {
     }
 }
 
-// The same for the taps of a channel: 11 of them are usual.
-template <class S, class Action>
-static inline void with_taps(i64 taps, const Action& action) {
-  if constexpr (riffles)
-    if (taps == 11) return action(Constant<11>{});
-  with_phases<S>(taps, action);
-}
-
 // Whether the phases of a channel are interleaved all at once.
 template <class S>
 static inline bool is_whole(i64 phases) {

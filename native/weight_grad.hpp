@@ -22,6 +22,14 @@ static i64 weight_grad_scratch(const WeightGradCall<S>& call) {
          rows * signals * call.window + tile_rows * (call.window + Vec<S>::lanes);
 }
 
+// Calls `action` with a number of taps that can be interleaved: 11 of them are usual.
+template <class S, class Action>
+static inline void with_taps(i64 taps, const Action& action) {
+  if constexpr (riffles)
+    if (taps == 11) return action(Constant<11>{});
+  with_phases<S>(taps, action);
+}
+
 // The work of one unit on words W, and where its scratch memory lies.
 template <class S, class W>
 struct GradWork {
@@ -247,8 +255,8 @@ struct GradWork {
     }
   }
 
-  // Where the taps of a channel are the shifts of one phase, they come from as many vectors. Returns
-  // how many columns are stored.
+  // Where the taps of a channel are the shifts of one phase, they come from as many vectors.
+  // Returns how many columns are stored.
   i64 interleave_taps(const Panel& panel, i64 first_row, i64 count) const {
     const i64 whole = panel.count / lanes * lanes;
     if (is_half<S> || call.product.rows.phases > 1 || unit.shifts < call.kernel) return 0;

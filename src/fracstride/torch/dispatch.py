@@ -45,13 +45,15 @@ _NOT_PLAIN = _all_but(
 )
 
 
-def plain(x: Tensor, w: Tensor, b: Tensor | None = None) -> bool:
+def plain(x: Tensor, w: Tensor | None = None, b: Tensor | None = None) -> bool:
     """Whether these are ordinary tensors in this machine's memory, and nothing watches the call.
 
     No subclass with a dispatch of its own, no fake tensor, no dispatch mode, no tracer, no
     ``torch.func`` transform, no autocast, nothing that stands for conjugated or negated numbers.
     """
-    keys = _included().raw_repr() | _keys_of(x).raw_repr() | _keys_of(w).raw_repr()
+    keys = _included().raw_repr() | _keys_of(x).raw_repr()
+    if w is not None:
+        keys |= _keys_of(w).raw_repr()
     if b is not None:
         keys |= _keys_of(b).raw_repr()
     return not keys & _NOT_PLAIN and not torch.is_autocast_enabled("cpu")

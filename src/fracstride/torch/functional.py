@@ -256,7 +256,10 @@ def apply(
         pack = None if packed_weights is None else packed_weights.pack
         if profiling():
             return layer.operator.run(input, weight, bias, geometry, groups, pack)
-        return kernels.forward(input, weight, bias, geometry, groups, pack)
+        y = kernels.forward(input, weight, bias, geometry, groups, pack)
+        if packed_weights is not None and output_size is None:
+            packed_weights.remember(input, bias, sizes, geometry, groups, y)
+        return y
     # DTensors, which are spread over processes: fracstride.torch.distributed.
     if is_dtensor(input, weight, bias):
         result: Tensor = dtensors().apply(input, weight, bias, geometry, groups, packed_weights)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from fracstride._load import native
-from fracstride.arguments import MAX_SIZE
 from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.extension import MODES
 from fracstride.kernel_table import CONV1D, FORWARD, INPUT_GRAD, KERNELS
@@ -32,12 +31,14 @@ from fracstride.torch.complex_tensors import (
     split_weight,
 )
 from fracstride.torch.extension import extend
+from fracstride.torch.results import empty, new_signal
 
 __all__ = [
     "backward",
     "bias_grad",
     "fingerprint",
     "forward",
+    "forward_of",
     "input_grad",
     "missing",
     "pack",
@@ -50,20 +51,6 @@ _STORED = frozenset(dtype for dtype in _KERNELS if not dtype.is_complex)
 _HALVES = (torch.float16, torch.bfloat16)
 _MODE_NUMBER = {name: mode.number for name, mode in MODES.items()}
 _ZEROS = MODES["zeros"].number
-# What Inductor's generated code allocates with, at half of what torch.empty costs.
-_empty: Callable[[tuple[int, ...], tuple[int, ...], torch.dtype], Tensor] = getattr(
-    torch._C._dynamo.guards,
-    "_empty_strided_cpu",
-    lambda size, stride, dtype: torch.empty_strided(size, stride, dtype=dtype),
-)
-# A tensor of a DLPack capsule; and DLPack's code and the bits of the dtypes.
-_tensor_of: Callable[[Any], Tensor] = torch._C._from_dlpack
-_CODES = {
-    torch.float32: (2, 32),
-    torch.float64: (2, 64),
-    torch.float16: (2, 16),
-    torch.bfloat16: (4, 16),
-}
 
 
 def reads(dtype: torch.dtype) -> bool:
@@ -142,7 +129,7 @@ def forward(
     if pack is not None:
         packed = pack(w, geometry, groups, x.shape[0] * x.shape[2])
         if out is None and not dtype.is_complex:
-            out = _new(x.shape[0], channels, length, dtype)
+            out = new_signal(x.shape[0], channels, length, dtype)
     else:
         packed, _source = _packed_for_forward(w, geometry, groups, once=True)
     left, mode = geometry.padding_left, _MODE_NUMBER[geometry.padding_mode]
@@ -151,6 +138,26 @@ def forward(
     b = None if b is None else split_signal(b[None, :, None], groups).reshape(-1)
     parts = _forward(split_signal(x, groups), packed, b, left, mode, 2 * channels, length)
     return join_signal(parts, groups)
+
+
+def forward_of(geometry: AnyGeometry, y: Tensor) -> Callable[[Tensor, Any, Tensor | None], Tensor]:
+    """:func:`forward` for calls that give results like ``y``, of a dtype that the kernels read.
+
+    It takes an input, a packed weight and a contiguous bias that are known to fit.
+    """
+    batch, channels, length = y.shape
+    dtype, run = y.dtype, native.forward
+    left, mode = geometry.padding_left, _MODE_NUMBER[geometry.padding_mode]
+
+    def again(x: Tensor, packed: Any, b: Tensor | None) -> Tensor:
+        out = new_signal(batch, channels, length, dtype)
+        bias = 0 if b is None else b.data_ptr()
+        place = x.data_ptr() or missing(x), *x.stride(), x.shape[2]
+        target = out.data_ptr(), channels * length, length, 1, length
+        run(packed, batch, *place, bias, *target, left, mode)
+        return out
+
+    return again
 
 
 def _forward(
@@ -166,7 +173,7 @@ def _forward(
     batch = x.shape[0]
     if out is None:
         by_batch = out_channels * length
-        out = _empty((batch, out_channels, length), (by_batch, length, 1), x.dtype)
+        out = empty((batch, out_channels, length), (by_batch, length, 1), x.dtype)
     if batch:
         bias = None if b is None else b.contiguous()
         native.forward(
@@ -183,19 +190,6 @@ def _forward(
             mode,
         )
     return out
-
-
-def _new(batch: int, channels: int, length: int, dtype: torch.dtype) -> Tensor:
-    """An uninitialised result, contiguous; a large one in memory that is kept when it is freed."""
-    by_batch = channels * length
-    if batch * by_batch * dtype.itemsize < native.large_output:
-        return _empty((batch, channels, length), (by_batch, length, 1), dtype)
-    if batch * by_batch * dtype.itemsize <= MAX_SIZE:
-        try:
-            return _tensor_of(native.new_output(batch, channels, length, *_CODES[dtype]))
-        except MemoryError:
-            native.release_outputs()
-    return _empty((batch, channels, length), (by_batch, length, 1), dtype)  # or torch's error
 
 
 def input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, groups: int) -> Tensor:
@@ -220,7 +214,7 @@ def _input_grad(gy: Tensor, w: Tensor, length: int, geometry: AnyGeometry, group
     packed = _packed(real, geometry, groups, INPUT_GRAD, once=True)
     batch, channels = gy.shape[0], real.shape[0]
     by_batch = channels * length
-    gx = _empty((batch, channels, length), (by_batch, length, 1), gy.dtype)
+    gx = empty((batch, channels, length), (by_batch, length, 1), gy.dtype)
     if batch:
         native.input_grad(
             packed,
@@ -279,7 +273,7 @@ def _weight_grad(x: Tensor, gy: Tensor, geometry: AnyGeometry, groups: int) -> T
     shape = (x.shape[1], gy.shape[1] // groups, geometry.kernel_size)
     if not x.shape[0]:
         return torch.zeros(shape, dtype=x.dtype)
-    gw = _empty(shape, (shape[1] * shape[2], shape[2], 1), x.dtype)
+    gw = empty(shape, (shape[1] * shape[2], shape[2], 1), x.dtype)
     _KERNELS[x.dtype].weight_grad(
         x.shape[0],
         x.data_ptr() or missing(x),
@@ -314,7 +308,7 @@ def bias_grad(gy: Tensor) -> Tensor:
 
 def _bias_grad(gy: Tensor) -> Tensor:
     batch, channels, length = gy.shape
-    gb = _empty((channels,), (1,), gy.dtype)
+    gb = empty((channels,), (1,), gy.dtype)
     add_up = _KERNELS[gy.dtype].bias_grad
     add_up(batch, channels, gy.data_ptr() or missing(gy), *gy.stride(), length, gb.data_ptr())
     return gb

@@ -122,15 +122,13 @@ class ConvTranspose1d(nn.ConvTranspose1d):
         ``output_size`` is the wanted ``L_out``, in place of the layer's output padding.
         """
         weight, bias, packed_weights = _operands(self, ConvTranspose1d)
-        return apply(
-            input,
-            weight,
-            bias,
-            (self.stride, self.padding, self.output_padding, self.dilation, self.padding_mode),
-            self.groups,
-            output_size,
-            packed_weights,
-        )
+        sizes = self.stride, self.padding, self.output_padding, self.dilation, self.padding_mode
+        groups = self.groups
+        if packed_weights is not None and output_size is None:
+            y = packed_weights.again(input, weight, bias, sizes, groups)
+            if y is not None:
+                return y
+        return apply(input, weight, bias, sizes, groups, output_size, packed_weights)
 
     def __getstate__(self) -> dict[str, Any]:
         return _without_packed_weights(self)
@@ -231,8 +229,12 @@ class Conv1d(nn.Conv1d):
     def forward(self, input: Tensor) -> Tensor:
         """The output ``(B, C_out, L_out)`` of an input ``(B, C_in, L)``, or both without ``B``."""
         weight, bias, packed_weights = _operands(self, Conv1d)
-        sizes = self.stride, self.padding, self.dilation, self.padding_mode
-        return apply(input, weight, bias, sizes, self.groups, None, packed_weights, CONV1D)
+        sizes, groups = (self.stride, self.padding, self.dilation, self.padding_mode), self.groups
+        if packed_weights is not None:
+            y = packed_weights.again(input, weight, bias, sizes, groups)
+            if y is not None:
+                return y
+        return apply(input, weight, bias, sizes, groups, None, packed_weights, CONV1D)
 
     def __getstate__(self) -> dict[str, Any]:
         return _without_packed_weights(self)
