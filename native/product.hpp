@@ -139,9 +139,10 @@ static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<
   const i64 tiles_of_frames = (unit.rest + lane_frames - 1) / lane_frames;
   for (i64 f = 0, frames, index = 0; f < unit.rest; f += frames, ++index) {
     frames = (unit.rest - f) / (tiles_of_frames - index);  // all tiles alike
-    turned_tiles<W>.by_size[frames - 1][row_vectors - 1](w, x + f, run.rest, run.channels,
-                                                         larger(to - from, 0), sums.z + f * z_frame,
-                                                         z_frame, run.first, nullptr);
+    const auto& table = index == 0 && unit.fetches ? fetching_turned_tiles<W> : turned_tiles<W>;
+    table.by_size[frames - 1][row_vectors - 1](w, x + f, run.rest, run.channels,
+                                               larger(to - from, 0), sums.z + f * z_frame, z_frame,
+                                               run.first, nullptr);
   }
 }
 
@@ -179,8 +180,12 @@ static inline void multiply(const Call<S>& call, const Unit<W>& unit, const Pane
     i64 u = 0;
     if (unit.frames_there == 1 && unit.rest == 1 && onto_rest.first == 0 &&
         onto_rest.last == segment.shifts && runs.shifts == segment.shifts) {
-      const auto add_runs =
-          unit.rows <= Vec<W>::lanes ? tile_runs<W, 1> : tile_runs<W, panel_vectors>;
+      constexpr int most = panel_vectors;
+      const bool narrow = unit.rows <= Vec<W>::lanes;
+      const auto add_runs = unit.fetches
+                                ? (narrow ? tile_runs<W, 1, true> : tile_runs<W, most, true>)
+                            : narrow ? tile_runs<W, 1, false>
+                                     : tile_runs<W, most, false>;
       const i64 channels = runs_at_once * runs.channels;
       for (; u + channels <= runs.all_channels; u += channels, first = false)
         add_runs(weights(u, channels), x + u * x_channel, rest, runs.channels, segment.shifts,

@@ -29,10 +29,12 @@ struct Strides {
 };
 
 // What a tile fetches ahead: nothing; broadcast weights of its own run, which are in the
-// second-level cache as a rule (this many terms are an access to it ahead); or those of the next
-// run, which are in memory as a rule, and of which each tile of rows fetches an equal share.
-enum class Fetch { nothing, own_run, next_run };
+// second-level cache as a rule (this many terms are an access to it ahead); those of the next run,
+// which are in memory as a rule, and of which each tile of rows fetches an equal share; or weights
+// along the vector, which are in memory too.
+enum class Fetch { nothing, own_run, next_run, vectors };
 static constexpr i64 terms_ahead = 16;
+static constexpr i64 vectors_ahead = 64;  // terms: the time of an access to memory, and a page
 
 // Words W may be pairs; the sums are then floats. `next` is what Fetch::next_run fetches.
 template <class W, int NB, int NV, Fetch fetch>
@@ -53,7 +55,11 @@ static void tile(const W* vector, const W* bcast, const Strides& by, i64 channel
       }
       typename Vec<W>::type x[NV];
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) x[v] = load(vector + v * lanes);
+      for (int v = 0; v < NV; ++v) {
+        if constexpr (fetch == Fetch::vectors)
+          __builtin_prefetch(vector + vectors_ahead * by.vector_shift + v * lanes);
+        x[v] = load(vector + v * lanes);
+      }
 #pragma GCC unroll 16
       for (int b = 0; b < NB; ++b) {
         const auto w = broadcast(bcast[b]);
@@ -82,7 +88,7 @@ static void tile(const W* vector, const W* bcast, const Strides& by, i64 channel
 // hide the time of an addition. The runs are added in order, as one by one.
 static constexpr int runs_at_once = 4;
 
-template <class W, int NV>
+template <class W, int NV, bool fetches>
 static void tile_runs(const W* vector, const W* bcast, const Strides& by, i64 channels, i64 shifts,
                       typename SumOf<W>::type* z, bool first) {
   typedef typename Vec<typename SumOf<W>::type>::type V;
@@ -97,8 +103,11 @@ static void tile_runs(const W* vector, const W* bcast, const Strides& by, i64 ch
       for (int r = 0; r < runs_at_once; ++r) {
         const auto w = broadcast(b[r * bcast_run]);
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; ++v)
-          acc[r][v] = multiply_add(w, load(x + r * vector_run + v * lanes), acc[r][v]);
+        for (int v = 0; v < NV; ++v) {
+          const W* weights = x + r * vector_run + v * lanes;
+          if constexpr (fetches) __builtin_prefetch(weights + vectors_ahead * by.vector_shift);
+          acc[r][v] = multiply_add(w, load(weights), acc[r][v]);
+        }
       }
     }
 #pragma GCC unroll 4
@@ -152,8 +161,9 @@ static constexpr void fill_tiles_of(TileTable<W>& table) {
 
 template <class W, Fetch fetch, int NB>
 static constexpr void fill_tiles(TileTable<W>& table) {
-  constexpr int most =
-      NB > tile_rows ? panel_vectors : vectors_for(fetch == Fetch::own_run ? NB : tile_rows);
+  constexpr int most = NB > tile_rows || fetch == Fetch::vectors
+                           ? panel_vectors
+                           : vectors_for(fetch == Fetch::own_run ? NB : tile_rows);
   fill_tiles_of<W, fetch, NB, most>(table);
   if constexpr (NB > 1) fill_tiles<W, fetch, NB - 1>(table);
 }
@@ -168,6 +178,8 @@ static constexpr TileTable<W> make_tiles() {
 // With the weights along the vector, and for R.
 template <class W>
 static constexpr TileTable<W> turned_tiles = make_tiles<W, Fetch::nothing>();
+template <class W>
+static constexpr TileTable<W> fetching_turned_tiles = make_tiles<W, Fetch::vectors>();
 
 // With the weights broadcast.
 template <class W>
