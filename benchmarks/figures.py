@@ -64,12 +64,19 @@ def misses(runs: list[dict[str, Any]]) -> str:
 def faces(runs: list[dict[str, Any]]) -> str:
     """The torch module's time against that of the layer on arrays."""
     layers = [layer for run in runs for layer in run["layers"] if OUR_MODULE in layer["ratios"]]
-    slow = [
-        f"`{layer['layer']['name']}` {layer['ratios'][OUR_MODULE]['median']:.2f}"
+    slow = sorted(
+        (layer["ratios"][OUR_MODULE]["median"], layer["layer"]["name"])
         for layer in layers
         if layer["module_excess"] > MODULE_SECONDS
-    ]
-    return f"{len(slow)} of {len(layers)} layers exceed that: {', '.join(slow) or 'none'}."
+    )
+    if not slow:
+        return f"No layer of {len(layers)} exceeds that."
+    middle = slow[len(slow) // 2][0]
+    most = ", ".join(f"`{name}` {ratio:.2f}" for ratio, name in slow[:-11:-1])
+    return (
+        f"{len(slow)} of {len(layers)} layers exceed that, by a median ratio of {middle:.2f}. The "
+        f"largest ratios: {most}."
+    )
 
 
 TABLES = {"kinds": kinds, "misses": misses, "faces": faces}

@@ -331,6 +331,7 @@ NB_MODULE(_native, m) {
   m.def("padding_modes", [] {
     return std::vector<std::string>(std::begin(padding_modes), std::end(padding_modes));
   });
+  m.def("best_instruction_set", [] { return best_instruction_set().name; });
   m.def("instruction_set", [] { return instruction_set().name; });
   m.def("use_instruction_set", [](const std::string& name) {
     for (const InstructionSet* set : available_instruction_sets())

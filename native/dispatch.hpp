@@ -9,7 +9,8 @@ namespace fracstride {
 
 std::vector<const InstructionSet*> built_instruction_sets();      // lowest first
 std::vector<const InstructionSet*> available_instruction_sets();  // lowest first
-const InstructionSet& instruction_set();                          // the one that is used
+const InstructionSet& best_instruction_set();                     // of those that this machine has
+const InstructionSet& instruction_set();  // the one that is used, at first the best
 void use_instruction_set(const InstructionSet& set);
 
 template <class S>

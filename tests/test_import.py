@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -113,10 +114,13 @@ def test_calls_load_nothing_more() -> None:
 
 
 def test_the_best_instruction_set_is_chosen() -> None:
-    code = "import fracstride; c = fracstride.config(); print(c['isa'], c['isa_available'][-1])"
+    best = fracstride.config()["isa_available"][-1]
+    if best == "avx512bf16" and "GenuineIntel" in Path("/proc/cpuinfo").read_text("utf-8"):
+        best = "avx512"  # which takes less time there
     for environment in ({}, {"FRACSTRIDE_ISA": ""}):
-        used, best = printed(code, **environment).split()
-        assert used == best
+        assert (
+            printed("import fracstride; print(fracstride.config()['isa'])", **environment) == best
+        )
 
 
 @pytest.mark.parametrize("name", fracstride.config()["isa_available"])
@@ -145,6 +149,7 @@ def test_an_instruction_set_beyond_the_machine(monkeypatch: pytest.MonkeyPatch) 
     stub = SimpleNamespace(
         built_instruction_sets=lambda: ["baseline", "avx2", "avx512"],
         available_instruction_sets=lambda: ["baseline", "avx2"],
+        best_instruction_set=lambda: "avx2",
         use_instruction_set=used.append,
     )
     monkeypatch.setattr(_load, "native", stub)

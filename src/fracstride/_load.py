@@ -42,7 +42,7 @@ def select_instruction_set(name: str | None) -> None:
     Raises ``ImportError`` for a name that was not built in or that this machine lacks.
     """
     available = native.available_instruction_sets()
-    name = name or available[-1]
+    name = name or native.best_instruction_set()
     if name not in native.built_instruction_sets():
         reason = "is none that this build has"
     elif name not in available:

@@ -256,6 +256,19 @@ def test_training_compares_all_and_eval_once(monkeypatch: pytest.MonkeyPatch) ->
         assert len(compared) == 5
 
 
+@pytest.mark.parametrize("layer", [ft.ConvTranspose1d(64, 64, 9, 2), ft.Conv1d(64, 64, 9, 2)])
+def test_an_edit_between_train_and_eval_is_noticed(layer: Any) -> None:
+    x, model = torch.randn(1, 64, 20), torch.nn.Sequential(layer).eval()
+    with torch.no_grad():
+        model(x)
+        model.train()
+        layer.weight.data[:, 4, 5] += 1
+        model.eval()
+        fresh = type(layer)(64, 64, 9, 2)
+        fresh.load_state_dict(layer.state_dict())
+        assert torch.equal(model(x), fresh(x))
+
+
 def test_a_weight_that_is_gone() -> None:
     """The kept weight holds no parameter alive."""
     kept, layer = PackedWeights(), large()

@@ -130,6 +130,11 @@ class ConvTranspose1d(nn.ConvTranspose1d):
                 return y
         return apply(input, weight, bias, sizes, groups, output_size, packed_weights)
 
+    def train(self, mode: bool = True) -> Any:
+        """As torch's. The weight is compared anew: what was done to it meanwhile may not show."""
+        _doubt(self, mode)
+        return super().train(mode)
+
     def __getstate__(self) -> dict[str, Any]:
         return _without_packed_weights(self)
 
@@ -236,6 +241,11 @@ class Conv1d(nn.Conv1d):
                 return y
         return apply(input, weight, bias, sizes, groups, None, packed_weights, CONV1D)
 
+    def train(self, mode: bool = True) -> Any:
+        """As torch's. The weight is compared anew: what was done to it meanwhile may not show."""
+        _doubt(self, mode)
+        return super().train(mode)
+
     def __getstate__(self) -> dict[str, Any]:
         return _without_packed_weights(self)
 
@@ -262,6 +272,11 @@ def _packed_weights_of(module: Any, cls: Any) -> PackedWeights:
     elif module.training:
         packed_weights.doubt()
     return packed_weights
+
+
+def _doubt(module: Any, training: bool) -> None:
+    if training != module.training and module._packed_weights is not None:
+        module._packed_weights.doubt()
 
 
 def _without_packed_weights(module: nn.Module) -> dict[str, Any]:
