@@ -46,11 +46,11 @@ CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.p
   tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
   tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
 
-check: $(VENV)/.test ## the tests to run after each change: at most 90 seconds on two cores
+check: $(VENV)/.test ## the tests to run after each change: about two and a half minutes on two cores
 	FRACSTRIDE_TEST_EXAMPLES=$(CHECK_EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist worksteal \
 	  $(CHECKED)
 
-test: $(VENV)/.test ## the whole test suite: at most 8 minutes on two cores
+test: $(VENV)/.test ## the whole test suite: about ten minutes on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 train: $(VENV)/.demo $(VENV)/.train ## train a speech upsampler on demo.wav with this layer and with torch's
