@@ -155,6 +155,12 @@ def test_a_bias_that_does_not_fit_is_named(layer: Any, bias: Tensor) -> None:
             layer(torch.randn(2, 4, 8))
 
 
+@pytest.mark.parametrize("x", [[[1.0]], None, 3, torch.ones(2, 4, 8).numpy()], ids=str)
+def test_what_is_no_tensor_is_named(layer: Any, x: Any) -> None:
+    with torch.no_grad(), pytest.raises(TypeError, match="input must be a tensor"):
+        layer(x)
+
+
 def test_gradients_are_recorded(layer: Any) -> None:
     x = torch.randn(2, 4, 8)
     assert layer(x).requires_grad

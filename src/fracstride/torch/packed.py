@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import has_torch_function_variadic
 
 from fracstride._load import native
 from fracstride.conv1d_geometry import AnyGeometry
@@ -94,9 +95,15 @@ class PackedWeights:
     ) -> Tensor | None:
         """The output of a call that repeats the last one; None if it may be another."""
         repeated, seen = self._repeated, self._seen
-        if repeated is None or seen is None or x.shape != repeated.shape:
+        if repeated is None or seen is None:
             return None
-        if w.shape != seen[3][1] or not _is_unchanged(seen, w, repeated.frames):
+        if type(x) is not Tensor or has_torch_function_variadic(x, w, b):
+            return None
+        if (
+            x.shape != repeated.shape
+            or w.shape != seen[3][1]
+            or not _is_unchanged(seen, w, repeated.frames)
+        ):
             return None
         return repeated.output(x, w, b, sizes, groups, seen[5])
 

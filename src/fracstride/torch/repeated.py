@@ -10,7 +10,6 @@ import weakref
 from typing import Any
 
 from torch import Tensor
-from torch.overrides import has_torch_function_variadic
 
 from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.torch import kernels
@@ -57,14 +56,17 @@ class Repeated:
     ) -> Tensor | None:
         """The layer's output, or None if this is another call.
 
-        ``x`` has the shape of the first call, and ``packed`` is the packed ``w``.
+        ``x`` is a tensor of torch's own class, of the first call's shape, and ``packed`` is the
+        packed ``w``.
         """
-        same = x.dtype is self._dtype and type(x) is Tensor
-        if not same or sizes != self._sizes or groups != self._groups or not self._has(b):
+        if (
+            x.dtype is not self._dtype
+            or sizes != self._sizes
+            or groups != self._groups
+            or not self._has(b)
+        ):
             return None
-        if has_torch_function_variadic(x, w, b) or not plain(x):
-            return None
-        if needs_derivative(x, w, b) or profiling():
+        if not plain(x) or needs_derivative(x, w, b) or profiling():
             return None
         return self._run(x, packed, b)
 
