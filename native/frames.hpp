@@ -136,19 +136,10 @@ static void pack_phases(const Call<S>& call, const Block& block, const Axis& axi
     copy_few(from, positions + low, own);
     Sum<S>* to = packed + e * call.pitch;
     const i64 room = e + 1 < block.entries ? call.window - e * call.pitch : count;
-    const auto split = [&](auto by) {
+    with_stride(at.frame, [&](auto by) {
       split_phases<S, decltype(by)::value>(positions, axis.phases, at.phase_step, count, room,
                                            call.window, to);
-    };
-    switch (at.frame) {
-      case 2: split(Constant<2>{}); break;
-      case 3: split(Constant<3>{}); break;
-      case 4: split(Constant<4>{}); break;
-      case 5: split(Constant<5>{}); break;
-      case 6: split(Constant<6>{}); break;
-      case 7: split(Constant<7>{}); break;
-      case 8: split(Constant<8>{}); break;
-    }
+    });
   }
   const i64 filled = (block.entries - 1) * call.pitch + count;
   for (i64 q = 0; q < axis.phases; ++q)

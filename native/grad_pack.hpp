@@ -169,21 +169,15 @@ template <class S>
 static i64 transpose_apart(const S* from, i64 channel_step, i64 phases, i64 by, i64 readable,
                            i64 frames, Sum<S>* to, i64 to_step) {
   constexpr i64 lanes = Vec<S>::lanes;
-  if (phases > 2 || by > 8) return 0;  // pieces of more phases are copied as fast
+  if (phases > 2) return 0;  // longer pieces are copied as fast
   i64 f = 0;
   for (; f + lanes <= frames && (f + lanes) * by + phases - 1 <= readable; f += lanes) {
     const S* first = from + f * by;
     typename Vec<S>::type r[lanes];
-    switch (by) {
-      case 2: load_frames_apart<S, 2>(first, channel_step, phases, r); break;
-      case 3: load_frames_apart<S, 3>(first, channel_step, phases, r); break;
-      case 4: load_frames_apart<S, 4>(first, channel_step, phases, r); break;
-      case 5: load_frames_apart<S, 5>(first, channel_step, phases, r); break;
-      case 6: load_frames_apart<S, 6>(first, channel_step, phases, r); break;
-      case 7: load_frames_apart<S, 7>(first, channel_step, phases, r); break;
-      case 8: load_frames_apart<S, 8>(first, channel_step, phases, r); break;
-      default: return 0;
-    }
+    const bool known = with_stride(by, [&](auto constant) {
+      load_frames_apart<S, decltype(constant)::value>(first, channel_step, phases, r);
+    });
+    if (!known) return 0;
     transpose<Sum<S>>(r);
 #pragma GCC unroll 16
     for (int c = 0; c < lanes; ++c) store(to + (f + c) * to_step, r[c]);

@@ -45,8 +45,6 @@ WeightGradCall<S> weight_grad_call(const Layer& layer, const Product& p, bool de
   return c;
 }
 
-}  // namespace
-
 template <class S>
 Format format_of(const GradKernels<S>& kernels) {
   return {kernels.columns, kernels.lanes, false};
@@ -72,6 +70,8 @@ Plan plan_weight_grad(const Layer& layer, i64 batch, i64 frames, const GradKerne
   if (batch == 1 && frames + spread < grad_run_steps) return by_tap;
   return 5 * vectors(by_tap) <= 4 * vectors(by_class) && 4 * spread <= frames ? by_tap : by_class;
 }
+
+}  // namespace
 
 template <class S>
 void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,

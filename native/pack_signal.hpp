@@ -46,6 +46,23 @@ static inline typename Vec<T>::type load_strided(const T* p) {
                                     load_strided<T, by / 2>(p + Vec<T>::lanes * by / 2));
 }
 
+// Calls `action` with a stride as a constant, where load_strided is worth it. Returns whether it
+// is.
+template <class Action>
+static inline bool with_stride(i64 by, const Action& action) {
+  switch (by) {
+    case 1: action(Constant<1>{}); return true;
+    case 2: action(Constant<2>{}); return true;
+    case 3: action(Constant<3>{}); return true;
+    case 4: action(Constant<4>{}); return true;
+    case 5: action(Constant<5>{}); return true;
+    case 6: action(Constant<6>{}); return true;
+    case 7: action(Constant<7>{}); return true;
+    case 8: action(Constant<8>{}); return true;
+  }
+  return false;
+}
+
 // What numbers become in a row of words: numbers of the type that they are computed in, or the
 // first and then the second halves of pairs.
 template <class S>
@@ -105,16 +122,10 @@ static void copy_stretch(const S* from, i64 position_stride, i64 step, i64 count
       return;
     }
   i64 i = 0;
-  if (position_stride == 1) switch (by) {
-      case 1: i = copy_strided<Into, S, 1>(from, count, readable, to); break;
-      case 2: i = copy_strided<Into, S, 2>(from, count, readable, to); break;
-      case 3: i = copy_strided<Into, S, 3>(from, count, readable, to); break;
-      case 4: i = copy_strided<Into, S, 4>(from, count, readable, to); break;
-      case 5: i = copy_strided<Into, S, 5>(from, count, readable, to); break;
-      case 6: i = copy_strided<Into, S, 6>(from, count, readable, to); break;
-      case 7: i = copy_strided<Into, S, 7>(from, count, readable, to); break;
-      case 8: i = copy_strided<Into, S, 8>(from, count, readable, to); break;
-    }
+  if (position_stride == 1)
+    with_stride(by, [&](auto constant) {
+      i = copy_strided<Into, S, decltype(constant)::value>(from, count, readable, to);
+    });
   for (; i < count; ++i) to[i] = Into::put(to[i], from[i * by]);
 }
 

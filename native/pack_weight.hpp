@@ -157,17 +157,10 @@ static void gather_rows(const Product& p, const S* weight, i64 first_row, i64 ro
   i64 whole = p.rows.phases == 1 ? rows / lanes * lanes : 0;
   const Loop inner{channels.count - (more ? 0 : 1), channels.from, channels.to};
   const S* from = weight + first_row * p.weight_row + p.rows.first_phase;
-  if (whole) switch (p.weight_row) {
-      case 1: pack_rows_apart<S, 1>(p, from, whole, inner, shifts, out); break;
-      case 2: pack_rows_apart<S, 2>(p, from, whole, inner, shifts, out); break;
-      case 3: pack_rows_apart<S, 3>(p, from, whole, inner, shifts, out); break;
-      case 4: pack_rows_apart<S, 4>(p, from, whole, inner, shifts, out); break;
-      case 5: pack_rows_apart<S, 5>(p, from, whole, inner, shifts, out); break;
-      case 6: pack_rows_apart<S, 6>(p, from, whole, inner, shifts, out); break;
-      case 7: pack_rows_apart<S, 7>(p, from, whole, inner, shifts, out); break;
-      case 8: pack_rows_apart<S, 8>(p, from, whole, inner, shifts, out); break;
-      default: whole = 0;
-    }
+  const auto pack = [&](auto by) {
+    pack_rows_apart<S, decltype(by)::value>(p, from, whole, inner, shifts, out);
+  };
+  if (whole && !with_stride(p.weight_row, pack)) whole = 0;
   if (whole && !more)
     copy_rows(p, weight + inner.count * inner.from, first_row, 0, whole, {1, 0, 0}, shifts,
               out + inner.count * inner.to);
