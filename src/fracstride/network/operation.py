@@ -1,0 +1,95 @@
+"""What an operation of a network is.
+
+Each kind of operation is a subclass in a file of its own in :mod:`fracstride.network.operations`.
+The file says what the operation does to sizes, how it computes, and how it is read from the models
+of frameworks. ``docs/operations.md`` walks through adding one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from fracstride.arrays import Array, DType
+from fracstride.network.reading import Reader
+from fracstride.network.value import Shape, Value
+
+__all__ = ["Operation", "check_channels"]
+
+
+class Operation(ABC):
+    """One kind of step from values to a value.
+
+    A subclass is a frozen dataclass whose fields are the parameters. It has :meth:`result` and
+    either :meth:`compute` or, if that costs too much at each call, :meth:`bind`.
+    """
+
+    #: Operators of torch that this class reads, without namespace and overload: ``("tanh",)``.
+    torch: ClassVar[tuple[str, ...]] = ()
+    #: Whether the result is a view of the first input's memory, which :meth:`compute` returns.
+    is_view: ClassVar[bool] = False
+    #: Whether the result may be written over an input of the same shape.
+    in_place: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """In tables and messages."""
+        return type(self).__name__
+
+    @property
+    def details(self) -> str:
+        """The sizes that a table shows beside the name, such as ``"k7 d3"``."""
+        return ""
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that were learnt."""
+        return 0
+
+    @property
+    def multiply_adds(self) -> int:
+        """For one position of the result, all channels."""
+        return 0
+
+    @abstractmethod
+    def result(self, *inputs: Value) -> Shape:
+        """Channels and length of the result.
+
+        Raises:
+            ValueError: the inputs do not fit; the message says what would.
+        """
+
+    def least_lengths(self) -> tuple[int, ...]:
+        """The least length of each input that the operation accepts; 1 where nothing is given."""
+        return ()
+
+    def compute(self, inputs: Sequence[Array], out: Array | None) -> Any:
+        """Write the result of the arrays ``(B, channels, L)`` to ``out``; or return a view."""
+        raise NotImplementedError
+
+    def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
+        """A function that computes the result of these arrays, at each call anew.
+
+        The arrays stay where they are; everything that depends on lengths alone is done here.
+        """
+        return lambda: self.compute(inputs, out)
+
+    def astype(self, dtype: DType) -> Operation:
+        """The same operation for another dtype."""
+        return self
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        """Read a call of one of the operators in ``torch``.
+
+        Raises:
+            Unreadable: this call is none that the class knows.
+        """
+        raise NotImplementedError
+
+
+def check_channels(name: str, value: Value, channels: int) -> None:
+    """Raise ``ValueError`` unless a signal has so many channels."""
+    if value.channels != channels:
+        raise ValueError(f"{name} takes {channels} channels, got {value.channels}")
