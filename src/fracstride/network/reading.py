@@ -15,7 +15,7 @@ from fracstride.network.value import Value
 __all__ = ["Reader", "Unreadable"]
 
 
-class Unreadable(ValueError):
+class Unreadable(ValueError):  # noqa: N818 (it is not the user's error)
     """A call that the library cannot represent, with the reason."""
 
 

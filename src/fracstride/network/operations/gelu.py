@@ -13,7 +13,7 @@ __all__ = ["GELU"]
 
 @dataclass(frozen=True)
 class GELU(Elementwise):
-    """``x`` times the normal distribution function of ``x``; ``approximate``: ``"none"``, ``"tanh"``."""
+    """``x`` times the normal distribution function of ``x``; ``approximate`` as in torch."""
 
     approximate: str = "none"
 

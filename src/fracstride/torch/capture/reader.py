@@ -31,9 +31,8 @@ class TorchReader(Reader):
 
     def signal(self, name: str, axes: str) -> Value:
         view = self._lowering.view(self._call.arguments.get(name))
-        if not pattern(view, axes):
-            if "B" not in axes or not pattern(view, axes.replace("B", "")):
-                raise Unreadable(f"{name} must have the axes {axes}, got {view.axes}")
+        if not pattern(view, axes) and not pattern(view, axes.replace("B", "")):
+            raise Unreadable(f"{name} must have the axes {axes}, got {view.axes}")
         return self._lowering.plain(view, self._call.path).value
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -172,7 +171,7 @@ class _Broadcast:
         array = argument.array
         array = array.reshape((1,) * (len(axes) - array.ndim) + array.shape)
         sizes: list[int] = []
-        for axis, found in zip(axes, array.shape, strict=True):
+        for axis, found in zip(axes, map(int, array.shape), strict=True):
             if isinstance(axis, Split):
                 sizes.append(axis.size)
             elif found == 1:
