@@ -1,7 +1,7 @@
 """From a recording of torch's operators to the graph of a network.
 
 Most operators belong to the file of the operation that they are (its ``from_torch``). Those that
-only rearrange axes are in :mod:`fracstride.torch.capture.views`. What neither reads runs in torch
+only rearrange axes are in :mod:`fracstride.torch.capture.axes`. What neither reads runs in torch
 inside the network (:mod:`fracstride.torch.capture.foreign_calls`).
 """
 
@@ -13,7 +13,7 @@ from fracstride.network.recording import Call, Recording
 from fracstride.torch.capture.foreign_calls import add_foreign_call
 from fracstride.torch.capture.lowering import Lowered, Lowering
 from fracstride.torch.capture.reader import TorchReader
-from fracstride.torch.capture.views import VIEWS
+from fracstride.torch.capture.axes import REARRANGING
 
 __all__ = ["lower"]
 
@@ -40,8 +40,8 @@ def lower(recording: Recording) -> Lowered:
 def _read(lowering: Lowering, call: Call) -> None:
     name = call.operator.split(".")[1]
     try:
-        if name in VIEWS:
-            VIEWS[name](lowering, call)
+        if name in REARRANGING:
+            REARRANGING[name](lowering, call)
         elif name in _READERS:
             _READERS[name].from_torch(TorchReader(lowering, call, name))
         else:

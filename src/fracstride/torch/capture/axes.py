@@ -23,7 +23,7 @@ from fracstride.torch.capture.stretches import (
     unbind,
 )
 
-__all__ = ["VIEWS"]
+__all__ = ["REARRANGING"]
 
 
 def _same(lowering: Lowering, call: Call) -> None:
@@ -129,7 +129,7 @@ def _give(lowering: Lowering, call: Call, view: View) -> None:
 
 _Read = Callable[[Lowering, Call], None]
 
-VIEWS: dict[str, _Read] = {
+REARRANGING: dict[str, _Read] = {
     **dict.fromkeys(
         ("alias", "clone", "contiguous", "detach", "lift_fresh", "to", "_to_copy", "dropout"), _same
     ),
