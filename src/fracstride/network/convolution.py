@@ -16,7 +16,7 @@ from fracstride.extension import MODES
 from fracstride.network.operation import Operation, check_channels
 from fracstride.network.value import Shape, Value
 
-__all__ = ["ConvolutionOperation"]
+__all__ = ["ConvolutionOperation", "check_inputs"]
 
 _NOTHING = (0, 0, 0, 0, 0)  # an absent argument of the kernel
 
@@ -57,17 +57,10 @@ class ConvolutionOperation(Operation):
 
     def result(self, *inputs: Value) -> Shape:
         geometry, x = self.layer.geometry, inputs[0]
-        check_channels(self.name, x, self.layer.in_channels)
         period = 1 if geometry.is_transposed else geometry.stride
-        shape = Shape(self.layer.out_channels, x.extent.then(self.output_length, period))
-        for residual in inputs[1:]:
-            if residual.shape != shape:
-                raise ValueError(f"the residual of {self.name} must have the shape of its result")
+        shape = Shape(self.layer.out_channels, x.extent.then(geometry.output_length, period))
+        check_inputs(self, shape, *inputs)
         return shape
-
-    def output_length(self, length: int) -> int:
-        """Samples of so many frames."""
-        return int(self.layer.geometry.output_length(length))
 
     def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
         packed = self.layer.packed
@@ -111,3 +104,11 @@ class ConvolutionOperation(Operation):
             weight=np.asarray(self.layer.weight).astype(dtype),
             bias=None if bias is None else np.asarray(bias).astype(dtype),
         )
+
+
+def check_inputs(operation: ConvolutionOperation, shape: Shape, *inputs: Value) -> None:
+    """Raise ``ValueError`` unless the inputs fit to the layer and to a result of this shape."""
+    check_channels(operation.name, inputs[0], operation.layer.in_channels)
+    for residual in inputs[1:]:
+        if residual.shape != shape:
+            raise ValueError(f"the residual of {operation.name} must have the shape of its result")

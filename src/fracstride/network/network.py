@@ -138,13 +138,10 @@ class Network:
 
 def _least(graph: Graph) -> int:
     """The least number of ticks at which every operation has the input that it needs."""
-    limits = [(value.extent, 1) for value in graph.values() if value.is_signal]
-    for node in graph.nodes:
-        pairs = zip(node.inputs, node.operation.least_lengths(), strict=False)
-        limits += [(value.extent, least) for value, least in pairs if value.is_signal]
+    extents = [value.extent for value in graph.values() if value.is_signal]
     clock = 1
-    for extent, least in limits:
-        while extent(clock) < least and extent.step > 0:
+    for extent in extents:
+        while extent(clock) < 1 and extent.step > 0:
             clock += 1
     return clock
 

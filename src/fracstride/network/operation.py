@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fracstride.arrays import Array, DType
 from fracstride.network.reading import Reader
@@ -22,12 +22,12 @@ class Operation(ABC):
     """One kind of step from values to a value.
 
     A subclass is a frozen dataclass whose fields are the parameters. It has :meth:`result` and
-    either :meth:`compute` or, if that costs too much at each call, :meth:`bind`.
+    :meth:`compute`, or :meth:`bind` if that costs too much at each call, or :meth:`view`.
     """
 
     #: Operators of torch that this class reads, without namespace and overload: ``("tanh",)``.
     torch: ClassVar[tuple[str, ...]] = ()
-    #: Whether the result is a view of the first input's memory, which :meth:`compute` returns.
+    #: Whether the result is a view of the input's memory, which :meth:`view` returns.
     is_view: ClassVar[bool] = False
     #: Whether the result may be written over an input of the same shape.
     in_place: ClassVar[bool] = False
@@ -60,12 +60,12 @@ class Operation(ABC):
             ValueError: the inputs do not fit; the message says what would.
         """
 
-    def least_lengths(self) -> tuple[int, ...]:
-        """The least length of each input that the operation accepts; 1 where nothing is given."""
-        return ()
+    def compute(self, inputs: Sequence[Array], out: Array) -> None:
+        """Write the result of the arrays ``(B, channels, L)`` to ``out``."""
+        raise NotImplementedError
 
-    def compute(self, inputs: Sequence[Array], out: Array | None) -> Any:
-        """Write the result of the arrays ``(B, channels, L)`` to ``out``; or return a view."""
+    def view(self, x: Array, length: int) -> Array:
+        """The result as a view of the only input, of this length; of an operation that is one."""
         raise NotImplementedError
 
     def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:

@@ -52,7 +52,8 @@ class Plan:
             return self._foreign(operation, node)
         inputs = [values[value] for value in node.inputs]
         if operation.is_view:
-            values[node.output] = operation.compute(inputs, None)
+            length = node.output.extent(self.clock)
+            values[node.output] = operation.view(inputs[0], length)
             return _nothing
         return operation.bind(inputs, values[node.output])
 

@@ -9,7 +9,10 @@ from fractions import Fraction
 from fracstride.network.extent import Extent
 from fracstride.network.recording import Conditions, Size, Varying
 
-__all__ = ["Fitted", "constant_gap", "fit", "samples", "values_of"]
+__all__ = ["Fitted", "constant_gap", "fit", "fit_extent", "samples", "values_of"]
+
+# Strides are at most so much more than twice what the runs have shown.
+_MORE_MULTIPLES = 16
 
 _Basis = Callable[[Conditions], int]
 _ONE: _Basis = lambda c: 1  # noqa: E731
@@ -64,6 +67,55 @@ def fit(size: Size, conditions: Sequence[Conditions]) -> Fitted | None:
         factors = _solve([[b(c) for b in basis] for c in conditions], values)
         if factors is not None:
             return Fitted(tuple(zip(basis, factors, strict=True)))
+    return None
+
+
+def fit_extent(
+    wanted: Sequence[int],
+    base: Extent,
+    known: Sequence[Extent],
+    conditions: Sequence[Conditions],
+) -> Extent | None:
+    """The plainest extent that has these lengths in the runs, or None.
+
+    It is ``base`` with a constant added; another one that is ``known``; ``base`` extended or cut to
+    the next multiple of a number, as strides want it; or one that is known with a constant added.
+    """
+    lengths = samples(base, conditions)
+    for extent in (base, *(e for e in known if list(wanted) == list(samples(e, conditions)))):
+        found = _moved(extent, wanted, conditions)
+        if found is not None:
+            return found
+    gaps = [w - n for w, n in zip(wanted, lengths, strict=True)]
+    rounded = _rounded(gaps, base, lengths, -1) or _rounded(gaps, base, lengths, 1)
+    if rounded is not None:
+        return rounded
+    moved = (_moved(extent, wanted, conditions) for extent in known)
+    return next((extent for extent in moved if extent is not None), None)
+
+
+def _moved(
+    extent: Extent, wanted: Sequence[int], conditions: Sequence[Conditions]
+) -> Extent | None:
+    """An extent with the constant added that gives these lengths."""
+    gap = constant_gap(wanted, samples(extent, conditions))
+    return None if gap is None else extent.then(lambda length: length + gap)
+
+
+def _rounded(gaps: Sequence[int], base: Extent, lengths: Sequence[int], sign: int) -> Extent | None:
+    """The base with ``least + (sign*length + rest) mod multiple`` added; ``sign`` is 1 or -1."""
+    spread = max(gaps) - min(gaps)
+    for multiple in range(spread + 1, 2 * spread + _MORE_MULTIPLES):
+        for least in range(max(gaps) - multiple + 1, min(gaps) + 1):
+            pairs = zip(gaps, lengths, strict=True)
+            rests = {(gap - least - sign * length) % multiple for gap, length in pairs}
+            if len(rests) == 1:
+                rest = rests.pop()
+
+                def rule(length: int, m: int = multiple, r: int = rest, b: int = least) -> int:
+                    return length + b + (sign * length + r) % m
+
+                return base.then(rule, period=multiple)
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fracstride.network.graph import Graph
+from fracstride.network.graph import Graph, Node
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
 from fracstride.network.operations.crop import Crop
@@ -21,7 +21,7 @@ def fold_pads(graph: Graph) -> Graph:
         if pad is None or not isinstance(pad.operation, Pad):
             continue
         if isinstance(node.operation, Conv1d):
-            folded = _padded_conv1d(node.operation, pad.operation)
+            folded = _padded_conv1d(node.operation, pad)
         else:
             continue
         if folded is not None:
@@ -29,16 +29,17 @@ def fold_pads(graph: Graph) -> Graph:
     return graph.without_unused()
 
 
-def _padded_conv1d(conv: Conv1d, pad: Pad) -> Conv1d | None:
-    g = conv.layer.geometry
+def _padded_conv1d(conv: Conv1d, node: Node) -> Conv1d | None:
+    pad, g = node.operation, conv.layer.geometry
     plain = g.padding_left == g.padding_right == 0
-    if pad.number != 0 or conv.multiple != 1:
+    if not isinstance(pad, Pad) or pad.number != 0 or conv.padded is not None:
         return None
-    if not plain and not (g.padding_mode == pad.mode == "zeros" and pad.multiple == 1):
+    if not plain and not (g.padding_mode == pad.mode == "zeros" and pad.extent is None):
         return None
     padding = (g.padding_left + pad.left, g.padding_right + pad.right)
     new = conv.with_layer(padding=padding, padding_mode=pad.mode)
-    return replace(new, multiple=pad.multiple, rest=pad.rest)  # type: ignore[return-value,call-arg]
+    assert isinstance(new, Conv1d)
+    return new if pad.extent is None else replace(new, padded=node.output.extent)
 
 
 def fold_crops(graph: Graph) -> Graph:
@@ -54,7 +55,11 @@ def fold_crops(graph: Graph) -> Graph:
         node = writers.get(crop.inputs[0])
         if node is None or not isinstance(node.operation, ConvTranspose1d):
             continue
-        if readers[node.output] != [crop] or len(node.inputs) > 1:
+        if (
+            crop.operation.extent is not None
+            or readers[node.output] != [crop]
+            or len(node.inputs) > 1
+        ):
             continue
         pad = writers.get(node.inputs[0])
         source = pad.operation if pad is not None and isinstance(pad.operation, Pad) else None
@@ -73,7 +78,7 @@ def _cropped(
     """The layer with the crop, and whether the pad is in it too."""
     g = conv.layer.geometry
     left, right = g.padding_left + crop.left, g.padding_right + crop.right
-    if pad is not None and pad.number == 0 and pad.multiple == 1:
+    if pad is not None and pad.number == 0 and pad.extent is None:
         plain = g.padding_mode == "zeros"
         # In samples of the input without the pad. The extension reaches as far as the kernel does.
         new_left = left - pad.left * g.stride

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -39,13 +38,13 @@ class Channels(Operation):
             raise ValueError(f"no such channels in a signal of {x.channels}: {self.indices}")
         return Shape(len(self.indices), x.extent)
 
-    def compute(self, inputs: Sequence[Array], out: Array | None) -> Any:
-        (x,) = inputs
-        if out is not None:
-            return np.take(x, self.indices, axis=1, out=out)
+    def compute(self, inputs: Sequence[Array], out: Array) -> None:
+        np.take(inputs[0], self.indices, axis=1, out=out)
+
+    def view(self, x: Array, length: int) -> Array:
         first, *rest = self.indices
         step = rest[0] - first if rest else 1
         if step == 0:
-            return np.broadcast_to(x[:, first : first + 1], (len(x), len(self.indices), x.shape[2]))
+            return np.broadcast_to(x[:, first : first + 1], (len(x), len(self.indices), length))
         last = self.indices[-1] + step
         return x[:, first : None if last < 0 else last : step]

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from fracstride.conv1d import Conv1d as Layer
-from fracstride.network.convolution import ConvolutionOperation
+from fracstride.conv1d_geometry import conv1d_geometry_of
+from fracstride.network.convolution import ConvolutionOperation, check_inputs
+from fracstride.network.extent import Extent
 from fracstride.network.reading import Reader
+from fracstride.network.value import Shape, Value
 
 __all__ = ["Conv1d"]
 
@@ -17,19 +20,25 @@ class Conv1d(ConvolutionOperation):
     """A :class:`fracstride.Conv1d`.
 
     Args:
-        multiple: the input is padded on the right, beyond the layer's own padding, to
-            ``multiple*n + rest`` positions; 1: it is not.
-        rest: see there.
+        padded: how long the input is with its padding, where what is added on the right differs
+            from length to length.
     """
 
-    multiple: int = 1
-    rest: int = 0
+    padded: Extent | None = None
 
     kind = Layer
     torch = ("conv1d",)
 
-    def output_length(self, length: int) -> int:
-        return super().output_length(length + (self.rest - length) % self.multiple)
+    def result(self, *inputs: Value) -> Shape:
+        if self.padded is None:
+            return super().result(*inputs)
+        g = self.layer.geometry
+        bare = conv1d_geometry_of(g.kernel_size, g.stride, 0, g.dilation, "zeros")
+        shape = Shape(
+            self.layer.out_channels, self.padded.then(bare.output_length, period=g.stride)
+        )
+        check_inputs(self, shape, *inputs)
+        return shape
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:

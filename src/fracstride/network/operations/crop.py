@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fracstride.arrays import Array
+from fracstride.network.extent import Extent
 from fracstride.network.operation import Operation
 from fracstride.network.value import Shape, Value
 
@@ -15,24 +14,29 @@ __all__ = ["Crop"]
 
 @dataclass(frozen=True)
 class Crop(Operation):
-    """Without the first ``left`` positions and the last ``right``."""
+    """Without the first ``left`` positions and the last ``right``.
+
+    Args:
+        left: positions left out before.
+        right: positions left out behind.
+        extent: how long the result is, where ``right`` differs from length to length.
+    """
 
     left: int = 0
     right: int = 0
+    extent: Extent | None = None
 
     is_view = True
 
     @property
     def details(self) -> str:
-        return f"{self.left}, {self.right}"
+        return f"{self.left}, {self.right if self.extent is None else 'to fit'}"
 
     def result(self, *inputs: Value) -> Shape:
         (x,) = inputs
+        if self.extent is not None:
+            return Shape(x.channels, self.extent)
         return Shape(x.channels, x.extent.then(lambda length: length - self.left - self.right))
 
-    def least_lengths(self) -> tuple[int, ...]:
-        return (self.left + self.right + 1,)
-
-    def compute(self, inputs: Sequence[Array], out: Array | None) -> Any:
-        (x,) = inputs
-        return x[:, :, self.left : x.shape[2] - self.right]
+    def view(self, x: Array, length: int) -> Array:
+        return x[:, :, self.left : self.left + length]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from fracstride.network.operations import OPERATIONS
 from fracstride.network.reading import Unreadable
 from fracstride.network.recording import Call, Recording
+from fracstride.torch.capture.axes import REARRANGING
 from fracstride.torch.capture.foreign_calls import add_foreign_call
 from fracstride.torch.capture.lowering import Lowered, Lowering
 from fracstride.torch.capture.reader import TorchReader
-from fracstride.torch.capture.axes import REARRANGING
 
 __all__ = ["lower"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, spli
 from fracstride.network.operations.channels import Channels
 from fracstride.network.reading import Unreadable
 from fracstride.network.recording import Constant, Filled, Recording, Reference, Size, Varying
-from fracstride.network.sizes import samples, values_of
+from fracstride.network.sizes import fit_extent, samples, values_of
 from fracstride.network.value import Value, foreign
 
 __all__ = ["Lowered", "Lowering"]
@@ -102,6 +103,11 @@ class Lowering:
     def lengths(self, extent: Extent) -> tuple[int, ...]:
         """A length in each run."""
         return samples(extent, self.conditions)
+
+    def extent_of(self, wanted: Sequence[int], base: Extent) -> Extent | None:
+        """The extent that has these lengths in the runs; ``base`` is that of the value at hand."""
+        known = dict.fromkeys(v.extent for v in self.graph.values() if v.is_signal)
+        return fit_extent(wanted, base, [*known][::-1], self.conditions)
 
     def sizes(self, size: Size) -> tuple[int, ...]:
         """A size in each run."""

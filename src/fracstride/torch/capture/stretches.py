@@ -86,13 +86,18 @@ def _crop(
         raise Unreadable("it takes every n-th position")
     lengths = lowering.lengths(view.value.extent)
     found = [slice(*ends).indices(n)[:2] for ends, n in zip(stretches, lengths, strict=True)]
-    left = constant_gap([start for start, _ in found], [0] * len(found))
-    right = constant_gap(lengths, [max(*ends) for ends in found])
-    if left is None or right is None:
+    kept = [max(end - start, 0) for start, end in found]
+    left, right = found[0][0], constant_gap(lengths, [max(*ends) for ends in found])
+    if any(start != left for start, _ in found) or len(set(kept)) == 1 < len(set(lengths)):
         raise Unreadable("the stretch of time that it takes is not all but a fixed part")
-    value = view.value
-    if left or right:
-        value = lowering.graph.add(Crop(left, right), value, path=call.path)
+    value, operation = view.value, Crop(left, right or 0)
+    if right is None:
+        extent = lowering.extent_of(kept, value.extent)
+        if extent is None:
+            raise Unreadable("what it leaves out of time differs from call to call")
+        operation = Crop(left, 0, extent)
+    if operation != Crop():
+        value = lowering.graph.add(operation, value, path=call.path)
     lowering.tensors[call.results[0]] = View(value, view.axes)
 
 
@@ -300,16 +305,13 @@ def _pad_operation(
 ) -> Pad:
     if not isinstance(left, int):
         raise Unreadable("what it adds on the left differs from call to call")
+    if left < 0 or min(lowering.sizes(right)) < 0:
+        raise Unreadable("it pads by a negative number")
     if isinstance(right, int):
-        if left < 0 or right < 0:
-            raise Unreadable("it pads by a negative number")
         return Pad(left, right, mode, number)
-    # A right pad that completes the last stride: right = base + (rest - L) mod multiple.
-    lengths, amounts = lowering.lengths(view.value.extent), lowering.sizes(right)
-    base = min(amounts)
-    for multiple in range(max(amounts) - base + 1, 2 * (max(amounts) - base) + 1025):
-        for least in range(max(0, max(amounts) - multiple + 1), base + 1):
-            rests = {(a - least + n) % multiple for a, n in zip(amounts, lengths, strict=True)}
-            if len(rests) == 1:
-                return Pad(left, least, mode, number, multiple, rests.pop())
-    raise Unreadable("what it adds on the right differs from call to call")
+    lengths = lowering.lengths(view.value.extent)
+    wanted = [left + n + r for n, r in zip(lengths, lowering.sizes(right), strict=True)]
+    extent = lowering.extent_of(wanted, view.value.extent)
+    if extent is None:
+        raise Unreadable("what it adds on the right differs from call to call")
+    return Pad(left, 0, mode, number, extent)
