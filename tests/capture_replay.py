@@ -1,0 +1,58 @@
+"""A recording run again with torch's own operators, at any length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fracstride.network.recording import (
+    Constant,
+    Filled,
+    Recording,
+    Reference,
+    Varying,
+)
+from fracstride.network.sizes import fit
+from fracstride.torch.capture.foreign import as_tensor_of, resolve
+
+
+def replay(recording: Recording, inputs: Sequence[Tensor], clock: int, batch: int) -> list[Tensor]:
+    """The outputs for these inputs, each Varying as a function of ``clock`` and ``batch``."""
+    tensors: dict[int, Tensor] = dict(
+        zip((each.index for each in recording.inputs), inputs, strict=True)
+    )
+
+    def value(argument: Any) -> Any:
+        if isinstance(argument, Reference):
+            return tensors[argument.index]
+        if isinstance(argument, Constant):
+            return as_tensor_of(argument.array.copy())
+        if isinstance(argument, Filled):
+            sizes = [value(size) for size in argument.shape]
+            return torch.full(sizes, argument.number, dtype=getattr(torch, argument.dtype))
+        if isinstance(argument, Varying):
+            found = fit(argument, recording.conditions)
+            assert found is not None, argument
+            return found(clock, batch)
+        if isinstance(argument, list):
+            return [value(each) for each in argument]
+        return argument
+
+    for call in recording.calls:
+        func: Any = resolve(call.operator)
+        arguments = {}
+        for parameter in func._schema.arguments:
+            given = value(call.arguments[parameter.name])
+            kind = str(parameter.type)
+            if isinstance(given, str) and "str" not in kind and parameter.name != "equation":
+                given = getattr(torch, given, given)
+            arguments[parameter.name] = given
+        with torch.inference_mode():
+            results = func(**arguments)
+        results = [results] if isinstance(results, Tensor) else results
+        made = [each for each in results if isinstance(each, Tensor)]
+        tensors.update(zip(call.results, made, strict=True))
+    return [value(output) for output in recording.outputs]
