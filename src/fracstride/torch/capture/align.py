@@ -21,11 +21,11 @@ from fracstride.network.recording import (
 )
 from fracstride.torch.capture.constants import Folded
 from fracstride.torch.capture.foreign import as_array, resolve
-from fracstride.torch.capture.refusal import RefusedError, label
+from fracstride.torch.capture.refusal import RefusedError, described, label
 from fracstride.torch.capture.running import Run
 from fracstride.torch.capture.steps import Kind, Step
 
-__all__ = ["align", "described"]
+__all__ = ["align"]
 
 
 def align(runs: Sequence[Run], inputs: Sequence[Input]) -> Recording:
@@ -37,11 +37,6 @@ def align(runs: Sequence[Run], inputs: Sequence[Input]) -> Recording:
         RefusedError: they differ in more than sizes; the call is named.
     """
     return _Alignment(runs).recording(tuple(inputs))
-
-
-def described(conditions: Conditions) -> str:
-    """In words: ``T = 5, batch 2``."""
-    return f"T = {conditions.clock}, batch {conditions.batch}"
 
 
 class _Alignment:
