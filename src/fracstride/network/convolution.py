@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from typing import Any, ClassVar
 
@@ -61,6 +62,16 @@ class ConvolutionOperation(Operation):
         shape = Shape(self.layer.out_channels, x.extent.then(geometry.output_length, period))
         check_inputs(self, shape, *inputs)
         return shape
+
+    def delay(self, *inputs: Value) -> Fraction | None:
+        g, rate = self.layer.geometry, inputs[0].rate
+        if not rate:
+            return Fraction(0)
+        if g.padding_mode == "circular":
+            return None
+        if g.is_transposed:
+            return Fraction(g.padding_left, g.stride) / rate
+        return Fraction(g.span - g.stride - g.padding_left) / rate
 
     def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
         packed = self.layer.packed

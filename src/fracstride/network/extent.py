@@ -79,7 +79,7 @@ class Extent:
         return Extent(step, tuple(n - step * (later // ticks) for n in lengths[:ticks]))._reduced()
 
     def joined(self, other: Extent, rule: Callable[[int, int], int]) -> Extent:
-        """``rule`` of both lengths, which is linear in each."""
+        """``min`` or ``max`` of both lengths, whose rate is the same."""
         ticks = lcm(self.period, other.period)
         offsets = tuple(rule(self(t), other(t)) for t in range(ticks))
         return Extent(rule(self(ticks), other(ticks)) - offsets[0], offsets)._reduced()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 from fracstride.network.operation import Operation
@@ -20,6 +21,9 @@ class Foreign(Operation):
 
     def result(self, *inputs: Value) -> Shape:
         raise NotImplementedError("the shapes of its results are given to Graph.add_foreign")
+
+    def delay(self, *inputs: Value) -> Fraction | None:
+        return None
 
     @abstractmethod
     def call(self, inputs: Sequence[Any], clock: int, batch: int) -> Sequence[Any]:

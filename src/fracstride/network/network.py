@@ -21,6 +21,7 @@ from fracstride.network.value import Value
 __all__ = ["Network"]
 
 _PLANS = 8  # lengths whose steps are remembered
+_SHOWN = 100  # ticks for which a printed network says how much memory they need
 
 
 class Network:
@@ -130,7 +131,9 @@ class Network:
         }
 
     def __str__(self) -> str:
-        return table(self.graph)
+        clock = max(self.least, _SHOWN)
+        megabytes = self.memory(clock) / 1e6
+        return table(self.graph, f"memory for {clock} ticks, weights apart: {megabytes:.3g} MB")
 
     def __repr__(self) -> str:
         return f"Network({len(self.graph.nodes)} operations, dtype={self.dtype.name})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import ClassVar
 
 from fracstride.arrays import Array, DType
@@ -59,6 +60,13 @@ class Operation(ABC):
         Raises:
             ValueError: the inputs do not fit; the message says what would.
         """
+
+    def delay(self, *inputs: Value) -> Fraction | None:
+        """Ticks by which the result trails its inputs; None if it needs all of the signal.
+
+        A position of the result at ``n/rate`` needs the inputs up to there and so much further.
+        """
+        return Fraction(0)
 
     def compute(self, inputs: Sequence[Array], out: Array) -> None:
         """Write the result of the arrays ``(B, channels, L)`` to ``out``."""

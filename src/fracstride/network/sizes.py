@@ -79,7 +79,8 @@ def fit_extent(
     """The plainest extent that has these lengths in the runs, or None.
 
     It is ``base`` with a constant added; another one that is ``known``; ``base`` extended or cut to
-    the next multiple of a number, as strides want it; or one that is known with a constant added.
+    the next multiple of a number, as strides want it; the shorter or the longer of it and another
+    one; or one that is known, with a constant added.
     """
     lengths = samples(base, conditions)
     for extent in (base, *(e for e in known if list(wanted) == list(samples(e, conditions)))):
@@ -87,6 +88,12 @@ def fit_extent(
         if found is not None:
             return found
     gaps = [w - n for w, n in zip(wanted, lengths, strict=True)]
+    for choose in (min, max):
+        for extent in known:
+            if extent.rate == base.rate:
+                chosen = base.joined(extent, choose)
+                if list(samples(chosen, conditions)) == list(wanted):
+                    return chosen
     rounded = _rounded(gaps, base, lengths, -1) or _rounded(gaps, base, lengths, 1)
     if rounded is not None:
         return rounded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from fracstride.arrays import Array
 from fracstride.network.extent import Extent
@@ -37,6 +38,10 @@ class Crop(Operation):
         if self.extent is not None:
             return Shape(x.channels, self.extent)
         return Shape(x.channels, x.extent.then(lambda length: length - self.left - self.right))
+
+    def delay(self, *inputs: Value) -> Fraction | None:
+        rate = inputs[0].rate
+        return self.left / rate if rate else Fraction(0)
 
     def view(self, x: Array, length: int) -> Array:
         return x[:, :, self.left : self.left + length]

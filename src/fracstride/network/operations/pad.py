@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -43,6 +44,10 @@ class Pad(Operation):
         if self.extent is not None:
             return Shape(x.channels, self.extent)
         return Shape(x.channels, x.extent.then(lambda length: length + self.left + self.right))
+
+    def delay(self, *inputs: Value) -> Fraction | None:
+        rate = inputs[0].rate
+        return -self.left / rate if rate else Fraction(0)
 
     def compute(self, inputs: Sequence[Array], out: Array) -> None:
         (x,) = inputs

@@ -24,6 +24,7 @@ from fracstride.torch.capture.foreign import as_array, resolve
 from fracstride.torch.capture.refusal import RefusedError, described, label
 from fracstride.torch.capture.running import Run
 from fracstride.torch.capture.steps import Kind, Step
+from fracstride.torch.capture.whole_slices import with_whole_slices
 
 __all__ = ["align"]
 
@@ -36,7 +37,7 @@ def align(runs: Sequence[Run], inputs: Sequence[Input]) -> Recording:
     Raises:
         RefusedError: they differ in more than sizes; the call is named.
     """
-    return _Alignment(runs).recording(tuple(inputs))
+    return _Alignment(with_whole_slices(runs)).recording(tuple(inputs))
 
 
 class _Alignment:
