@@ -90,7 +90,7 @@ class CompiledModule:
         """The network, on arrays."""
         return self._captured.assembled.network
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, *inputs: Tensor) -> Any:
         """What the module gives, in new tensors without derivatives.
 
@@ -102,6 +102,13 @@ class CompiledModule:
         """
         captured = self._captured
         conditions = check_inputs(captured.example.layouts, inputs, captured.least)
+        for guard in captured.guards:
+            if not guard.holds(conditions):
+                raise ValueError(
+                    f"with inputs of this size, {guard.described(conditions)} and takes a way "
+                    "through its code that the network does not have; give compile() an example "
+                    "of such a size"
+                )
         with torch.no_grad():
             results = captured.assembled(inputs, conditions.clock, conditions.batch)
         return captured.structure.build(_shared(captured.recording.outputs, results))

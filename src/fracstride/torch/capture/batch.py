@@ -9,7 +9,7 @@ from fracstride.torch.capture.agreement import difference
 from fracstride.torch.capture.align import align
 from fracstride.torch.capture.example import Example
 from fracstride.torch.capture.refusal import RefusedError
-from fracstride.torch.capture.running import Run, Runner
+from fracstride.torch.capture.running import Runner
 
 __all__ = ["with_batch"]
 

@@ -20,6 +20,7 @@ from fracstride.torch.capture.align import align
 from fracstride.torch.capture.batch import with_batch
 from fracstride.torch.capture.constants import digest
 from fracstride.torch.capture.example import Example
+from fracstride.torch.capture.guards import Guard, guards_of
 from fracstride.torch.capture.refusal import RefusedError, described
 from fracstride.torch.capture.running import Run, Runner
 from fracstride.torch.capture.structure import Structure
@@ -44,6 +45,7 @@ class Captured:
         example: that says what inputs it takes.
         least: ticks that the inputs must last.
         structure: of the results.
+        guards: what must hold of the sizes of inputs besides.
     """
 
     assembled: Any
@@ -51,6 +53,7 @@ class Captured:
     example: Example
     least: int
     structure: Structure
+    guards: tuple[Guard, ...]
 
 
 def capture(module: nn.Module, example: Example, assemble: Assemble) -> Captured:
@@ -166,7 +169,8 @@ class _Driver:
         peaks = [max(map(peak, values)) for values in zip(*(r.values for r in runs), strict=True)]
         for trial, run in zip(trials, runs, strict=True):
             self._compare(trial, run, assembled, peaks)
-        return Captured(assembled, recording, self._example, least, runs[0].structure)
+        guards = tuple(guards_of(runs, least))
+        return Captured(assembled, recording, self._example, least, runs[0].structure, guards)
 
     def _trials(self, least: int, usual: int) -> Iterator[_Trial]:
         own = self._example.conditions

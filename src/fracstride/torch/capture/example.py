@@ -103,9 +103,7 @@ class Example:
     def batches(self) -> list[tuple[int, ...]]:
         """Which inputs may have a batch as their axis 0, likely ones first."""
         able = [
-            place
-            for place, layout in enumerate(self.layouts)
-            if layout.sizes and layout.time != 0
+            place for place, layout in enumerate(self.layouts) if layout.sizes and layout.time != 0
         ]
         timed = [place for place in able if self.layouts[place].time is not None]
         ways = [tuple(able)]

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from fracstride.network.recording import Reference
 from fracstride.torch.capture.aliases import View, undo
 from fracstride.torch.capture.called import Called
 from fracstride.torch.capture.constants import Folded, Pool
@@ -115,6 +116,12 @@ class Memory:
         """The first of other tensors in the same memory."""
         address = tensor.untyped_storage()._cdata
         return next((t for t in others if t.untyped_storage()._cdata == address), None)
+
+    def known(self, tensor: Tensor) -> int | None:
+        """The recorded tensor that a tensor is at the moment, if it is known without a call."""
+        place = self.place_of(tensor) if self.is_live(tensor) else None
+        value = None if place is None else place.storage.values.get(place.geometry)
+        return value.index if isinstance(value, Reference) else None
 
     # --- what comes about -----------------------------------------------------------------------
 

@@ -14,10 +14,12 @@ from fracstride.torch.capture import operators
 from fracstride.torch.capture.aliases import View, views_of
 from fracstride.torch.capture.called import Called, tensors_in
 from fracstride.torch.capture.constants import Pool
+from fracstride.torch.capture.lengths import Log
 from fracstride.torch.capture.memory import Memory
 from fracstride.torch.capture.paths import Paths
 from fracstride.torch.capture.refusal import RefusedError
 from fracstride.torch.capture.steps import Steps, is_recorded, kind_of
+from fracstride.torch.capture.watch import Watch
 from fracstride.torch.capture.writes import view_in_place, write
 
 __all__ = ["Recorder"]
@@ -40,6 +42,9 @@ class Recorder(TorchDispatchMode):
         self.memory = Memory(pool, self.steps)
         #: The first refusal: the module may have caught it.
         self.refused: RefusedError | None = None
+        self.log = Log(lambda: paths.current)
+        #: To be entered after the recorder.
+        self.watch = Watch(self.memory.known, lambda: paths.current, self.log, self._refuse)
         #: Path and operator of the last call, for errors of the module.
         self.last = "", ""
         #: Whether memory was made that nothing had written to.
@@ -56,6 +61,9 @@ class Recorder(TorchDispatchMode):
             except RefusedError as refused:
                 self.refused = refused
                 raise
+
+    def _refuse(self, refused: RefusedError) -> None:
+        self.refused = self.refused or refused
 
     def result(self, tensor: Tensor) -> Any:
         """What a result of the module is: a recorded tensor, or a constant."""

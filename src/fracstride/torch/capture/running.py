@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fracstride.network.recording import Conditions, Reference
 from fracstride.torch.capture.constants import Folded, Pool
+from fracstride.torch.capture.lengths import Asked, Leaf
 from fracstride.torch.capture.paths import Paths
 from fracstride.torch.capture.recorder import Recorder
 from fracstride.torch.capture.refusal import RefusedError, described
@@ -39,6 +40,9 @@ class Run:
     outputs: list[Reference | Folded]
     values: list[Tensor]
     structure: Structure
+    #: What the module's code asked about sizes, and the sizes.
+    answers: dict[Asked, bool]
+    sizes: dict[Leaf, int]
     #: Whether memory was used that nothing had written to.
     uninitialised: bool
 
@@ -80,12 +84,25 @@ class Runner:
             outputs = [recorder.result(value) for value in values]
             values = [value.clone() for value in values]
         recorded = recorder.steps
-        steps, kinds, outputs = _pruned(recorded.steps, recorded.kinds, outputs, len(inputs))
-        return Run(conditions, steps, kinds, outputs, values, structure, recorder.uninitialised)
+        steps, kinds, outputs, places = _pruned(
+            recorded.steps, recorded.kinds, outputs, len(inputs)
+        )
+        answers, sizes = recorder.log.renamed(places)
+        return Run(
+            conditions,
+            steps,
+            kinds,
+            outputs,
+            values,
+            structure,
+            answers,
+            sizes,
+            recorder.uninitialised,
+        )
 
     def _result(self, recorder: Recorder, inputs: list[Tensor], conditions: Conditions) -> Any:
         try:
-            with recorder:
+            with recorder, recorder.watch:
                 return self._module(*inputs)
         except Exception as error:
             if recorder.refused is not None:
@@ -109,8 +126,8 @@ def operands_in(value: Any) -> list[Reference | Folded]:
 
 def _pruned(
     steps: list[Step], kinds: list[Kind], outputs: list[Any], inputs: int
-) -> tuple[list[Step], list[Kind], list[Any]]:
-    """Only what the outputs depend on, and the inputs."""
+) -> tuple[list[Step], list[Kind], list[Any], dict[int, int]]:
+    """Only what the outputs depend on, and the inputs; and the new places of the tensors."""
     needed = {operand.index for operand in operands_in(outputs) if isinstance(operand, Reference)}
     kept = []
     for step in reversed(steps):
@@ -137,4 +154,4 @@ def _pruned(
         )
         for step in kept
     ]
-    return new, [kinds[old] for old in order], renamed(outputs)
+    return new, [kinds[old] for old in order], renamed(outputs), places

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fracstride.torch.capture.constants import digest
 from fracstride.torch.capture.refusal import RefusedError
@@ -30,7 +30,12 @@ def unchanged(module: nn.Module) -> Iterator[None]:
     before = [(part, part.training, _contents(part)) for part in module.modules()]
     buffers = [(name, buffer, buffer.detach().clone()) for name, buffer in module.named_buffers()]
     parameters = [(name, weight, digest(weight)) for name, weight in module.named_parameters()]
-    rest = torch.get_rng_state(), random.getstate(), np.random.get_state(), torch.get_default_dtype()
+    rest = (
+        torch.get_rng_state(),
+        random.getstate(),
+        np.random.get_state(),
+        torch.get_default_dtype(),
+    )
     module.eval()
     try:
         yield
@@ -39,10 +44,7 @@ def unchanged(module: nn.Module) -> Iterator[None]:
             _restore(part, contents)
             if part.training != training:  # TorchScript keeps it elsewhere
                 part.training = training
-        torch.set_rng_state(rest[0])
-        random.setstate(rest[1])
-        np.random.set_state(rest[2])
-        torch.set_default_dtype(rest[3])
+        state.restore()
         changed = [name for name, weight, old in parameters if digest(weight) != old]
         with torch.no_grad():
             for name, buffer, old in buffers:
@@ -52,6 +54,22 @@ def unchanged(module: nn.Module) -> Iterator[None]:
     if changed:
         path, _, name = changed[0].rpartition(".")
         raise RefusedError(path, "", f"a call of the module changes {name}")
+
+
+class _GlobalState:
+    """What is neither the module's nor ours."""
+
+    def __init__(self) -> None:
+        self._torch, self._python = torch.get_rng_state(), random.getstate()
+        self._numpy = np.random.get_state()  # noqa: NPY002 (what np.random.randn draws from)
+        self._dtype = torch.get_default_dtype()
+
+    def restore(self) -> None:
+        """As it was."""
+        torch.set_rng_state(self._torch)
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)  # noqa: NPY002
+        torch.set_default_dtype(self._dtype)
 
 
 def _contents(part: nn.Module) -> dict[str, tuple[Any, Any]]:
