@@ -30,12 +30,7 @@ def unchanged(module: nn.Module) -> Iterator[None]:
     before = [(part, part.training, _contents(part)) for part in module.modules()]
     buffers = [(name, buffer, buffer.detach().clone()) for name, buffer in module.named_buffers()]
     parameters = [(name, weight, digest(weight)) for name, weight in module.named_parameters()]
-    rest = (
-        torch.get_rng_state(),
-        random.getstate(),
-        np.random.get_state(),
-        torch.get_default_dtype(),
-    )
+    state = _GlobalState()
     module.eval()
     try:
         yield
