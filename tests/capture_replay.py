@@ -56,3 +56,13 @@ def replay(recording: Recording, inputs: Sequence[Tensor], clock: int, batch: in
         made = [each for each in results if isinstance(each, Tensor)]
         tensors.update(zip(call.results, made, strict=True))
     return [value(output) for output in recording.outputs]
+
+
+class Replayed:
+    """Stands for a network: the recording, run again."""
+
+    def __init__(self, recording: Recording, least: int) -> None:
+        self.recording, self.network = recording, None
+
+    def __call__(self, inputs: Sequence[Tensor], clock: int, batch: int) -> list[Tensor]:
+        return replay(self.recording, inputs, clock, batch)

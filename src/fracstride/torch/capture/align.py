@@ -21,12 +21,12 @@ from fracstride.network.recording import (
 )
 from fracstride.torch.capture.constants import Folded
 from fracstride.torch.capture.foreign import as_array, resolve
-from fracstride.torch.capture.refusal import RefusedError, label
+from fracstride.torch.capture.refusal import RefusedError, described, label
 from fracstride.torch.capture.running import Run
 from fracstride.torch.capture.steps import Kind, Step
 from fracstride.torch.capture.whole_slices import with_whole_slices
 
-__all__ = ["align", "described"]
+__all__ = ["align"]
 
 
 def align(runs: Sequence[Run], inputs: Sequence[Input]) -> Recording:
@@ -38,11 +38,6 @@ def align(runs: Sequence[Run], inputs: Sequence[Input]) -> Recording:
         RefusedError: they differ in more than sizes; the call is named.
     """
     return _Alignment(with_whole_slices(runs)).recording(tuple(inputs))
-
-
-def described(conditions: Conditions) -> str:
-    """In words: ``T = 5, batch 2``."""
-    return f"T = {conditions.clock}, batch {conditions.batch}"
 
 
 class _Alignment:

@@ -40,6 +40,10 @@ class Recorder(TorchDispatchMode):
         self.memory = Memory(pool, self.steps)
         #: The first refusal: the module may have caught it.
         self.refused: RefusedError | None = None
+        #: Path and operator of the last call, for errors of the module.
+        self.last = "", ""
+        #: Whether memory was made that nothing had written to.
+        self.uninitialised = False
         for tensor in inputs:
             self.memory.add(tensor, self.steps.new(kind_of(tensor)), made=False)
 
@@ -59,6 +63,7 @@ class Recorder(TorchDispatchMode):
         return self.memory.read(tensor, Called(func, (tensor,), {}, ""))
 
     def _handle(self, call: Called) -> Any:
+        self.last = call.path, call.operator
         if operators.is_random(call):
             raise call.refusal("it draws random numbers; make the noise an input of the module")
         for tensor in call.tensors:
@@ -96,6 +101,7 @@ class Recorder(TorchDispatchMode):
         if call.packet == "aten.lift_fresh":  # of numbers that Python holds: torch.tensor
             self.memory.add(result, None)
         if call.packet in operators.UNINITIALISED:
+            self.uninitialised = True
             for tensor in made:
                 _fill(tensor, self._filling)
         if not call.written:

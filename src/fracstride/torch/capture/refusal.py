@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["RefusedError", "label"]
+from fracstride.network.recording import Conditions
+
+__all__ = ["RefusedError", "described", "label"]
 
 
 def label(path: str, operator: str) -> str:
@@ -10,6 +12,11 @@ def label(path: str, operator: str) -> str:
     name = operator.removesuffix(".default")
     where = path or "the module itself"
     return f"{where} ({name})" if name else where
+
+
+def described(conditions: Conditions) -> str:
+    """In words: ``T = 5, batch 2``."""
+    return f"T = {conditions.clock}, batch {conditions.batch}"
 
 
 class RefusedError(ValueError):

@@ -13,7 +13,7 @@ from fracstride.network.recording import Conditions, Reference
 from fracstride.torch.capture.constants import Folded, Pool
 from fracstride.torch.capture.paths import Paths
 from fracstride.torch.capture.recorder import Recorder
-from fracstride.torch.capture.refusal import RefusedError
+from fracstride.torch.capture.refusal import RefusedError, described
 from fracstride.torch.capture.steps import Kind, Step
 from fracstride.torch.capture.structure import Structure, take_apart
 
@@ -39,6 +39,8 @@ class Run:
     outputs: list[Reference | Folded]
     values: list[Tensor]
     structure: Structure
+    #: Whether memory was used that nothing had written to.
+    uninitialised: bool
 
 
 class Runner:
@@ -56,23 +58,17 @@ class Runner:
         """One run on tensors that nobody else has.
 
         Raises:
-            RefusedError: the module does what cannot be recorded.
-            Exception: what the module raises.
+            RefusedError: the module does what cannot be recorded, or raises an error.
         """
         state = torch.get_rng_state()
         with torch.inference_mode(), self._paths:
             recorder = Recorder(inputs, self._paths, self._pool, filling)
             try:
-                with recorder:
-                    result = self._module(*inputs)
-            except Exception:
-                if recorder.refused is not None:
-                    raise recorder.refused from None
-                raise
+                result = self._result(recorder, inputs, conditions)
             finally:
                 moved = not torch.equal(state, torch.get_rng_state())
                 torch.set_rng_state(state)
-            if recorder.refused is not None:
+            if recorder.refused is not None:  # an error that the module caught
                 raise recorder.refused
             if moved:
                 why = "it draws random numbers unseen; make the noise an input of the module"
@@ -82,10 +78,24 @@ class Runner:
             except TypeError as error:
                 raise RefusedError("", "", str(error)) from None
             outputs = [recorder.result(value) for value in values]
-        steps, kinds, outputs = _pruned(
-            recorder.steps.steps, recorder.steps.kinds, outputs, len(inputs)
-        )
-        return Run(conditions, steps, kinds, outputs, [v.clone() for v in values], structure)
+            values = [value.clone() for value in values]
+        recorded = recorder.steps
+        steps, kinds, outputs = _pruned(recorded.steps, recorded.kinds, outputs, len(inputs))
+        return Run(conditions, steps, kinds, outputs, values, structure, recorder.uninitialised)
+
+    def _result(self, recorder: Recorder, inputs: list[Tensor], conditions: Conditions) -> Any:
+        try:
+            with recorder:
+                return self._module(*inputs)
+        except Exception as error:
+            if recorder.refused is not None:
+                raise recorder.refused from None
+            path, operator = recorder.last
+            why = (
+                f"with {described(conditions)}, the module raises {type(error).__name__} here or "
+                f"after: {error}"
+            )
+            raise RefusedError(path, operator, why) from error
 
 
 def operands_in(value: Any) -> list[Reference | Folded]:
