@@ -89,7 +89,7 @@ def plan_slots(graph: Graph, sizes: Mapping[Value, int]) -> Slots:
             plan.place(value, [])
     for index, node in enumerate(graph.nodes):
         ending = {owner.get(v, v) for v in node.inputs if last.get(owner.get(v, v)) == index}
-        over = [v for v in node.inputs if _may_cover(node, v) and owner.get(v, v) is v]
+        over = [v for v in node.inputs if _may_cover(node, v, owner)]
         early = [plan.slot[v] for v in ending if v in over and v in plan.slot]
         plan.free += [slot for slot in early if slot not in plan.free]
         for value in node.outputs:
@@ -116,10 +116,12 @@ def _owners(graph: Graph) -> dict[Value, Value]:
     return owner
 
 
-def _may_cover(node: Node, value: Value) -> bool:
-    """Whether a node may write its result over this input."""
+def _may_cover(node: Node, value: Value, owner: Mapping[Value, Value]) -> bool:
+    """Whether a node may write its result over this input, of which no other input is a view."""
     return (
-        node.operation.in_place
+        owner.get(value) is value
+        and all(other is value or owner.get(other) is not value for other in node.inputs)
+        and node.operation.in_place
         and len(node.outputs) == 1
         and value.is_signal
         and value.shape == node.output.shape

@@ -64,7 +64,6 @@ class Network:
         #: What runs.
         self.fused = fuse(graph, self.dtype, everything=fused)
         self._inputs = Inputs(graph.inputs, self.dtype, max(least, _least(graph)))
-        self._slots = None
         self._spare: list[_Memory] = []
 
     @property
@@ -130,6 +129,10 @@ class Network:
             if value.is_signal
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is compiled and what is in use belongs to one process, and is made again.
+        return _network, (self.graph, self.dtype, self.least, self._fuses)
+
     def __str__(self) -> str:
         clock = max(self.least, _SHOWN)
         megabytes = self.memory(clock) / 1e6
@@ -137,6 +140,10 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({len(self.graph.nodes)} operations, dtype={self.dtype.name})"
+
+
+def _network(graph: Graph, dtype: DType, least: int, fused: bool) -> Network:
+    return Network(graph, dtype, least, fused=fused)
 
 
 def _least(graph: Graph) -> int:

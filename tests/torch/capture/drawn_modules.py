@@ -284,6 +284,65 @@ def u_net(pick: Pick) -> nn.Module:
     return nn.Sequential(conv(pick, 3, channels), *parts)
 
 
+class Rearranged(nn.Module):
+    """Axes in other orders, split, merged, sliced, turned, joined."""
+
+    def __init__(self, pick: Pick) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(3, 12, 3, padding=1)
+        self.steps: list[Callable[[Tensor], Tensor]] = []
+        axes: list[Any] = ["batch", 12, "time"]
+        for _ in range(pick(1, 7)):
+            self.add(pick, axes)
+        if pick(0, 1):
+            scale = torch.rand([axis if isinstance(axis, int) else 1 for axis in axes])
+            self.steps.append(lambda x: x * scale)
+
+    def add(self, pick: Pick, axes: list[Any]) -> None:
+        """One step; ``axes`` are those before it, and then those after it."""
+        kind, rank = pick(0, 10), len(axes)
+        wide = one_of(pick, *(i for i, axis in enumerate(axes) if isinstance(axis, int)))
+        size, first, second = axes[wide], pick(0, rank - 1), pick(0, rank - 1)
+        step: Callable[[Tensor], Tensor] = torch.Tensor.contiguous
+        if kind == 0:
+            step = lambda x: x.transpose(first, second)  # noqa: E731
+            axes[first], axes[second] = axes[second], axes[first]
+        elif kind == 1 and size % 2 == 0:
+            step = lambda x: x.unflatten(wide, (2, size // 2))  # noqa: E731
+            axes[wide : wide + 1] = [2, size // 2]
+        elif kind == 2:
+            step = lambda x: x.unsqueeze(first)  # noqa: E731
+            axes.insert(first, 1)
+        elif kind == 3 and size == 1 and sum(isinstance(a, int) for a in axes) > 1:
+            step = lambda x: x.squeeze(wide)  # noqa: E731
+            del axes[wide]
+        elif kind == 4:
+            step = lambda x: x.flip(wide)  # noqa: E731
+        elif kind == 5 and size > 1:
+            step = lambda x: x.narrow(wide, first % 2, size - 1)  # noqa: E731
+            axes[wide] = size - 1
+        elif kind == 6 and size > 1:
+            step = lambda x: torch.cat(x.split([1, size - 1], wide)[::-1], wide)  # noqa: E731
+        elif kind == 7 and size < 9:
+            step = lambda x: torch.stack([x, -x], first)  # noqa: E731
+            axes.insert(first, 2)
+        elif kind == 8:
+            step = lambda x: x + x.select(wide, first % size).unsqueeze(wide)  # noqa: E731
+        elif kind == 9 and wide + 1 < rank and isinstance(axes[wide + 1], int):
+            step = lambda x: x.flatten(wide, wide + 1)  # noqa: E731
+            axes[wide : wide + 2] = [size * axes[wide + 1]]
+        elif kind == 10 and size == 1:
+            step = lambda x: x.expand([3 if a == wide else -1 for a in range(x.ndim)])  # noqa: E731
+            axes[wide] = 3
+        self.steps.append(step)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
 class MixedRates(nn.Module):
     """Frames, a source signal at the sample rate, and a speaker's embedding."""
 
@@ -308,6 +367,7 @@ KINDS: dict[str, Callable[[Pick], nn.Module]] = {
     "encoder": encoder,
     "u_net": u_net,
     "mixed_rates": MixedRates,
+    "rearranged": Rearranged,
 }
 
 

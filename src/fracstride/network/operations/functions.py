@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import ClassVar
 
 from fracstride.network.elementwise import Elementwise
@@ -17,6 +18,8 @@ __all__ = [
     "Function",
     "Log",
     "Log1p",
+    "Log2",
+    "Log10",
     "Negative",
     "ReLU",
     "Reciprocal",
@@ -74,6 +77,24 @@ class Log(Function):
     """The natural logarithm."""
 
     instruction, torch = "log", ("log",)
+
+
+class Log10(Function):
+    """The logarithm to base 10."""
+
+    torch = ("log10",)
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        return program.add("multiply", program.add("log", *inputs), 1 / log(10))
+
+
+class Log2(Function):
+    """The logarithm to base 2."""
+
+    torch = ("log2",)
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        return program.add("multiply", program.add("log", *inputs), 1 / log(2))
 
 
 class Log1p(Function):
