@@ -16,7 +16,7 @@ from fracstride.network.recording import (
     Varying,
 )
 from fracstride.network.sizes import fit
-from fracstride.torch.capture.foreign import as_tensor_of, resolve
+from fracstride.torch.capture.foreign import as_tensor_of, call
 
 
 def replay(recording: Recording, inputs: Sequence[Tensor], clock: int, batch: int) -> list[Tensor]:
@@ -41,20 +41,10 @@ def replay(recording: Recording, inputs: Sequence[Tensor], clock: int, batch: in
             return [value(each) for each in argument]
         return argument
 
-    for call in recording.calls:
-        func: Any = resolve(call.operator)
-        arguments = {}
-        for parameter in func._schema.arguments:
-            given = value(call.arguments[parameter.name])
-            kind = str(parameter.type)
-            if isinstance(given, str) and "str" not in kind and parameter.name != "equation":
-                given = getattr(torch, given, given)
-            arguments[parameter.name] = given
+    for each in recording.calls:
         with torch.inference_mode():
-            results = func(**arguments)
-        results = [results] if isinstance(results, Tensor) else results
-        made = [each for each in results if isinstance(each, Tensor)]
-        tensors.update(zip(call.results, made, strict=True))
+            made = call(each.operator, {name: value(a) for name, a in each.arguments.items()})
+        tensors.update(zip(each.results, made, strict=True))
     return [value(output) for output in recording.outputs]
 
 

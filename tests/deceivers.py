@@ -195,7 +195,7 @@ class BranchesUnseen(Deceiver):
 class NormalisesByItem(Deceiver):
     """Divides by a Python number."""
 
-    outcome, where = "refused", "aten._local_scalar_dense"
+    outcome, where = "refused", "aten.item"
 
     def forward(self, x: Tensor) -> Tensor:
         return x / x.abs().max().item()
@@ -204,7 +204,7 @@ class NormalisesByItem(Deceiver):
 class CatchesTheError(Deceiver):
     """Goes another way if it may not look at a number."""
 
-    outcome, where = "refused", "aten._local_scalar_dense"
+    outcome, where = "refused", "aten.item"
 
     def forward(self, x: Tensor) -> Tensor:
         try:
@@ -942,7 +942,7 @@ class ReturnsManyThings(Deceiver):
 class ReturnsAnUnknownObject(Deceiver):
     """Returns an object that only it knows."""
 
-    outcome, where = "refused", "Deceiver"
+    outcome, where = "refused", "ReturnsAnUnknownObject"
 
     def forward(self, x: Tensor) -> Any:
         return self, x
@@ -963,7 +963,7 @@ class ReturnsNoTensor(Deceiver):
 class ComputesInAnotherThread(Deceiver):
     """Computes where no recording sees it."""
 
-    outcome, where = "refused", "aten"
+    outcome, where = "refused", "result 0"
 
     def forward(self, x: Tensor) -> Tensor:
         with ThreadPoolExecutor(1) as pool:

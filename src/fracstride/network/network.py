@@ -84,10 +84,14 @@ class Network:
         outputs = [out if batched else out[0] for out in self.run(arrays, clock)]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
-    def run(self, inputs: Sequence[Any], clock: int) -> list[Any]:
-        """The outputs of checked inputs, in new arrays; foreign inputs and outputs as they are."""
-        signals = [x for x, v in zip(inputs, self.graph.inputs, strict=True) if v.is_signal]
-        batch = len(signals[0])
+    def run(self, inputs: Sequence[Any], clock: int, batch: int | None = None) -> list[Any]:
+        """The outputs of checked inputs, in new arrays; foreign inputs and outputs as they are.
+
+        ``batch`` is needed where no input is a signal.
+        """
+        if batch is None:
+            signals = [x for x, v in zip(inputs, self.graph.inputs, strict=True) if v.is_signal]
+            batch = len(signals[0])
         memory = self._spare.pop() if self._spare else _Memory(self)
         plan = memory.plan(clock, batch)
         foreign = {}

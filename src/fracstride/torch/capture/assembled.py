@@ -53,11 +53,11 @@ class Assembled:
             given if axes is None else as_signal(as_array(given.detach().resolve_conj()), axes)
             for given, axes in zip(inputs, self._lowered.inputs, strict=True)
         ]
-        given = iter(self.network.run(arrays, clock))
+        given = iter(self.network.run(arrays, clock, batch))
         results: list[Tensor] = []
         for output in self._lowered.outputs:
             if isinstance(output, Constant):
-                results.append(as_tensor_of(output.array).clone())
+                results.append(as_tensor_of(output.array.copy()))
             elif isinstance(output, Filled):
                 results.append(self._filled(output, clock, batch))
             elif output is None:

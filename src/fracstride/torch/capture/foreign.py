@@ -12,7 +12,7 @@ import torch
 
 from fracstride.arrays import Array
 
-__all__ = ["as_array", "as_tensor_of", "resolve"]
+__all__ = ["as_array", "as_tensor_of", "call", "resolve"]
 
 
 @cache
@@ -22,6 +22,29 @@ def resolve(name: str) -> Callable[..., Any]:
     for part in name.split("."):
         found = getattr(found, part)
     return found  # type: ignore[no-any-return]
+
+
+def call(name: str, arguments: dict[str, Any]) -> list[torch.Tensor]:
+    """The tensors that an operator gives, called with the arguments of a recorded call.
+
+    Dtypes, layouts and devices are strings there.
+    """
+    func: Any = resolve(name)
+    given = {}
+    for parameter in func._schema.arguments:
+        value = arguments[parameter.name]
+        if isinstance(value, str) and "str" not in str(parameter.type):
+            value = torch.device(value) if parameter.name == "device" else getattr(torch, value)
+        given[parameter.name] = value
+    return _tensors_in(func(**given))
+
+
+def _tensors_in(results: Any) -> list[torch.Tensor]:
+    if isinstance(results, torch.Tensor):
+        return [results]
+    if isinstance(results, (list, tuple)):
+        return [tensor for each in results for tensor in _tensors_in(each)]
+    return []
 
 
 def as_array(tensor: torch.Tensor) -> Array:

@@ -25,7 +25,7 @@ from fracstride.network.layout import (
 from fracstride.network.recording import Call, Constant, Filled, Reference, Size, Varying
 from fracstride.network.sizes import Fitted, fit
 from fracstride.network.value import Shape, Value
-from fracstride.torch.capture.foreign import as_array, as_tensor_of, resolve
+from fracstride.torch.capture.foreign import as_array, as_tensor_of, call
 from fracstride.torch.capture.lowering import Lowering
 
 __all__ = ["TorchCall", "add_foreign_call"]
@@ -70,9 +70,7 @@ class TorchCall(Foreign):
         ]
         arguments = _filled_in(self.arguments, tensors, clock, batch)
         with torch.inference_mode():
-            results = resolve(self.operator)(**arguments)
-        if isinstance(results, torch.Tensor):
-            results = (results,)
+            results = call(self.operator, arguments)
         return [
             result if axes is None else as_signal(as_array(result), axes)
             for result, axes in zip(results, self.result_axes, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import namedtuple
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,8 +50,9 @@ def _part(value: Any, tensors: list[Tensor]) -> tuple[Build, str]:
     if value is None or isinstance(value, (bool, int, float, complex, str)):
         return (lambda given: value), repr(value)
     kind = type(value)
-    if kind in _pytree.SUPPORTED_NODES or _pytree._is_namedtuple_instance(value):
-        node = _pytree.SUPPORTED_NODES[_pytree._get_node_type(value)]
+    node_type = namedtuple if _is_namedtuple(value) else kind
+    if node_type in _pytree.SUPPORTED_NODES:
+        node = _pytree.SUPPORTED_NODES[node_type]
         children, context = node.flatten_fn(value)
         parts = [_part(child, tensors) for child in children]
 
@@ -72,3 +74,7 @@ def _part(value: Any, tensors: list[Tensor]) -> tuple[Build, str]:
         inner = ", ".join(f"{n}={d}" for n, (_, d) in zip(names, fields, strict=True))
         return remake, f"{kind.__name__}({inner})"
     raise TypeError(f"the result holds a {kind.__name__}, which is no tensor, number or container")
+
+
+def _is_namedtuple(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(type(value), "_fields")

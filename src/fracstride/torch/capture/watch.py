@@ -57,11 +57,18 @@ class Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        index = None
-        if args and isinstance(args[0], Tensor):
-            index = self._place(args[0])
-        if index is None:
+        if not args or not isinstance(args[0], Tensor):
             return func(*args, **kwargs)
+        index = self._place(args[0])
+        if func in (_T.__getitem__, _T.__setitem__) and _is_basic(args[1]):
+            view = self._sliced(index, args[0], args[1])
+            if func is _T.__setitem__:
+                return _set(view, args[2])
+            return func(*args, **kwargs) if view is args[0] else view  # all of it
+        return func(*args, **kwargs) if index is None else self._live(func, index, args, kwargs)
+
+    def _live(self, func: Any, index: int, args: Any, kwargs: dict[str, Any]) -> Any:
+        """A function of a recorded tensor."""
         if func in _ESCAPES:
             why = "numbers of the signal leave torch, and what becomes of them cannot be recorded"
             refused = RefusedError(self._path(), _ESCAPES[func], why)
@@ -78,11 +85,6 @@ class Watch(TorchFunctionMode):
             for axis, size in enumerate(args[0].shape):
                 product = product * self._length(index, axis, size)
             return product
-        if func in (_T.__getitem__, _T.__setitem__) and _is_basic(args[1]):
-            view = self._sliced(index, args[0], args[1])
-            if view is args[0]:  # all of it
-                return func(*args, **kwargs)
-            return view if func is _T.__getitem__ else func(view, Ellipsis, args[2])
         if func in (torch.split, _T.split):
             self._ask_split(index, args, kwargs)
         return func(*args, **kwargs)
@@ -90,7 +92,7 @@ class Watch(TorchFunctionMode):
     def _length(self, index: int, axis: int, size: int) -> Length:
         return self._log.length(index, axis, size)
 
-    def _sliced(self, index: int, tensor: Tensor, key: Any) -> Tensor:
+    def _sliced(self, index: int | None, tensor: Tensor, key: Any) -> Tensor:
         """``tensor[key]``. Torch itself calls no operator for slices that take everything."""
         parts = list(key) if isinstance(key, tuple) else [key]
         used = sum(part is not None and part is not Ellipsis for part in parts)
@@ -103,7 +105,8 @@ class Watch(TorchFunctionMode):
                 view, axis = view.unsqueeze(axis), axis + 1
             elif isinstance(part, slice):
                 if part != slice(None):
-                    self._ask_bounds(self._length(index, source, view.shape[axis]), part)
+                    if index is not None:
+                        self._ask_bounds(self._length(index, source, view.shape[axis]), part)
                     start = 0 if part.start is None else part.start
                     stop = _END if part.stop is None else part.stop
                     view = _aten.slice.Tensor(view, axis, start, stop, part.step or 1)
@@ -127,6 +130,14 @@ class Watch(TorchFunctionMode):
             axis %= args[0].dim()
             length = self._length(index, axis, args[0].shape[axis])
             _ = -(-length // size) == -(-int(length) // int(size))
+
+
+def _set(view: Tensor, value: Any) -> None:
+    """``view[...] = value``. Torch itself calls another operator where the batch is 1."""
+    if isinstance(value, Tensor) and value.dim() <= view.dim():
+        view.copy_(value)
+    else:
+        view[...] = value
 
 
 def _is_basic(key: Any) -> bool:
