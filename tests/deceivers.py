@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class Deceiver(nn.Module):
     where = ""
     #: Lengths to try besides the usual ones.
     lengths: tuple[int, ...] = ()
+    #: Length of the example.
+    example = 11
     #: What the example is called with, and its axes of time.
     time: Any = -1
 
@@ -109,7 +111,7 @@ class DrawsInNumPy(Deceiver):
     outcome, where = "refused", "aten.mul.Tensor"
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.from_numpy(np.random.randn(CHANNELS, 1).astype(np.float32))
+        return x * torch.from_numpy(np.random.randn(CHANNELS, 1).astype(np.float32))  # noqa: NPY002
 
 
 class DrawsInPython(Deceiver):
@@ -419,7 +421,7 @@ class ReadsAGlobal(Deceiver):
     """Scales by a number that its calls change elsewhere."""
 
     outcome, where = "refused", "aten.mul.Tensor"
-    gain = [1.0]
+    gain: ClassVar[list[float]] = [1.0]
 
     def forward(self, x: Tensor) -> Tensor:
         self.gain[0] += 1
@@ -710,6 +712,22 @@ class FoldsPairs(Deceiver):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.view(x.shape[0], CHANNELS, x.shape[-1] // 2, 2).sum(-1)
+
+
+class FoldsPairsOfAnEvenExample(FoldsPairs):
+    """Raises for odd lengths, and the example's is even: the network takes even lengths."""
+
+    outcome, where, example = "limited", "", 12
+
+
+class SumsUpThreeAndFour(Deceiver):
+    """Works in blocks of three and of four frames."""
+
+    outcome, example, lengths = "limited", 36, (24, 36, 48, 120)
+
+    def forward(self, x: Tensor) -> Tensor:
+        threes = x.reshape(*x.shape[:2], -1, 3).sum(-1)
+        return threes + x.unfold(-1, 4, 4).mean(-1).repeat_interleave(4, -1)[..., ::3]
 
 
 class AddsPositions(Deceiver):
@@ -1113,7 +1131,7 @@ class HasParametrisedWeights(Deceiver):
 class LooksAtTheStack(Deceiver):
     """Goes another way while a dispatch mode is on."""
 
-    outcome = "hopeless"
+    outcome, where = "refused", "while it is recorded"
 
     def forward(self, x: Tensor) -> Tensor:
         watched = torch.utils._python_dispatch._get_current_dispatch_mode() is not None

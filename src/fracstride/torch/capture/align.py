@@ -96,7 +96,7 @@ class _Alignment:
         else:
             when = f"with {described(other.conditions)} (and not {described(first.conditions)})"
         why = f"{when}, the module calls {called} here: it takes another way through its code"
-        return RefusedError(here.path, here.operator, why)
+        return RefusedError(here.path, here.operator, why, another_way=True)
 
     def _add(self, steps: list[Step], step: Step) -> None:
         arguments = {}

@@ -8,8 +8,9 @@ made of it must give what the module gave in each of them.
 from __future__ import annotations
 
 import time as clocks
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,12 +25,12 @@ from fracstride.torch.capture.guards import Guard, guards_of
 from fracstride.torch.capture.refusal import RefusedError, described
 from fracstride.torch.capture.running import Run, Runner
 from fracstride.torch.capture.structure import Structure
+from fracstride.torch.capture.trials import Trial, Trials
 
-__all__ = ["Captured", "capture"]
+__all__ = ["Assemble", "Captured", "capture"]
 
-_LONGEST_RUN = 20.0  # seconds for which the module may run at about twice the example's length
-_LONG_RUN = 1.0  # seconds for which it may run at lengths beyond
-_SOON = 0.3  # seconds; where the example takes longer, most runs are shorter than the example
+_DIVISORS = 24  # of the example's length that are tried
+_GUARDS = 8  # that are tried beyond
 
 #: Makes a network of a recording, with the least number of ticks that it takes.
 Assemble = Callable[[Recording, int], Any]
@@ -65,165 +66,187 @@ def capture(module: nn.Module, example: Example, assemble: Assemble) -> Captured
     return _Driver(module, example, assemble).capture()
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What the inputs of a run are made of."""
-
-    conditions: Conditions
-    values: str
-    seed: int = 0
-
-
 class _Driver:
     def __init__(self, module: nn.Module, example: Example, assemble: Assemble) -> None:
         self._runner, self._example, self._assemble = Runner(module), example, assemble
-        self._runs: dict[_Trial, Run] = {}
+        self._runs: dict[Trial, Run] = {}
+        begin = clocks.perf_counter()
+        self._own = self._run(Trial(example.conditions, "own"))
+        self._seconds = clocks.perf_counter() - begin
 
     def capture(self) -> Captured:
         """The network, after all checks."""
-        begin = clocks.perf_counter()
-        own = self._run(_Trial(self._example.conditions, "own"))
-        self._seconds = clocks.perf_counter() - begin
-        least = self._least_alike(own)
-        usual = self._usual_length(least)
-        example = with_batch(self._example, self._runner, usual)
-        if example.batched:
-            self._example = example
-            self._runs = {_Trial(example.conditions, "own"): own}
+        self._use(self._with_tick())
+        least = self._least_alike()
+        usual = Trials(self._example, self._seconds, least).usual
+        self._use(with_batch(self._example, self._runner, usual))
+        trials = Trials(self._example, self._seconds, least)
         try:
-            captured = self._attempt(least, usual)
-        except ValueError as error:
-            captured = self._longer(least, usual, error)
-        self._check_again(own)
+            captured = self._attempt(least, trials)
+        except ValueError:
+            if least >= usual:
+                raise
+            captured = self._longer(least, trials)
+        self._check_again()
         return captured
 
-    def _run(self, trial: _Trial) -> Run:
+    def _use(self, example: Example) -> None:
+        """Go on with what is known by now about the inputs."""
+        if example is not self._example:
+            self._example = example
+            self._own = replace(self._own, conditions=example.conditions)
+            self._runs = {Trial(example.conditions, "own"): self._own}
+
+    def _run(self, trial: Trial) -> Run:
         if trial not in self._runs:
             self._runs[trial] = self._runner.run(self._inputs(trial), trial.conditions)
         return self._runs[trial]
 
-    def _inputs(self, trial: _Trial) -> list[Tensor]:
+    def _inputs(self, trial: Trial) -> list[Tensor]:
         return self._example.make(trial.conditions, trial.values, trial.seed)
 
     # --- lengths --------------------------------------------------------------------------------
 
-    def _least_alike(self, own: Run) -> int:
+    def _with_tick(self) -> Example:
+        """The example with the shortest tick by which the length may grow.
+
+        It is longer than it seems where the module works in blocks of the signal.
+        """
+        example, clock = self._example, self._example.conditions.clock
+        try:
+            self._align_with(example, clock + 1)
+        except RefusedError as error:
+            if not error.another_way:
+                raise
+            divisors = [n for n in range(2, clock + 1) if clock % n == 0][:_DIVISORS]
+            for ticks in divisors:
+                longer = example.with_tick(ticks)
+                if all(self._is_alike(longer, clock // ticks + more) for more in (1, 2)):
+                    return longer
+            raise
+        return example
+
+    def _least_alike(self) -> int:
         """The least number of ticks with which the module calls what it calls for the example."""
         clock = self._example.conditions.clock
-        self._align_with(own, clock + 1)
         good, bad, probe = clock, 0, 1
         while probe < clock:
-            if self._is_alike(own, probe):
+            if self._is_alike(self._example, probe):
                 good = probe
                 break
             bad, probe = probe, 2 * probe
         while good - bad > 1:
             middle = (good + bad) // 2
-            if self._is_alike(own, middle):
+            if self._is_alike(self._example, middle):
                 good = middle
             else:
                 bad = middle
         return good
 
-    def _is_alike(self, own: Run, clock: int) -> bool:
+    def _is_alike(self, example: Example, clock: int) -> bool:
         try:
-            self._align_with(own, clock)
+            self._align_with(example, clock)
         except RefusedError:
             return False
         return True
 
-    def _align_with(self, own: Run, clock: int) -> None:
+    def _align_with(self, example: Example, clock: int) -> None:
         """Raises RefusedError unless a run of so many ticks can be aligned with the example's."""
-        conditions = Conditions(clock, self._example.conditions.batch)
-        align([own, self._run(_Trial(conditions, "normal"))], self._example.inputs())
+        conditions = Conditions(clock, example.conditions.batch)
+        own = replace(self._own, conditions=example.conditions)
+        run = self._runner.run(example.make(conditions, "normal", clock), conditions)
+        align([own, run], example.inputs())
 
-    def _usual_length(self, least: int) -> int:
-        """Ticks of most runs."""
-        clock = self._example.conditions.clock
-        if self._seconds <= _SOON:
-            return clock
-        return min(clock, max(least + 4, int(clock * _SOON / self._seconds)))
-
-    def _longer(self, least: int, usual: int, error: ValueError) -> Captured:
-        """The network for longer inputs only, if there is one; else the error."""
-        if least >= usual:
-            raise error
-        good, bad = usual, least
-        captured = self._attempt(usual, usual)
+    def _longer(self, least: int, trials: Trials) -> Captured:
+        """The network for longer inputs only, if there is one."""
+        good, bad = trials.usual, least
+        captured = self._attempt(good, trials)
         while good - bad > 1:
             middle = (good + bad) // 2
             try:
-                captured, good = self._attempt(middle, usual), middle
+                captured, good = self._attempt(middle, trials), middle
             except ValueError:
                 bad = middle
         return captured
 
     # --- runs -----------------------------------------------------------------------------------
 
-    def _attempt(self, least: int, usual: int) -> Captured:
+    def _attempt(self, least: int, trials: Trials) -> Captured:
         """A network for inputs of at least so many ticks."""
-        trials = list(dict.fromkeys(self._trials(least, usual)))
+        made = trials.near(least)
+        guards = list(guards_of([self._run(trial) for trial in made], least))
+        beyond: list[Trial] = []
+        for trial in trials.far():
+            held = all(guard.holds(trial.conditions) for guard in guards)
+            (made if held else beyond).append(trial)
+        captured = self._network(least, made)
+        # Perhaps the module asks, and does the same after another answer.
+        for more in (beyond, *_past(guards, least, trials)):
+            if more and all(map(self._goes, more)):
+                with suppress(ValueError):
+                    captured = self._network(least, made + more)
+                    made += more
+        return captured
+
+    def _network(self, least: int, trials: Sequence[Trial]) -> Captured:
+        """The network of these runs, if it is right in each of them."""
         runs = [self._run(trial) for trial in trials]
         recording = align(runs, self._example.inputs())
         assembled = self._assemble(recording, least)
         peaks = [max(map(peak, values)) for values in zip(*(r.values for r in runs), strict=True)]
-        for trial, run in zip(trials, runs, strict=True):
-            self._compare(trial, run, assembled, peaks)
+        for trial in trials:
+            self._compare(trial, assembled, peaks)
         guards = tuple(guards_of(runs, least))
-        return Captured(assembled, recording, self._example, least, runs[0].structure, guards)
+        return Captured(assembled, recording, self._example, least, self._own.structure, guards)
 
-    def _trials(self, least: int, usual: int) -> Iterator[_Trial]:
-        own = self._example.conditions
-        yield _Trial(own, "own")
-        for number, clock in enumerate(self._lengths(least, usual)):
-            batch = (1, 1, 2, 1, 3)[number % 5] if self._example.batched else own.batch
-            yield _Trial(Conditions(clock, batch), "normal", number)
-        rows = 2 if self._example.batched else own.batch
-        for values in ("normal", "other", "large", "small", "zeros", "constant"):
-            yield _Trial(Conditions(usual, rows), values, 100 + (values == "other"))
-
-    def _lengths(self, least: int, usual: int) -> Iterator[int]:
-        """Lengths to run at, each step longer than the one before."""
-        clock = self._example.conditions.clock
-        yield from (least, least + 1, least + 2)
-        step = 3
-        while least + step < usual:
-            yield least + step
-            step = 2 * step + (step % 4 == 3)
-        yield from (usual, usual + 1, usual + 3)
-        if 2 * self._seconds < _LONGEST_RUN:
-            yield 2 * clock + 1
-        longer = 4 * clock + 3
-        while self._seconds * longer / clock < _LONG_RUN and longer < 3000:
-            yield longer
-            longer = 2 * longer + 1
+    def _goes(self, trial: Trial) -> bool:
+        """Whether the module goes the way that it goes for the example."""
+        try:
+            align([self._own, self._run(trial)], self._example.inputs())
+        except RefusedError:
+            return False
+        return True
 
     # --- checks ---------------------------------------------------------------------------------
 
-    def _compare(self, trial: _Trial, run: Run, assembled: Any, peaks: list[float]) -> None:
+    def _compare(self, trial: Trial, assembled: Any, peaks: Sequence[float]) -> None:
+        """The network against the module, with these inputs."""
         conditions = trial.conditions
-        results = assembled(self._inputs(trial), conditions.clock, conditions.batch)
-        for place, (expected, result) in enumerate(zip(run.values, results, strict=True)):
-            found = difference(expected, result, peaks[place])
+        when = f"with {described(conditions)} and {trial.values} values"
+        try:
+            results = assembled(self._inputs(trial), conditions.clock, conditions.batch)
+        except Exception as error:
+            why = f"{when}, the network raises {type(error).__name__}: {error}"
+            raise RefusedError("", "", why) from error
+        for place, expected in enumerate(self._run(trial).values):
+            found = difference(expected, results[place], peaks[place])
             if found:
-                raise RefusedError(
-                    "",
-                    "",
-                    f"result {place} of the network differs from the module's with "
-                    f"{described(conditions)} and {trial.values} values: {found}",
-                )
+                why = f"{when}, result {place} of the network differs from the module's: {found}"
+                raise RefusedError("", "", why)
 
-    def _check_again(self, own: Run) -> None:
-        """The first run again: nothing may be left over from other calls."""
-        inputs, conditions = self._inputs(_Trial(own.conditions, "own")), own.conditions
-        again = self._runner.run(inputs, conditions)
+    def _check_again(self) -> None:
+        """The first run again: nothing may be left over, and nothing may depend on recording."""
+        trial, own = Trial(self._own.conditions, "own"), self._own
+        again = self._runner.run(self._inputs(trial), own.conditions)
         align([own, again], self._example.inputs())
         if not _same_bits(own, again):
             why = "it gives another result when it is called again with the same input"
             raise RefusedError("", "", why)
-        if own.uninitialised and not _same_bits(own, self._runner.run(inputs, conditions, 0.5)):
-            why = "its result depends on memory that nothing has written to (torch.empty)"
-            raise RefusedError("", "", why)
+        if own.uninitialised:
+            filled = self._runner.run(self._inputs(trial), own.conditions, 0.5)
+            if not _same_bits(own, filled):
+                why = "its result depends on memory that nothing has written to (torch.empty)"
+                raise RefusedError("", "", why)
+        plain = self._runner.plain(self._inputs(trial))
+        if any(difference(*each) for each in zip(plain, own.values, strict=True)):
+            raise RefusedError("", "", "it gives another result while it is recorded")
+
+
+def _past(guards: Sequence[Guard], least: int, trials: Trials) -> Iterator[list[Trial]]:
+    """For each guard runs for which it does not hold, if they are short enough."""
+    for clock in dict.fromkeys(guard.flip(least) for guard in guards[:_GUARDS]):
+        if clock is not None and trials.affordable(2 * clock + 1):
+            yield [trials.at(clock), trials.at(clock + 1), trials.at(2 * clock + 1)]
 
 
 def _same_bits(one: Run, other: Run) -> bool:

@@ -98,6 +98,14 @@ class Example:
             layouts.append(Layout(name, sizes, tensor.dtype, axis, per_clock, False))
         return cls(tuple(tensors), tuple(layouts), Conditions(clock, 1))
 
+    def with_tick(self, ticks: int) -> Example:
+        """The same with a clock that ticks once for so many ticks of this one."""
+        layouts = tuple(
+            replace(layout, per_clock=layout.per_clock * ticks) for layout in self.layouts
+        )
+        conditions = replace(self.conditions, clock=self.conditions.clock // ticks)
+        return Example(self.tensors, layouts, conditions)
+
     # --- the batch ------------------------------------------------------------------------------
 
     def batches(self) -> list[tuple[int, ...]]:

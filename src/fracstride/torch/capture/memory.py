@@ -88,6 +88,8 @@ class Memory:
 
     def storage_of(self, tensor: Tensor) -> Storage | None:
         """None: memory that was there before the run, or came about unseen."""
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            return None
         found = self._storages.get(StorageWeakRef(tensor.untyped_storage()).cdata)
         return None if found is None else found[1]
 

@@ -165,6 +165,8 @@ class Recorder(TorchDispatchMode):
 
 def _check_kind(tensor: Tensor, call: Called) -> None:
     """Refuses tensors whose numbers are not simply there."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        raise call.refusal("transforms of torch.func cannot be recorded")
     if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         raise call.refusal(f"{type(tensor).__name__} is a tensor with a dispatch of its own")
     if tensor.device.type != "cpu":

@@ -10,7 +10,7 @@ __all__ = ["RefusedError", "described", "label"]
 def label(path: str, operator: str) -> str:
     """A call in words: ``decoder.blocks.3.pad (aten.constant_pad_nd)``."""
     name = operator.removesuffix(".default")
-    where = path or "the module itself"
+    where = path or "the module"
     return f"{where} ({name})" if name else where
 
 
@@ -26,8 +26,9 @@ class RefusedError(ValueError):
         path: of the submodule that made the call, or empty for the outermost.
         operator: such as ``"aten.constant_pad_nd.default"``, or empty.
         why: the reason, and what would help.
+        another_way: whether the module does something else for other lengths or values.
     """
 
-    def __init__(self, path: str, operator: str, why: str) -> None:
+    def __init__(self, path: str, operator: str, why: str, *, another_way: bool = False) -> None:
         super().__init__(f"{label(path, operator)}: {why}")
-        self.path, self.operator, self.why = path, operator, why
+        self.another_way = another_way

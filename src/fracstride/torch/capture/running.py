@@ -109,10 +109,15 @@ class Runner:
                 raise recorder.refused from None
             path, operator = recorder.last
             why = (
-                f"with {described(conditions)}, the module raises {type(error).__name__} here or "
-                f"after: {error}"
+                f"with {described(conditions)}, in torch.inference_mode(), the module raises "
+                f"{type(error).__name__} here or after: {error}"
             )
-            raise RefusedError(path, operator, why) from error
+            raise RefusedError(path, operator, why, another_way=True) from error
+
+    def plain(self, inputs: list[Tensor]) -> list[Tensor]:
+        """What the module gives when nobody looks."""
+        with torch.no_grad():
+            return take_apart(self._module(*inputs))[0]
 
 
 def operands_in(value: Any) -> list[Reference | Folded]:
