@@ -68,7 +68,7 @@ def bias_grad_bfloat16(*integers: int) -> None: ...
 # Chains of elementwise operations. An instruction is (operation, target register, operand a,
 # operand b, first number, second number); `pointwise_operations` names the operations by their
 # numbers. Registers 0 to inputs - 1 hold the inputs at the start; there are 16. An operand from 0
-# on is a register, -1 is the first number as a scalar of the dtype, and -2 - j is channel_values[j]:
+# on is a register, -1 the first number as a scalar of the dtype, and -2 - j channel_values[j]:
 # the address and count of an array of one number per channel (float64 for float64, else float32),
 # which is copied. Every instruction's result is rounded to the dtype; the last one's is the
 # program's. Operations with one operand ignore b. elu: the first number is alpha. leaky_relu:
