@@ -406,7 +406,7 @@ class WritesToItsWeight(Deceiver):
 class WritesToItsWeightByNumPy(Deceiver):
     """Changes a buffer where no operator shows it."""
 
-    outcome, where = "refused", "aten.add.Tensor"
+    outcome, where = "refused", "changes offset"
 
     def __init__(self) -> None:
         super().__init__()

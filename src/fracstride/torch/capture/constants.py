@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fracstride.torch.capture.refusal import RefusedError
+
 __all__ = ["Folded", "Pool", "digest"]
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -71,16 +73,24 @@ class Pool:
     def __init__(self, module: nn.Module) -> None:
         self._folded: dict[Any, Folded] = {}
         self._names: dict[Any, str] = {}
+        # Of parameters and buffers, whose values stay while the module is recorded: `check`.
+        self._digests: dict[Any, bytes] = {}
+        self._named: dict[Any, Tensor] = {}
         for name, tensor in (*module.named_buffers(), *module.named_parameters()):
             place = _place(tensor)
             if place is not None:
                 self._names[place] = name
+                self._named[place] = tensor
 
     def fold(self, tensor: Tensor) -> Folded:
         """A constant with the values that the tensor has now."""
         place = _place(tensor)
         name = self._names.get(place, "") if place is not None else ""
-        key = (digest(tensor), tensor.dtype, tuple(tensor.shape), name)
+        if not name:
+            values = digest(tensor)
+        elif (values := self._digests.get(place, b"")) == b"":
+            values = self._digests[place] = digest(tensor)
+        key = (values, tensor.dtype, tuple(tensor.shape), name)
         if key not in self._folded:
             copy = (
                 tensor.detach()
@@ -90,6 +100,13 @@ class Pool:
             )
             self._folded[key] = Folded(copy, key, name)
         return self._folded[key]
+
+    def check(self) -> None:
+        """Raise ``RefusedError`` if a parameter or buffer that was read has other values now."""
+        for place, values in self._digests.items():
+            if digest(self._named[place]) != values:
+                why = f"the module changes {self._names[place]} when it is called"
+                raise RefusedError("", "", why)
 
 
 def digest(tensor: Tensor) -> bytes:

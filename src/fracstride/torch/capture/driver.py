@@ -221,11 +221,13 @@ class _Driver:
         for place, expected in enumerate(self._run(trial).values):
             found = difference(expected, results[place], peaks[place])
             if found:
+                self._runner.check_constants()
                 why = f"{when}, result {place} of the network differs from the module's: {found}"
                 raise RefusedError("", "", why)
 
     def _check_again(self) -> None:
         """The first run again: nothing may be left over, and nothing may depend on recording."""
+        self._runner.check_constants()
         trial, own = Trial(self._own.conditions, "own"), self._own
         again = self._runner.run(self._inputs(trial), own.conditions)
         align([own, again], self._example.inputs())

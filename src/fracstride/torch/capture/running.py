@@ -58,6 +58,10 @@ class Runner:
         self._module = module
         self._paths, self._pool = Paths(module), Pool(module)
 
+    def check_constants(self) -> None:
+        """Raise ``RefusedError`` if a parameter or buffer has changed since it was first read."""
+        self._pool.check()
+
     def run(self, inputs: list[Tensor], conditions: Conditions, filling: float = math.nan) -> Run:
         """One run on tensors that nobody else has.
 
