@@ -10,9 +10,9 @@ from fracstride.torch.capture.example import Example
 
 __all__ = ["Trial", "Trials"]
 
-_SOON = 0.3  # seconds; where the example takes longer, most runs are shorter than the example
-_LONGEST = 20.0  # seconds for which the module may run at about twice the example's length
-_LONG = 1.0  # seconds for which it may run at lengths beyond
+_SOON = 0.1  # seconds; where the example takes longer, most runs are shorter than the example
+_LONGEST = 4.0  # seconds for which the module may run at about twice the example's length
+_LONG = 0.3  # seconds for which it may run at lengths beyond
 _FAR = 3000  # ticks that are enough
 _BATCHES = (1, 1, 2, 1, 3)
 _VALUES = ("normal", "other", "large", "small", "zeros", "constant")
