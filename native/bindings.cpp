@@ -14,6 +14,7 @@
 
 #include "dispatch.hpp"
 #include "fingerprint.hpp"
+#include "lstm_bindings.hpp"
 #include "maps.hpp"
 #include "output_memory.hpp"
 #include "peak.hpp"
@@ -300,6 +301,7 @@ NB_MODULE(_native, m) {
   bind_gradients<float16>(m);
   bind_gradients<bfloat16>(m);
   bind_pointwise(m);
+  bind_lstm(m);
   m.def("signal_of", &signal_of);
   m.def("new_output", &new_output);
   m.attr("large_output") = large_output;

@@ -26,6 +26,7 @@ namespace {
 #include "frames.hpp"
 #include "filters.hpp"
 #include "product.hpp"
+#include "lstm_product.hpp"
 #include "depthwise.hpp"
 #include "grad_run.hpp"
 #include "grad_pack.hpp"
@@ -55,6 +56,8 @@ constexpr Kernels<S> kernels{
     run_units<S>,
     depthwise<S>,
     fill<S>,
+    lstm_product<S>,
+    lstm_words<S>,
 };
 
 template <class S>

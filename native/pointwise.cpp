@@ -230,10 +230,9 @@ void choose_blocks(PointwiseCall<S>& call, Arrays<S> arrays, i64 lanes) {
 }  // namespace
 
 template <class S>
-void pointwise(const Program<S>& program, i64 batch, i64 channels, i64 length,
-               const PointwiseArray<S>& out, const PointwiseArray<const S>* inputs) {
-  if (!out.data || batch == 0 || channels == 0 || length == 0) return;
-  const PointwiseKernels<S>& kernels = pointwise_kernels_of<S>(instruction_set());
+PointwiseCall<S> pointwise_call(const Program<S>& program, const InstructionSet& isa, i64 batch,
+                                i64 channels, i64 length, const PointwiseArray<S>& out,
+                                const PointwiseArray<const S>* inputs) {
   PointwiseCall<S> call;
   call.program = &program.program();
   call.size[0] = batch, call.size[1] = channels, call.size[2] = length;
@@ -246,12 +245,34 @@ void pointwise(const Program<S>& program, i64 batch, i64 channels, i64 length,
   for (int i = 0; i < values; ++i) call.per_channel[i] = {call.program->per_channel[i], {0, 1, 0}};
   const Arrays<S> arrays{call, program.inputs(), values};
   arrange(call, arrays);
-  choose_blocks(call, arrays, kernels.lanes);
-  const i64 units = call.blocks[0] * call.blocks[1] * call.blocks[2];
+  choose_blocks(call, arrays, pointwise_kernels_of<S>(isa).lanes);
+  return call;
+}
+
+namespace {
+template <class S>
+i64 units_of(const PointwiseCall<S>& call) {
+  return call.blocks[0] * call.blocks[1] * call.blocks[2];
+}
+}  // namespace
+
+template <class S>
+void run_pointwise_call(const PointwiseCall<S>& call, const InstructionSet& isa) {
+  pointwise_kernels_of<S>(isa).run(call, 0, units_of(call));
+}
+
+template <class S>
+void pointwise(const Program<S>& program, i64 batch, i64 channels, i64 length,
+               const PointwiseArray<S>& out, const PointwiseArray<const S>* inputs) {
+  if (!out.data || batch == 0 || channels == 0 || length == 0) return;
+  const InstructionSet& isa = instruction_set();
+  const PointwiseCall<S> call = pointwise_call(program, isa, batch, channels, length, out, inputs);
+  const i64 units = units_of(call);
   const double numbers = static_cast<double>(batch) * channels * length;
   const int threads = static_cast<int>(std::min<i64>(threads_for(numbers * program.cost()), units));
   parallel(threads, [&](int index, int count) {
-    kernels.run(call, share(units, index, count), share(units, index + 1, count));
+    pointwise_kernels_of<S>(isa).run(call, share(units, index, count),
+                                     share(units, index + 1, count));
   });
 }
 
@@ -261,10 +282,14 @@ std::vector<std::string> pointwise_operations() {
   return names;
 }
 
-#define FS_POINTWISE(S)                                                                  \
-  template class Program<S>;                                                             \
-  template void pointwise<S>(const Program<S>&, i64, i64, i64, const PointwiseArray<S>&, \
-                             const PointwiseArray<const S>*);
+#define FS_POINTWISE(S)                                                                           \
+  template class Program<S>;                                                                      \
+  template void pointwise<S>(const Program<S>&, i64, i64, i64, const PointwiseArray<S>&,          \
+                             const PointwiseArray<const S>*);                                     \
+  template PointwiseCall<S> pointwise_call<S>(const Program<S>&, const InstructionSet&, i64, i64, \
+                                              i64, const PointwiseArray<S>&,                      \
+                                              const PointwiseArray<const S>*);                    \
+  template void run_pointwise_call<S>(const PointwiseCall<S>&, const InstructionSet&);
 FS_POINTWISE(float)
 FS_POINTWISE(double)
 FS_POINTWISE(float16)

@@ -72,6 +72,15 @@ template <class S>
 void pointwise(const Program<S>& program, i64 batch, i64 channels, i64 length,
                const PointwiseArray<S>& out, const PointwiseArray<const S>* inputs);
 
+// The same prepared for one thread and one instruction set: for callers that run it many times. Its
+// arrays may be replaced by others with the same strides.
+template <class S>
+PointwiseCall<S> pointwise_call(const Program<S>& program, const InstructionSet& isa, i64 batch,
+                                i64 channels, i64 length, const PointwiseArray<S>& out,
+                                const PointwiseArray<const S>* inputs);
+template <class S>
+void run_pointwise_call(const PointwiseCall<S>& call, const InstructionSet& isa);
+
 std::vector<std::string> pointwise_operations();  // their names, by number
 
 }  // namespace fracstride

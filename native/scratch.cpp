@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <limits>
 
+#include "types.hpp"
+
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -36,5 +38,7 @@ void Scratch<T>::Free::operator()(T* p) const {
 
 template class Scratch<float>;
 template class Scratch<double>;
+template class Scratch<float16>;
+template class Scratch<bfloat16>;
 
 }  // namespace fracstride

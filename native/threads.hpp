@@ -54,4 +54,28 @@ void parallel(int count, const Body& body) {
   for (int i = 0; i < count; ++i) body(i, count);
 }
 
+// body(step, index, count) on `count` threads, for each step: all threads finish a step before one
+// begins the next.
+template <class Body>
+void parallel_steps(int count, i64 steps, const Body& body) {
+#ifdef _OPENMP
+  if (count > 1 && !forked()) {
+    const auto callers = get_float_mode();
+#pragma omp parallel num_threads(count)
+    {
+      const auto own = get_float_mode();
+      set_float_mode(callers);
+      for (i64 step = 0; step < steps; ++step) {
+#pragma omp for schedule(static, 1)
+        for (int i = 0; i < count; ++i) body(step, i, count);
+      }
+      set_float_mode(own);
+    }
+    return;
+  }
+#endif
+  for (i64 step = 0; step < steps; ++step)
+    for (int i = 0; i < count; ++i) body(step, i, count);
+}
+
 }  // namespace fracstride

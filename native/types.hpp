@@ -196,6 +196,18 @@ struct DepthwiseCall {
   Extension extension;
 };
 
+// A product of an LSTM: a Conv1d of kernel 1, without groups.
+template <class S>
+struct LstmProduct {
+  Product product;
+  const Sum<S>* packed;
+  const S* bias;      // or null
+  i64 rows;           // whole panels
+  i64 frames;         // of all batch entries
+  const void* words;  // (words of a sum, frames)
+  S* target;          // (frames, rows)
+};
+
 // The functions of one instruction set for numbers that are stored as S. Units of work are
 // numbered, and any split of the numbers over threads gives the same bits.
 template <class S>
@@ -216,6 +228,9 @@ struct Kernels {
   void (*depthwise)(const DepthwiseCall<S>&, i64 first_unit, i64 last_unit);
   void (*fill)(const Signal<S>& target, const S* bias, const Signal<const S>& residual,
                i64 channels, i64 first_row, i64 last_row);
+  void (*lstm_product)(const LstmProduct<S>&, i64 first_panel, i64 last_panel);
+  void (*lstm_words)(const Product&, Signal<const S>, i64 batch, i64 first_channel,
+                     i64 last_channel, void* words);
 };
 
 // The same for the map R and for the sum of the bias.

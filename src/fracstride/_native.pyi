@@ -96,6 +96,11 @@ def pointwise_apply(
     program: PointwiseProgram, channel: int, values: int, count: int, /
 ) -> None: ...
 
+# Of an LSTM, two weights that are packed for Conv1ds of kernel 1, with their rows in the order that
+# native/lstm.hpp gives, the batch, input (5), bias, output (5), and the state: (batch, units)
+# before the first position, which is replaced by that behind the last, of h and of c, or 0 and 0.
+def lstm(input_weight: PackedWeight, weight: PackedWeight, /, *integers: int) -> None: ...
+
 # Of a NumPy array: address, strides in elements, last length.
 def signal_of(array: NDArray[Any], /) -> tuple[int, ...]: ...
 

@@ -57,6 +57,14 @@ class Reader(ABC):
         return found
 
     @abstractmethod
+    def weights(self, name: str) -> list[Array]:
+        """A list of constant arrays; of one number everywhere, axes that vary have one position."""
+
+    @abstractmethod
+    def check_unused(self, *results: int) -> None:
+        """Raise :class:`Unreadable` if something reads one of these results of the call."""
+
+    @abstractmethod
     def constant(self, array: Array) -> Value:
         """A constant with one number per channel, or one for all."""
 

@@ -21,6 +21,7 @@ FILES = (
     "functions",
     "gelu",
     "leaky_relu",
+    "lstm",
     "pad",
     "power",
     "reversed_subtract",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,25 @@ class TorchReader(Reader):
             raise Unreadable(f"{name} must be a constant")
         return found.array
 
+    def weights(self, name: str) -> list[Array]:
+        arrays: list[Array] = []
+        for found in self._call.arguments[name]:
+            if isinstance(found, Filled):
+                sizes = [size if isinstance(size, int) else 1 for size in found.shape]
+                arrays.append(np.full(sizes, found.number, np.dtype(found.dtype)))
+            elif isinstance(found, Constant):
+                arrays.append(found.array)
+            else:
+                raise Unreadable(f"{name} must be constants")
+        return arrays
+
+    def check_unused(self, *results: int) -> None:
+        recording = self._lowering.recording
+        unwanted = {self._call.results[r] for r in results if r < len(self._call.results)}
+        readers = [*(call.arguments for call in recording.calls), list(recording.outputs)]
+        if unwanted & {reference.index for reader in readers for reference in _references(reader)}:
+            raise Unreadable("only its first result can be read")
+
     def constant(self, array: Array) -> Value:
         return constant(array)
 
@@ -90,6 +109,15 @@ class TorchReader(Reader):
         values, axes = _Broadcast(self._lowering, self._call).operands(arguments)
         result = self.add(operation, *values)
         self._lowering.tensors[self._call.results[0]] = View(result, axes)
+
+
+def _references(found: Any) -> Iterator[Reference]:
+    """The recorded tensors in an argument."""
+    if isinstance(found, Reference):
+        yield found
+    elif isinstance(found, (dict, list, tuple)):
+        for each in found.values() if isinstance(found, dict) else found:
+            yield from _references(each)
 
 
 def _one_number(found: Any) -> float | None:

@@ -1,0 +1,163 @@
+"""LSTM: one layer in one direction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fracstride._load import native
+from fracstride.arrays import Array, DType
+from fracstride.conv1d import Conv1d as Layer
+from fracstride.network.operation import Operation, check_channels
+from fracstride.network.operations.concatenate import Concatenate
+from fracstride.network.reading import Reader
+from fracstride.network.value import Shape, Value
+
+__all__ = ["LSTM"]
+
+_BLOCK = 16  # units of a block of rows: lstm_units in native/lstm.hpp
+
+
+@dataclass(frozen=True, eq=False)
+class LSTM(Operation):
+    """Long short-term memory.
+
+    The input and the state before each position go through Conv1ds of kernel 1, and their sum
+    through the four gates. So the bits of a position depend on the positions up to it alone.
+
+    Args:
+        input_weight: ``(4*units, channels)``: rows of the input gates, of the forget gates, of the
+            new values, of the output gates, as torch has them.
+        recurrent_weight: ``(4*units, units)``.
+        bias: ``(4*units,)`` or None: the sum of torch's two.
+        reverse: from the last position to the first.
+        initial: ``h`` and ``c`` before the first position, ``(units,)`` each; None: zeros.
+    """
+
+    input_weight: Array
+    recurrent_weight: Array
+    bias: Array | None = None
+    reverse: bool = False
+    initial: tuple[Array, Array] | None = None
+
+    torch = ("lstm",)
+
+    @property
+    def units(self) -> int:
+        """Channels of the result."""
+        return int(self.recurrent_weight.shape[1])
+
+    @property
+    def details(self) -> str:
+        return "reversed" if self.reverse else ""
+
+    @property
+    def parameters(self) -> int:
+        bias = 0 if self.bias is None else self.bias.size
+        return int(self.input_weight.size + self.recurrent_weight.size + bias)
+
+    @property
+    def multiply_adds(self) -> int:
+        return int(self.input_weight.size + self.recurrent_weight.size)
+
+    def result(self, *inputs: Value) -> Shape:
+        (x,) = inputs
+        check_channels(self.name, x, self.input_weight.shape[1])
+        return Shape(self.units, x.extent)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, Layer]:
+        """The Conv1d of the input and that of the state, their rows as the kernel has them."""
+        bias = None if self.bias is None else _by_blocks(self.bias)
+        return (
+            Layer.from_weights(_by_blocks(self.input_weight)[:, :, None], bias),
+            Layer.from_weights(_by_blocks(self.recurrent_weight)[:, :, None]),
+        )
+
+    def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
+        (x,) = inputs
+        if self.reverse:
+            x, out = x[:, :, ::-1], out[:, :, ::-1]
+        state = (
+            None
+            if self.initial is None
+            else np.empty((2, len(x), self.units), self.recurrent_weight.dtype)
+        )
+
+        def run() -> None:
+            if state is not None and self.initial is not None:
+                state[0], state[1] = self.initial
+            self.call(x, out, state)
+
+        return run
+
+    def call(self, x: Array, out: Array, state: Array | None = None) -> None:
+        """Compute ``(B, units, L)`` from ``(B, channels, L)``.
+
+        Args:
+            x: the input.
+            out: where the result goes.
+            state: ``h`` and ``c`` before the first position, ``(2, B, units)``, contiguous: they
+                become those after the last one. None: zeros, and not wanted.
+        """
+        first, second = (layer.packed for layer in self.layers)
+        native.lstm(
+            first.packed_weight().native,
+            second.packed_weight().native,
+            len(x),
+            *native.signal_of(x),
+            0 if first.packed_bias is None else first.packed_bias.address,
+            *native.signal_of(out),
+            *((0, 0) if state is None else (native.signal_of(part)[0] for part in state)),
+        )
+
+    def astype(self, dtype: DType) -> LSTM:
+        return LSTM(
+            self.input_weight.astype(dtype),
+            self.recurrent_weight.astype(dtype),
+            None if self.bias is None else self.bias.astype(dtype),
+            self.reverse,
+            None
+            if self.initial is None
+            else (self.initial[0].astype(dtype), self.initial[1].astype(dtype)),
+        )
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        call.check_unused(1, 2)
+        axes = "BTC" if call.argument("batch_first") else "TBC"
+        x = call.signal("input", axes)
+        hidden, cell = call.weights("hx")
+        params = iter(call.weights("params"))
+        directions = 2 if call.argument("bidirectional") else 1
+        for layer in range(int(call.number("num_layers"))):
+            results = []
+            for direction in range(directions):
+                input_weight, recurrent = next(params), next(params)
+                call.check(len(recurrent) == 4 * recurrent.shape[1], "it projects its state")
+                bias = _sum(next(params), next(params)) if call.argument("has_biases") else None
+                initial = [s[layer * directions + direction] for s in (hidden, cell)]
+                call.check(all(len(s) == 1 for s in initial), "its state differs along the batch")
+                given: Any = tuple(s[0] for s in initial) if any(s.any() for s in initial) else None
+                operation = cls(input_weight, recurrent, bias, direction == 1, given)
+                results.append(call.add(operation, x))
+            x = results[0] if directions == 1 else call.add(Concatenate(), *results)
+        call.give(x, axes)
+
+
+def _by_blocks(rows: Array) -> Array:
+    """Rows ``(4*units, ...)`` in blocks of units, each with its four gates; the last one filled."""
+    units, rest = len(rows) // 4, rows.shape[1:]
+    blocks = -(-units // _BLOCK)
+    filled = np.zeros((4, blocks * _BLOCK, *rest), rows.dtype)
+    filled[:, :units] = rows.reshape(4, units, *rest)
+    ordered = filled.reshape(4, blocks, _BLOCK, *rest).swapaxes(0, 1)
+    return np.ascontiguousarray(ordered).reshape(-1, *rest)
+
+
+def _sum(first: Array, second: Array) -> Array:
+    return np.asarray((first.astype(np.float64) + second).astype(first.dtype))
