@@ -31,8 +31,9 @@ static inline Floats with_sign_of(Floats value, Floats x) {
   return floats(ints(value) | (ints(x) & ints(-Floats{})));
 }
 
+// The smaller of x and a bound, and the larger one; NaN stays.
 template <class V>
-static inline V smaller_of(V x, decltype(x[0] + 0) bound) {  // NaN stays
+static inline V smaller_of(V x, decltype(x[0] + 0) bound) {
   const V limit = bound - V{};
   return x > limit ? limit : x;
 }
@@ -41,6 +42,26 @@ static inline V larger_of(V x, decltype(x[0] + 0) bound) {
   const V limit = bound - V{};
   return x < limit ? limit : x;
 }
+
+// Where an instruction does it: of these, NaN gives the second operand.
+#if defined(__AVX512F__) && FS_VECTOR_BYTES == 64
+#define FS_FLOATS(name) _mm512_##name
+#define FS_FLOATS_AS (__m512)
+#elif defined(__AVX__) && FS_VECTOR_BYTES == 32
+#define FS_FLOATS(name) _mm256_##name
+#define FS_FLOATS_AS (__m256)
+#elif defined(__SSE2__) && FS_VECTOR_BYTES == 16
+#define FS_FLOATS(name) _mm_##name
+#define FS_FLOATS_AS (__m128)
+#endif
+#if defined(FS_FLOATS)
+static inline Floats smaller_of(Floats x, float bound) {
+  return (Floats)FS_FLOATS(min_ps)(FS_FLOATS_AS(bound - Floats{}), FS_FLOATS_AS x);
+}
+static inline Floats larger_of(Floats x, float bound) {
+  return (Floats)FS_FLOATS(max_ps)(FS_FLOATS_AS(bound - Floats{}), FS_FLOATS_AS x);
+}
+#endif
 
 // c[0] + c[1] x + c[2] x**2 + ...
 template <int degree>
@@ -66,10 +87,10 @@ static inline Parted part(Floats x) {
   return {shifted, rest - n * 0x1.7f7d1cp-20f};
 }
 
-// e**rest, to 2**-33.
+// e**rest, to 2**-28.
 static inline Floats exp_of_rest(Floats rest) {
-  static constexpr float c[] = {0x1.0p-1f,      0x1.555554p-3f,  0x1.5554e6p-5f,
-                                0x1.111302p-7f, 0x1.6d4f4ep-10f, 0x1.9e187cp-13f};
+  static constexpr float c[] = {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558c0p-5f, 0x1.1239e0p-7f,
+                                0x1.6a3d70p-10f};
   return 1 + multiply_add(rest * rest, polynomial(rest, c), rest);
 }
 
@@ -83,15 +104,18 @@ static inline Floats scale(Floats x, Floats shifted) {
 #if defined(__AVX512F__) && FS_VECTOR_BYTES == 64
   return (Floats)_mm512_scalef_ps((__m512)x, (__m512)(shifted - rounder));
 #else
-  const Ints n = ints(shifted) - ints(rounder - Floats{}), half = n >> 1;
-  return x * floats((half + 127) << 23) * floats((n - half + 127) << 23);
+  const Ints all = ints(shifted), half = all >> 1, one = (127 << 23) - Ints{};
+  return x * floats((half << 23) + one) * floats(((all - half) << 23) + one);
 #endif
 }
 
-static inline Floats exp_of(Floats x) {
-  const Parted p = part(larger_of(smaller_of(x, 89), -104));
+// For arguments below 89.
+static inline Floats exp_below(Floats x) {
+  const Parted p = part(larger_of(x, -104));
   return scale(exp_of_rest(p.rest), p.shifted);
 }
+
+static inline Floats exp_of(Floats x) { return exp_below(smaller_of(x, 89)); }
 
 // For arguments between -87 and 88.
 static inline Floats exp_of_moderate(Floats x) {
@@ -99,40 +123,55 @@ static inline Floats exp_of_moderate(Floats x) {
   return exp_of_rest(p.rest) * power_of_two(p.shifted);
 }
 
-// e**x - 1 = 2**n (e**rest - 1) + (2**n - 1). The difference to e**rest is 2**-31 of it.
-static inline Floats expm1_of(Floats x) {
+// e**rest - 1, to 2**-31.
+static inline Floats expm1_of_rest(Floats rest) {
   static constexpr float c[] = {0x1.0p-1f,      0x1.555554p-3f,  0x1.5554f8p-5f,
                                 0x1.1112d4p-7f, 0x1.6d3aa0p-10f, 0x1.9e7d64p-13f};
+  return multiply_add(rest * rest, polynomial(rest, c), rest);
+}
+
+// e**x - 1 = 2**n (e**rest - 1) + (2**n - 1)
+static inline Floats expm1_of(Floats x) {
   const Parted p = part(larger_of(smaller_of(x, 89), -18));
-  const Floats near = multiply_add(p.rest * p.rest, polynomial(p.rest, c), p.rest);
+  const Floats near = expm1_of_rest(p.rest);
   const Floats half = power_of_two(p.shifted, -1);  // 2**n may be too large
   const Floats far = multiply_add(half, near, half - 0.5f) * 2;
   return with_sign_of(half == 0.5f ? near : far, x);
 }
 
-// ln(u + correction), where the correction is a rounding error of u. Both are finite, u is normal.
-// f = mantissa - 1 is between sqrt(1/2) - 1 and sqrt(2) - 1; ln(1 + f) to 2**-27.
+// For arguments below 0; NaN for NaN.
+static inline Floats expm1_below(Floats x) {
+  const Parted p = part(larger_of(x, -18));
+  const Floats power = power_of_two(p.shifted);
+  return multiply_add(power, expm1_of_rest(p.rest), power - 1);
+}
+
+// ln(2**exponent (u + correction)), where the correction is a rounding error of u, for finite
+// numbers and a normal u. f = mantissa - 1 is between sqrt(1/2) - 1 and sqrt(2) - 1; ln(1 + f) to
+// 2**-27.
+template <bool corrected>
 static inline Floats log_of_sum(Floats u, Floats correction, Floats exponent) {
   static constexpr float c[] = {-0x1.0p-1f,      0x1.555554p-2f,  -0x1.000232p-2f,
                                 0x1.99a054p-3f,  -0x1.546f38p-3f, 0x1.22d048p-3f,
                                 -0x1.0d9a9ap-3f, 0x1.05b130p-3f,  -0x1.391ec8p-4f};
   constexpr int half = 0x3f3504f3;  // sqrt(1/2)
   const Ints above = ints(u) - half, n = above >> 23;
-  // 2**-n, or where that is subnormal, and the correction far below u, the smallest normal number.
-  const Ints wanted = 0x3f800000 - (n << 23), least = 0x00800000 - Ints{};
-  const Floats power = floats(wanted < least ? least : wanted);
-  const Floats f = multiply_add(correction, power, floats((above & 0x7fffff) + half) - 1);
+  Floats f = floats((above & 0x7fffff) + half) - 1;
+  if constexpr (corrected) {
+    // 2**-n, or where that is subnormal, and the correction far below u, the least normal number.
+    const Ints wanted = 0x3f800000 - (n << 23), least = 0x00800000 - Ints{};
+    f = multiply_add(correction, floats(wanted < least ? least : wanted), f);
+  }
   const Floats e = __builtin_convertvector(n, Floats) + exponent;
   const Floats near = multiply_add(f * f, polynomial(f, c), f);
   return multiply_add(e, 0x1.62e3p-1f - Floats{},
                       multiply_add(e, 0x1.2fefa4p-17f - Floats{}, near));
 }
 
-// The logarithm, where `value` is that of finite positive numbers.
+// The logarithm of x, where `value` is that of finite positive numbers.
 static inline Floats log_at_ends(Floats x, Floats value) {
-  const float infinity = __builtin_inff();
-  const Floats none = x - x;  // NaN for NaN
-  const Floats ends = x == 0 ? -infinity - Floats{} : (x < 0 ? none / none : x);
+  const float infinity = __builtin_inff(), none = __builtin_nanf("");
+  const Floats ends = x == 0 ? -infinity - Floats{} : (x < 0 ? none - Floats{} : x);
   return ((x > 0) & (x < infinity)) ? value : ends;
 }
 
@@ -140,28 +179,29 @@ static inline Floats log_of(Floats x) {
   const Ints subnormal = x < 0x1p-126f;
   const Floats u = subnormal ? x * 0x1p25f : x;
   const Floats exponent = subnormal ? -25.0f - Floats{} : Floats{};
-  return log_at_ends(x, log_of_sum(u, Floats{}, exponent));
+  return log_at_ends(x, log_of_sum<false>(u, Floats{}, exponent));
 }
 
 static inline Floats log1p_of(Floats x) {
   const Floats u = x + 1;
-  return with_sign_of(log_at_ends(u, log_of_sum(u, x - (u - 1), Floats{})), x);
+  return with_sign_of(log_at_ends(u, log_of_sum<true>(u, x - (u - 1), Floats{})), x);
 }
 
-// Below 5/8 an odd polynomial, to 2**-27; above, 1 - 2 e**-2x / (1 + e**-2x).
+// Below 5/8 an odd polynomial, to 2**-27; above, 1 - 2 e / (1 + e) for e = e**-2x, which is
+// 2**n e**(2 rest) with -x = n ln(2) / 2 + rest.
 static inline Floats tanh_of(Floats x) {
   static constexpr float c[] = {-0x1.555532p-2f, 0x1.1106f6p-3f, -0x1.b835a4p-5f, 0x1.51f8cep-6f,
                                 -0x1.750ce4p-8f};
-  const Floats size = smaller_of(magnitude_of(x), 10);
-  const Floats square = size * size;
+  const Floats size = smaller_of(magnitude_of(x), 10), square = size * size;
   const Floats near = multiply_add(size * square, polynomial(square, c), size);
-  const Floats e = exp_of_moderate(-2 * size);
-  const Floats far = 1 - 2 * e / (1 + e);
+  const Parted p = part(-2 * size);
+  const Floats e = exp_of_rest(p.rest) * power_of_two(p.shifted);
+  const Floats far = 1 - e / multiply_add(e, 0.5f - Floats{}, 0.5f - Floats{});
   return with_sign_of(size < 0.625f ? near : far, x);
 }
 
 static inline Floats sigmoid_of(Floats x) {
-  const Floats e = exp_of(-magnitude_of(x)), sum = 1 + e;
+  const Floats e = exp_below(-magnitude_of(x)), sum = 1 + e;
   const Floats value = (x < 0 ? e : 1 - Floats{}) / sum;
   // The rounding error of the sum, divided by it: 1 / sum is `value` or the rest to 1.
   const Floats lost = (e - (sum - 1)) * (x < 0 ? 1 - value : value);
@@ -198,6 +238,6 @@ static inline Floats erf_of(Floats x) {
 // (1 + erf(x)) / 2
 static inline Floats normal_distribution(Floats x) {
   const ErrorFunction e = error_function(x);
-  const Floats small = flip_sign(e.small, x) + 1, rest = exp_of(e.logarithm_of_rest);
+  const Floats small = flip_sign(e.small, x) + 1, rest = exp_below(e.logarithm_of_rest);
   return 0.5f * (e.is_small ? small : (x < 0 ? rest : 2 - rest));
 }

@@ -42,7 +42,9 @@ struct FloatFunctions {
   const Libm* libm;
 
   static Floats exp(Floats x) { return exp_of(x); }
+  static Floats exp_of_negative(Floats x) { return exp_below(x); }
   static Floats expm1(Floats x) { return expm1_of(x); }
+  static Floats expm1_of_negative(Floats x) { return expm1_below(x); }
   static Floats log(Floats x) { return log_of(x); }
   static Floats log1p(Floats x) { return log1p_of(x); }
   static Floats sin(Floats x) { return sin_of(x); }
@@ -64,7 +66,9 @@ struct DoubleFunctions {
   const Libm* libm;
 
   Doubles exp(Doubles x) const { return each_lane(x, libm->exp); }
+  Doubles exp_of_negative(Doubles x) const { return exp(x); }
   Doubles expm1(Doubles x) const { return each_lane(x, libm->expm1); }
+  Doubles expm1_of_negative(Doubles x) const { return expm1(x); }
   Doubles log(Doubles x) const { return each_lane(x, libm->log); }
   Doubles log1p(Doubles x) const { return each_lane(x, libm->log1p); }
   Doubles sin(Doubles x) const { return each_lane(x, libm->sin); }
@@ -82,10 +86,17 @@ struct DoubleFunctions {
   }
 };
 
+template <class S>
+struct FunctionsFor : Alias<FloatFunctions> {};
+template <>
+struct FunctionsFor<double> : Alias<DoubleFunctions> {};
+template <class S>
+using Functions = typename FunctionsFor<S>::type;
+
 // x * sigmoid(y), for an x with the sign of y.
 template <class V, class F>
 static inline V gated(V x, V y, const F& f) {
-  const V e = f.exp(-magnitude_of(y));
+  const V e = f.exp_of_negative(-magnitude_of(y));
   return (y < 0 ? x * e : x) / (1 + e);
 }
 
@@ -111,8 +122,8 @@ namespace operation {
 FS_UNARY(copy, a)
 FS_UNARY(negative, -a)
 FS_UNARY(absolute, magnitude_of(a))
-FS_UNARY(square, a* a)
-FS_UNARY(cube, a * a * a)
+FS_UNARY(square, (a * a))
+FS_UNARY(cube, (a * a * a))
 FS_UNARY(sqrt, square_root(a))
 FS_UNARY(rsqrt, 1 / square_root(a))
 FS_UNARY(reciprocal, 1 / a)
@@ -125,7 +136,7 @@ FS_UNARY(cos, f.cos(a))
 FS_UNARY(tanh, f.tanh(a))
 FS_UNARY(sigmoid, f.sigmoid(a))
 FS_UNARY(erf, f.erf(a))
-FS_UNARY(elu, a > 0 ? a : f.first * f.expm1(a))
+FS_UNARY(elu, a >= 0 ? a : f.first * f.expm1_of_negative(a))
 FS_UNARY(gelu, a* f.normal(a))
 FS_UNARY(silu, gated(a, a, f))
 FS_UNARY(relu, a <= 0 ? V{} : a)
@@ -155,7 +166,7 @@ struct softplus {
   static inline V of(V a, V, const F& f) {
     const V y = a * f.first;
     const V positive = y > 0 ? y : V{};
-    const V sum = positive + f.log1p(f.exp(-magnitude_of(y)));
+    const V sum = positive + f.log1p(f.exp_of_negative(-magnitude_of(y)));
     return y > f.second ? a : sum / f.first;
   }
 };
@@ -181,34 +192,65 @@ struct Place {
   i64 step;
 };
 
+// A product that is rounded before anything is added to it.
+template <class V>
+static inline V rounded_product(V a, V b) {
+  V product = a * b;
+#if defined(__x86_64__)
+  asm("" : "+v"(product));
+#elif defined(__aarch64__)
+  asm("" : "+w"(product));
+#else
+  asm("" : "+m"(product));
+#endif
+  return product;
+}
+
+namespace operation {
+
+// The steps of a chain, each rounded as if it had been stored.
+template <class S, bool divided>
+struct snakes {
+  template <class V, class F>
+  static inline V of(V a, V b, V c, const F& f) {
+    const V sine = stored<S>(f.sin(stored<S>(rounded_product(a, b))));
+    const V square = stored<S>(rounded_product(sine, sine));
+    return a + stored<S>(divided ? square / c : rounded_product(square, c));
+  }
+};
+template <class S>
+using snake = snakes<S, false>;
+template <class S>
+using snake_divided = snakes<S, true>;
+
+}  // namespace operation
+
+// One step on `count` numbers, in whole vectors.
 template <class S, class Operation, int operands>
-static void run_step(const PointwiseStep<S>& step, const Libm* libm, Sum<S>* to, Place<S> a,
-                     Place<S> b, i64 count) {
+static void run_step(const PointwiseStep<S>& step, const Libm* libm, const Place<S>* places,
+                     Sum<S>* to, i64 count) {
   typedef typename Vec<S>::type V;
-  constexpr i64 lanes = Vec<S>::lanes;
-  if constexpr (__is_same(S, double)) {
-    const DoubleFunctions f{step.first, step.second, libm};
-    for (i64 i = 0; i < count; i += lanes) {
-      const V x = load(a.data + i * a.step), y = operands == 2 ? load(b.data + i * b.step) : x;
-      store(to + i, Operation::of(x, y, f));
-    }
-  } else {
-    const FloatFunctions f{step.first, step.second, libm};
+  const Functions<S> f{step.first, step.second, libm};
+  const Place<S> a = places[step.a], b = places[step.b], c = places[step.c];
 #pragma GCC unroll 2
-    for (i64 i = 0; i < count; i += lanes) {
-      const V x = load(a.data + i * a.step), y = operands == 2 ? load(b.data + i * b.step) : x;
+  for (i64 i = 0; i < count; i += Vec<S>::lanes) {
+    const V x = load(a.data + i * a.step);
+    const V y = operands >= 2 ? load(b.data + i * b.step) : x;
+    if constexpr (operands == 3)
+      store(to + i, stored<S>(Operation::of(x, y, load(c.data + i * c.step), f)));
+    else
       store(to + i, stored<S>(Operation::of(x, y, f)));
-    }
   }
 }
 
 template <class S>
-using StepFunction = void (*)(const PointwiseStep<S>&, const Libm*, Sum<S>*, Place<S>, Place<S>,
-                              i64);
+using StepFunction = void (*)(const PointwiseStep<S>&, const Libm*, const Place<S>*, Sum<S>*, i64);
 
 template <class S>
 static constexpr StepFunction<S> step_functions[] = {
 #define FS_FUNCTION(name, operands, weight) run_step<S, operation::name, operands>,
-    FS_OPERATIONS(FS_FUNCTION)
+#define FS_FUSED(name, operands, weight) run_step<S, operation::name<S>, operands>,
+    FS_OPERATIONS(FS_FUNCTION) FS_FUSED_OPERATIONS(FS_FUSED)
 #undef FS_FUNCTION
+#undef FS_FUSED
 };

@@ -20,10 +20,10 @@ struct Kind {
 };
 constexpr Kind kinds[] = {
 #define FS_KIND(name, operands, weight) {#name, operands, weight},
-    FS_OPERATIONS(FS_KIND)
+    FS_OPERATIONS(FS_KIND) FS_FUSED_OPERATIONS(FS_KIND)
 #undef FS_KIND
 };
-constexpr int kind_count = static_cast<int>(std::size(kinds));
+constexpr int kind_count = static_cast<int>(Operation::snake);  // that Python may name
 
 // (The functions of <cmath> are overloaded: each is chosen by the type of its pointer.)
 const Libm libm{std::exp, std::expm1, std::log, std::log1p, std::sin,
@@ -93,6 +93,64 @@ void check_sizes(int inputs, std::size_t instructions, std::size_t channel_value
     refuse_count("channel values", static_cast<long long>(channel_values), 0, most_channel_values);
 }
 
+// Whether a step before `end` reads a place after step `first`, before one writes it.
+template <class S>
+bool is_read(const std::vector<PointwiseStep<S>>& steps, std::size_t first, int place) {
+  for (std::size_t i = first; i < steps.size(); ++i) {
+    if (steps[i].a == place || steps[i].b == place || steps[i].c == place) return true;
+    if (steps[i].target == place) return false;
+  }
+  return false;
+}
+
+// The other operand of a step that has two, if one is `place`; else -1.
+template <class S>
+int other_operand(const PointwiseStep<S>& step, int place) {
+  return step.a == place ? step.b : step.b == place ? step.a : -1;
+}
+
+// The chain x + sin(x * b)**2 * c that begins with a step as one step, if it is one: its numbers
+// between are read by nothing else, and x is still there at its end.
+template <class S>
+bool find_snake(const std::vector<PointwiseStep<S>>& steps, std::size_t at,
+                PointwiseStep<S>& found) {
+  if (at + 5 > steps.size()) return false;
+  const PointwiseStep<S>*product = &steps[at], *sine = product + 1, *square = product + 2,
+        *factor = product + 3, *sum = product + 4;
+  const bool divided = factor->operation == Operation::divide;
+  if (product->operation != Operation::multiply || sine->operation != Operation::sin ||
+      sine->a != product->target || sum->operation != Operation::add)
+    return false;
+  const bool squared = square->operation == Operation::square ||
+                       (square->operation == Operation::multiply && square->a == square->b);
+  if (!squared || square->a != sine->target) return false;
+  if (!divided && factor->operation != Operation::multiply) return false;
+  if (divided && factor->a != square->target) return false;
+  const int c = other_operand(*factor, square->target), x = other_operand(*sum, factor->target);
+  const int b = other_operand(*product, x);
+  if (c < 0 || x < 0 || b < 0) return false;
+  for (std::size_t i = at; i < at + 4; ++i) {
+    const int between = steps[i].target;
+    if (between == x || between == c) return false;
+    if (between != sum->target && is_read(steps, at + 5, between)) return false;
+  }
+  found = *sum;
+  found.operation = divided ? Operation::snake_divided : Operation::snake;
+  found.a = x, found.b = b, found.c = c;
+  return true;
+}
+
+template <class S>
+void fuse_snakes(std::vector<PointwiseStep<S>>& steps) {
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    PointwiseStep<S> found{};
+    if (!find_snake(steps, i, found)) continue;
+    steps[i] = found;
+    steps.erase(steps.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                steps.begin() + static_cast<std::ptrdiff_t>(i) + 5);
+  }
+}
+
 }  // namespace
 
 template <class S>
@@ -129,19 +187,23 @@ Program<S>::Program(int inputs, const std::vector<Instruction>& instructions,
     if (step.operation == Operation::power && in.b == -1) step.operation = power_of(in.first);
     step.a = place(in.a, in.first);
     step.b = kinds[static_cast<int>(step.operation)].operands == 2 ? place(in.b, in.first) : step.a;
+    step.c = step.a;
     step.first = static_cast<Sum<S>>(in.first);
     step.second = static_cast<Sum<S>>(in.second);
     int& target = made[static_cast<std::size_t>(in.target)];
     if (target < 0) target = most_sources + registers++;
     step.target = known[static_cast<std::size_t>(in.target)] = target;
     steps_.push_back(step);
-    cost_ += cost_of<S>(step.operation);
   }
+  fuse_snakes(steps_);
+  for (const PointwiseStep<S>& step : steps_) cost_ += cost_of<S>(step.operation);
   const int scalars = static_cast<int>(scalars_.size()), sources = inputs + values + scalars;
   const auto settle = [&](int& place) {
     if (place >= most_sources) place += sources - most_sources;
   };
-  for (PointwiseStep<S>& step : steps_) settle(step.target), settle(step.a), settle(step.b);
+  for (PointwiseStep<S>& step : steps_) {
+    settle(step.target), settle(step.a), settle(step.b), settle(step.c);
+  }
   program_ = {
       steps_.data(), static_cast<int>(steps_.size()), inputs,          values, scalars, registers,
       sources,       per_channel_data_.data(),        scalars_.data(), &libm};
@@ -278,7 +340,7 @@ void pointwise(const Program<S>& program, i64 batch, i64 channels, i64 length,
 
 std::vector<std::string> pointwise_operations() {
   std::vector<std::string> names;
-  for (const Kind& kind : kinds) names.emplace_back(kind.name);
+  for (int i = 0; i < kind_count; ++i) names.emplace_back(kinds[i].name);
   return names;
 }
 

@@ -30,8 +30,7 @@ static inline void run_steps_on(const PointwiseProgram<S>& program, Place<S>* pl
   for (int i = 0; i < program.count; ++i) {
     const PointwiseStep<S>& step = program.steps[i];
     Sum<S>* to = i + 1 < program.count ? registers + (step.target - sources) * room : out;
-    step_functions<S>[static_cast<int>(step.operation)](step, program.libm, to, places[step.a],
-                                                        places[step.b], count);
+    step_functions<S>[static_cast<int>(step.operation)](step, program.libm, places, to, count);
   }
 }
 

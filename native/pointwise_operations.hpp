@@ -38,11 +38,17 @@
   OPERATION(maximum, 2, 4)       \
   OPERATION(minimum, 2, 4)
 
+// Chains that programs are searched for: as one operation they have the same bits, and cost less.
+//     snake: a + sin(a * b)**2 * c, and with a division by c
+#define FS_FUSED_OPERATIONS(OPERATION) \
+  OPERATION(snake, 3, 28)              \
+  OPERATION(snake_divided, 3, 36)
+
 namespace fracstride {
 
 enum class Operation : int {
 #define FS_NUMBER(name, operands, weight) name,
-  FS_OPERATIONS(FS_NUMBER)
+  FS_OPERATIONS(FS_NUMBER) FS_FUSED_OPERATIONS(FS_NUMBER)
 #undef FS_NUMBER
 };
 

@@ -27,7 +27,7 @@ template <class S>
 struct PointwiseStep {
   Operation operation;
   int target;            // a place
-  int a, b;              // places
+  int a, b, c;           // places; a again where the operation has no such operand
   Sum<S> first, second;  // elu: alpha; clamp: low, high; softplus: beta, threshold
 };
 

@@ -1,16 +1,16 @@
 // Sine and cosine of a vector of floats. Included inside the namespace of one instruction set.
 
-// Whether a mask has any lane.
-static inline bool any(Ints mask) {
+// Whether a lane is beyond a limit, or NaN.
+static inline bool any_beyond(Floats x, float limit) {
 #if defined(__AVX512F__) && FS_VECTOR_BYTES == 64
-  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+  return _mm512_cmp_ps_mask((__m512)x, (__m512)(limit - Floats{}), _CMP_NLE_UQ) != 0;
 #elif defined(__AVX__) && FS_VECTOR_BYTES == 32
-  return _mm256_movemask_ps((__m256)mask) != 0;
+  return _mm256_movemask_ps((__m256) ~(x <= limit)) != 0;
 #elif defined(__SSE2__) && FS_VECTOR_BYTES == 16
-  return _mm_movemask_ps((__m128)mask) != 0;
+  return _mm_movemask_ps((__m128) ~(x <= limit)) != 0;
 #else
   typedef std::uint64_t Wide __attribute__((vector_size(FS_VECTOR_BYTES)));
-  const Wide wide = (Wide)mask;
+  const Wide wide = (Wide) ~(x <= limit);
   std::uint64_t all = 0;
   for (unsigned i = 0; i < sizeof(wide) / sizeof(all); ++i) all |= wide[i];
   return all != 0;
@@ -89,8 +89,7 @@ static inline Floats sin_of(Floats x) {
   const Floats sine = sine_of_rest(without_multiples(size, shifted - rounder));
   // Odd multiples of pi, the lowest bit, change the sign.
   const Floats value = floats(ints(sine) ^ (ints(shifted) << 31) ^ (ints(x) & ints(-Floats{})));
-  const Ints large = ~(size <= largest_reduced);
-  return __builtin_expect(any(large), 0) ? with_large(x, value, 0) : value;
+  return __builtin_expect(any_beyond(size, largest_reduced), 0) ? with_large(x, value, 0) : value;
 }
 
 // cos(r) = 1 - r**2 / 2 + ..., to 2**-32 for |r| up to 0.795.
@@ -110,6 +109,5 @@ static inline Floats cos_of(Floats x) {
   const Ints n = ints(shifted);
   const Floats either = (n & 1) != 0 ? sine_of_rest(rest) : cosine_of_rest(rest);
   const Floats value = floats(ints(either) ^ ((n + 1) >> 1 << 31));
-  const Ints large = ~(size <= largest_reduced);
-  return __builtin_expect(any(large), 0) ? with_large(x, value, 1) : value;
+  return __builtin_expect(any_beyond(size, largest_reduced), 0) ? with_large(x, value, 1) : value;
 }

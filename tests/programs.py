@@ -16,7 +16,8 @@ TWO_OPERANDS = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "
 # The two numbers of operations that have some.
 SETTINGS = {"elu": (1.0, 0.0), "clamp": (-0.5, 1.25), "softplus": (1.0, 20.0)}
 
-Instruction = tuple[Any, ...]  # name, target, a, then b = -1, first = 0, second = 0
+Instruction = tuple[Any, ...]  # name, target, a, then what is not one of these
+DEFAULTS = (-1, 0.0, 0.0)  # b, first number, second number
 
 
 def sum_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -39,8 +40,8 @@ class Program:
             np.ascontiguousarray(v, dtype=sum_dtype(dtype)) for v in channel_values or []
         ]
         numbers = []
-        for name, *rest in instructions:
-            target, a, b, first, second = [*rest, *(-1, 0.0, 0.0)[len(rest) - 2 :]]
+        for instruction in instructions:
+            name, target, a, b, first, second = [*instruction, *DEFAULTS[len(instruction) - 3 :]]
             numbers.append((NUMBERS[name], target, a, b, float(first), float(second)))
         self.native = native.pointwise_program(
             str(dtype), inputs, numbers, [(v.ctypes.data, v.size) for v in self.values]

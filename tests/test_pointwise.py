@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from programs import DTYPES, OPERATIONS, TWO_OPERANDS, Program, same, single, sum_dtype
+from programs import DEFAULTS, DTYPES, OPERATIONS, TWO_OPERANDS, Program, same, single, sum_dtype
 
 import fracstride as fs
 from fracstride._load import native
@@ -176,7 +176,8 @@ def one_by_one(
     """Each instruction as a program of its own, on whole arrays in memory."""
     registers = dict(enumerate(inputs))
     result = None
-    for name, target, a, b, first, second in instructions:
+    for instruction in instructions:
+        name, target, a, b, first, second = [*instruction, *DEFAULTS[len(instruction) - 3 :]]
         read = [registers[o] if o >= 0 else inputs[0] for o in (a, b)]
         operands = [i if o >= 0 else o for i, o in enumerate((a, b))]
         program = Program(dtype, 2, [(name, 2, *operands, first, second)], values)
@@ -194,6 +195,75 @@ def test_a_chain_has_the_bits_of_its_steps(seed: int, dtype: np.dtype[Any]) -> N
     instructions = random_program(rng, len(inputs), len(values))
     fused = Program(dtype, len(inputs), instructions, values)(*inputs)
     same(fused, one_by_one(dtype, instructions, inputs, values))
+
+
+# Register 1 is x, register 2 another input.
+SNAKES: dict[str, list[Any]] = {
+    "product": [("multiply", 3, 1, -2), ("sin", 3, 3), ("square", 3, 3), ("multiply", 3, 3, -3)],
+    "quotient": [("multiply", 3, 1, -2), ("sin", 3, 3), ("square", 3, 3), ("divide", 3, 3, -2)],
+    "turned": [
+        ("multiply", 3, -2, 1),
+        ("sin", 4, 3),
+        ("multiply", 5, 4, 4),
+        ("multiply", 3, -3, 5),
+    ],
+    "of inputs": [("multiply", 3, 1, 2), ("sin", 3, 3), ("square", 3, 3), ("multiply", 3, 3, 0)],
+    "scalar": [
+        ("multiply", 3, 1, -1, 1.3),
+        ("sin", 3, 3),
+        ("square", 3, 3),
+        ("divide", 3, 3, -1, 3),
+    ],
+    # No snake, though it looks like one.
+    "squared": [("multiply", 3, 1, -2), ("sin", 3, 3), ("square", 3, 3), ("multiply", 3, 3, 3)],
+    "reciprocal": [("multiply", 3, 1, -2), ("sin", 3, 3), ("square", 3, 3), ("divide", 3, -2, 3)],
+    "not the sine": [
+        ("multiply", 3, 1, -2),
+        ("sin", 4, 3),
+        ("square", 4, 3),
+        ("multiply", 3, 4, -2),
+    ],
+    "other sine": [
+        ("multiply", 3, 1, -2),
+        ("sin", 4, 3),
+        ("multiply", 4, 4, 3),
+        ("multiply", 3, 4, -2),
+    ],
+    "not the square": [
+        ("multiply", 3, 1, -2),
+        ("sin", 3, 3),
+        ("square", 4, 3),
+        ("multiply", 3, 3, -2),
+    ],
+    "x is gone": [("multiply", 1, 1, -2), ("sin", 1, 1), ("square", 3, 1), ("multiply", 3, 3, -3)],
+    "factor is gone": [
+        ("multiply", 3, 1, 2),
+        ("sin", 2, 3),
+        ("square", 3, 2),
+        ("multiply", 3, 3, 2),
+    ],
+}
+ENDS: list[list[Any]] = [
+    [("add", 3, 1, 3)],
+    [("add", 1, 3, 1)],
+    [("add", 4, 2, 3)],
+    [("add", 4, 1, 3), ("subtract", 4, 4, 3)],  # the product is read once more
+    [("add", 3, 1, 3), ("copy", 4, 2), ("tanh", 3, 3)],
+    [("add", 5, 1, 3), ("add", 5, 5, 4)],
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("form", SNAKES)
+def test_snake_has_the_bits_of_its_steps(form: str, dtype: np.dtype[Any]) -> None:
+    """Five instructions that are computed as one, and chains that must not be."""
+    shape = (2, 3, 150)
+    inputs = [numbers(shape, dtype, seed) for seed in range(5)]
+    values = [np.array([0.5, 1.3, 40.0]), np.array([2.0, 0.7, 0.1])]
+    for end in ENDS:
+        instructions = SNAKES[form] + end
+        fused = Program(dtype, 5, instructions, values)(*inputs)
+        same(fused, one_by_one(dtype, instructions, inputs, values))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
