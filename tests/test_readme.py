@@ -19,7 +19,9 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("native/
 VALUE = re.compile(r"(\(\d.*?\)|\[.*\]|\d+|True|False)(?=$|:| )")
 
 
-@pytest.mark.parametrize(("page", "values"), [("README.md", 7), ("docs/pytorch.md", 5)])
+@pytest.mark.parametrize(
+    ("page", "values"), [("README.md", 8), ("docs/pytorch.md", 5), ("docs/your-model.md", 2)]
+)
 def test_examples(page: str, values: int) -> None:
     pytest.importorskip("torch.nn", reason="some of the examples use torch")
     names: dict[str, object] = {}
