@@ -173,7 +173,8 @@ class _Alignment:
         first = kinds[0]
         for kind in kinds:
             if len(kind.sizes) != len(first.sizes) or kind.dtype != first.dtype:
-                raise self._refusal([f"{k.dtype} {k.sizes}" for k in kinds], slot)
+                ranks = [f"{len(k.sizes)} axes of {k.dtype}" for k in kinds]
+                raise self._refusal(ranks, _Slot(slot.path, slot.operator, "its result"))
         sizes = zip(*(kind.sizes for kind in kinds), strict=True)
         return Tensor(tuple(self._size(list(each), slot) for each in sizes), first.dtype)
 
@@ -238,10 +239,12 @@ class _Alignment:
                     "does not see, or on earlier calls"
                 )
                 return RefusedError(slot.path, slot.operator, why)
-        changes = "changes with the batch"
-        for run, value in zip(self._runs, shown, strict=True):
-            if value != shown[0] and run.conditions.clock != self._runs[0].conditions.clock:
-                changes = "changes with the length"
+        lengths = any(
+            one.conditions.batch == other.conditions.batch and shown[i] != shown[j]
+            for i, one in enumerate(self._runs)
+            for j, other in enumerate(self._runs[:i])
+        )
+        changes = f"changes with the {'length' if lengths else 'batch'}"
         if all(isinstance(value, Folded) for value in values):
             shapes = sorted({value.shape for value in values})
             what = f"of shape {shapes[0]}" if len(shapes) == 1 else f"of shapes {shapes[0]}, ..."

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from fracstride.arrays import Array, as_dtype
 from fracstride.network import Network
 from fracstride.network.layout import as_signal, as_tensor
 from fracstride.network.recording import Constant, Filled, Recording
 from fracstride.network.sizes import fit
-from fracstride.torch.capture.foreign import as_array, as_tensor_of
+from fracstride.torch.capture.foreign import as_tensor_of
 from fracstride.torch.capture.lower import lower
 from fracstride.torch.capture.lowering import Lowered
 
@@ -50,7 +52,7 @@ class Assembled:
     def __call__(self, inputs: Sequence[Tensor], clock: int, batch: int) -> list[Tensor]:
         """The results for checked inputs, in memory of their own."""
         arrays = [
-            given if axes is None else as_signal(as_array(given.detach().resolve_conj()), axes)
+            given if axes is None else as_signal(_readable(given), axes)
             for given, axes in zip(inputs, self._lowered.inputs, strict=True)
         ]
         given = iter(self.network.run(arrays, clock, batch))
@@ -74,3 +76,14 @@ class Assembled:
                 raise ValueError("a constant result has a size that is in proportion to no input")
             sizes.append(fitted(clock, batch))
         return torch.full(sizes, output.number, dtype=getattr(torch, output.dtype))
+
+
+def _readable(tensor: Tensor) -> Array:
+    """The same memory as an array."""
+    # Not by Tensor.numpy, after which the caller could not resize the tensor any more.
+    tensor = tensor.detach().resolve_conj().resolve_neg()
+    if tensor.dtype == torch.bfloat16:
+        halves: Array = np.from_dlpack(tensor.view(torch.int16))
+        return halves.view(as_dtype("bfloat16"))
+    array: Array = np.from_dlpack(tensor)
+    return array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from functools import cached_property
 from typing import Any
@@ -111,8 +112,11 @@ class Pool:
 
 def digest(tensor: Tensor) -> bytes:
     """Of the values, in the order of a contiguous tensor."""
-    bits = _as_integers(tensor.detach().resolve_conj().resolve_neg().contiguous())
-    return hashlib.blake2b(bits.reshape(-1).numpy().data, digest_size=16).digest()
+    dense = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    size = dense.numel() * dense.element_size()
+    # Not by Tensor.numpy, after which the memory could not be resized any more.
+    memory = (ctypes.c_char * size).from_address(dense.data_ptr()) if size else b""
+    return hashlib.blake2b(memory, digest_size=16).digest()
 
 
 def _as_integers(tensor: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ made of it must give what the module gave in each of them.
 
 from __future__ import annotations
 
-import time as clocks
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -70,9 +69,8 @@ class _Driver:
     def __init__(self, module: nn.Module, example: Example, assemble: Assemble) -> None:
         self._runner, self._example, self._assemble = Runner(module), example, assemble
         self._runs: dict[Trial, Run] = {}
-        begin = clocks.perf_counter()
         self._own = self._run(Trial(example.conditions, "own"))
-        self._seconds = clocks.perf_counter() - begin
+        self._seconds = self._own.seconds
 
     def capture(self) -> Captured:
         """The network, after all checks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,11 @@ class Run:
     sizes: dict[Leaf, int]
     #: Whether memory was used that nothing had written to.
     uninitialised: bool
+
+    @property
+    def seconds(self) -> float:
+        """About what it takes: the same number on every machine."""
+        return sum(_seconds(step, self.kinds) for step in self.steps)
 
 
 class Runner:
@@ -131,6 +137,24 @@ def operands_in(value: Any) -> list[Reference | Folded]:
     if isinstance(value, list):
         return [operand for each in value for operand in operands_in(each)]
     return []
+
+
+def _seconds(step: Step, kinds: Sequence[Kind]) -> float:
+    """About what a call takes."""
+    written = sum(math.prod(kinds[place].sizes) for place in step.results)
+    operands = operands_in(list(step.arguments.values()))
+    each = max(map(_products, operands), default=1)
+    return 2e-5 + 2e-9 * written + (5e-11 * written * each if _multiplies(step) else 0.0)
+
+
+def _multiplies(step: Step) -> bool:
+    words = ("conv", "linear", "matmul", "mm", "lstm", "gru", "rnn", "einsum")
+    return any(word in step.operator for word in words)
+
+
+def _products(operand: Reference | Folded) -> int:
+    """Products for each result of a weight ``(out, in, taps)``."""
+    return math.prod(operand.shape[1:]) if isinstance(operand, Folded) else 1
 
 
 def _pruned(

@@ -120,7 +120,7 @@ class Watch(TorchFunctionMode):
         """Whether a slice begins and ends within the tensor."""
         for bound in (part.start, part.stop):
             if bound is not None:
-                _ = size < (bound if bound >= 0 else -bound)
+                _ = size <= (bound if bound >= 0 else -bound)
 
     def _ask_split(self, index: int, args: Any, kwargs: dict[str, Any]) -> None:
         """How many parts a tensor is split into."""
