@@ -17,7 +17,7 @@ _TOLERANCE = {
     torch.complex128: 1e-9,
 }
 #: What is called zero, as a part of the largest number that the result has for any values.
-_FLOOR = 1e-3
+_FLOOR = 1e-2
 
 
 def peak(tensor: Tensor) -> float:

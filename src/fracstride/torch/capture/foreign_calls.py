@@ -65,7 +65,7 @@ class TorchCall(Foreign):
 
     def call(self, inputs: Sequence[Any], clock: int, batch: int) -> Sequence[Any]:
         tensors = [
-            given if axes is None else as_tensor_of(as_tensor(given, axes))
+            given if axes is None else as_tensor_of(as_tensor(given, axes)).contiguous()
             for given, axes in zip(inputs, self.input_axes, strict=True)
         ]
         arguments = _filled_in(self.arguments, tensors, clock, batch)
