@@ -113,16 +113,17 @@ def _rounded(gaps: Sequence[int], base: Extent, lengths: Sequence[int], sign: in
     """The base with ``least + (sign*length + rest) mod multiple`` added; ``sign`` is 1 or -1."""
     spread = max(gaps) - min(gaps)
     for multiple in range(spread + 1, 2 * spread + _MORE_MULTIPLES):
-        for least in range(max(gaps) - multiple + 1, min(gaps) + 1):
-            pairs = zip(gaps, lengths, strict=True)
-            rests = {(gap - least - sign * length) % multiple for gap, length in pairs}
-            if len(rests) == 1:
-                rest = rests.pop()
+        pairs = zip(gaps, lengths, strict=True)
+        rests = {(gap - sign * length) % multiple for gap, length in pairs}
+        if len(rests) > 1:
+            continue
+        least = max(gaps) - multiple + 1
+        rest = (rests.pop() - least) % multiple
 
-                def rule(length: int, m: int = multiple, r: int = rest, b: int = least) -> int:
-                    return length + b + (sign * length + r) % m
+        def rule(length: int, m: int = multiple, r: int = rest, b: int = least) -> int:
+            return length + b + (sign * length + r) % m
 
-                return base.then(rule, period=multiple)
+        return base.then(rule, period=multiple)
     return None
 
 

@@ -13,6 +13,7 @@ from fracstride.network.recording import Call, Recording
 from fracstride.torch.capture.axes import REARRANGING
 from fracstride.torch.capture.foreign_calls import add_foreign_call
 from fracstride.torch.capture.lowering import Lowered, Lowering
+from fracstride.torch.capture.own_layers import OWN
 from fracstride.torch.capture.reader import TorchReader
 
 __all__ = ["lower"]
@@ -38,9 +39,13 @@ def lower(recording: Recording) -> Lowered:
 
 
 def _read(lowering: Lowering, call: Call) -> None:
-    name = call.operator.split(".")[1]
+    namespace, name, _ = call.operator.split(".")
     try:
-        if name in REARRANGING:
+        if f"{namespace}.{name}" in OWN:
+            OWN[f"{namespace}.{name}"](TorchReader(lowering, call, name))
+        elif namespace != "aten":
+            raise Unreadable("the library has no such operation")
+        elif name in REARRANGING:
             REARRANGING[name](lowering, call)
         elif name in _READERS:
             _READERS[name].from_torch(TorchReader(lowering, call, name))
