@@ -18,6 +18,7 @@
 #include "output_memory.hpp"
 #include "peak.hpp"
 #include "plan.hpp"
+#include "pointwise_bindings.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -298,6 +299,7 @@ NB_MODULE(_native, m) {
   bind_gradients<double>(m);
   bind_gradients<float16>(m);
   bind_gradients<bfloat16>(m);
+  bind_pointwise(m);
   m.def("signal_of", &signal_of);
   m.def("new_output", &new_output);
   m.attr("large_output") = large_output;

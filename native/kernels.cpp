@@ -72,11 +72,14 @@ constexpr GradKernels<S> grad_kernels{
 #define FS_JOIN(a, b) a##b
 #define FS_SYMBOL(isa) FS_JOIN(kernels_, isa)
 
+#define FS_POINTWISE(isa) FS_JOIN(pointwise_, isa)
+
+extern const PointwiseSet FS_POINTWISE(FS_ISA);  // of pointwise_kernels.cpp
 extern const InstructionSet FS_SYMBOL(FS_ISA);
 const InstructionSet FS_SYMBOL(FS_ISA){
-    FS_NAME(FS_ISA),        kernels<float>,       kernels<double>,      kernels<float16>,
-    kernels<bfloat16>,      grad_kernels<float>,  grad_kernels<double>, grad_kernels<float16>,
-    grad_kernels<bfloat16>, multiply_adds<float>,
+    FS_NAME(FS_ISA),        kernels<float>,       kernels<double>,       kernels<float16>,
+    kernels<bfloat16>,      grad_kernels<float>,  grad_kernels<double>,  grad_kernels<float16>,
+    grad_kernels<bfloat16>, multiply_adds<float>, &FS_POINTWISE(FS_ISA),
 };
 
 }  // namespace fracstride

@@ -230,6 +230,8 @@ struct GradKernels {
   void (*bias)(const Signal<const S>&, i64 batch, S* sums, i64 first, i64 last);
 };
 
+struct PointwiseSet;  // pointwise_types.hpp
+
 struct InstructionSet {
   const char* name;
   Kernels<float> f32;
@@ -241,6 +243,7 @@ struct InstructionSet {
   GradKernels<float16> grad_f16;
   GradKernels<bfloat16> grad_bf16;
   i64 (*multiply_adds)(i64 rounds, float& value);
+  const PointwiseSet* pointwise;
 };
 
 }  // namespace fracstride

@@ -102,12 +102,13 @@ def test_a_set_is_available_if_the_cpu_has_every_feature_of_its_line() -> None:
 @on_x86_64
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("isa", SETS)
-def test_flags_beyond_the_instruction_set(compiler: str, isa: str) -> None:
+@pytest.mark.parametrize("unit", ["kernels.cpp", "pointwise_kernels.cpp"])
+def test_flags_beyond_the_instruction_set(unit: str, compiler: str, isa: str) -> None:
     """-march in the compiler's flags must not widen the vectors of a unit."""
     vector, registers = SETS[isa]
     run(
         compiler,
         *("-std=c++20", "-fsyntax-only", "-march=x86-64-v4", "-mavx512bf16"),
         *(f"-DFS_ISA={isa}", f"-DFS_VECTOR_BYTES={vector}", f"-DFS_VECTOR_REGISTERS={registers}"),
-        NATIVE / "kernels.cpp",
+        NATIVE / unit,
     )

@@ -65,6 +65,37 @@ def bias_grad_float64(*integers: int) -> None: ...
 def bias_grad_float16(*integers: int) -> None: ...
 def bias_grad_bfloat16(*integers: int) -> None: ...
 
+# Chains of elementwise operations. An instruction is (operation, target register, operand a,
+# operand b, first number, second number); `pointwise_operations` names the operations by their
+# numbers. Registers 0 to inputs - 1 hold the inputs at the start; there are 16. An operand from 0
+# on is a register, -1 the first number as a scalar of the dtype, and -2 - j channel_values[j]:
+# the address and count of an array of one number per channel (float64 for float64, else float32),
+# which is copied. Every instruction's result is rounded to the dtype; the last one's is the
+# program's. Operations with one operand ignore b. elu: the first number is alpha. leaky_relu:
+# operand b is the slope. clamp: the numbers are low and high. softplus: beta and threshold. power:
+# operand b is the exponent. ValueError for numbers that name nothing and registers that nothing has
+# written.
+class PointwiseProgram: ...
+
+def pointwise_operations() -> list[str]: ...
+def pointwise_program(
+    dtype: str,
+    inputs: int,
+    instructions: Sequence[tuple[int, int, int, int, float, float]],
+    channel_values: Sequence[tuple[int, int]],
+    /,
+) -> PointwiseProgram: ...
+
+# program, batch, channels, length, output (4), then each input (4). A stride of 0 repeats a number.
+# The output may be one of the inputs.
+def pointwise(program: PointwiseProgram, /, *integers: int) -> None: ...
+
+# For tests: a program of one input on numbers of one channel that a kernel holds (float64 for
+# float64, else float32), with room behind them for 15 more.
+def pointwise_apply(
+    program: PointwiseProgram, channel: int, values: int, count: int, /
+) -> None: ...
+
 # Of a NumPy array: address, strides in elements, last length.
 def signal_of(array: NDArray[Any], /) -> tuple[int, ...]: ...
 

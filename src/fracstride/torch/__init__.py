@@ -10,6 +10,7 @@ from typing import Any
 
 from fracstride.torch import dtensor_calls
 from fracstride.torch.accelerate import accelerate
+from fracstride.torch.compile import CompiledModule, compile
 from fracstride.torch.functional import conv1d, conv_transpose1d
 from fracstride.torch.gpu import use_triton
 from fracstride.torch.module import Conv1d, ConvTranspose1d
@@ -17,9 +18,11 @@ from fracstride.torch.restore import restore
 from fracstride.torch.streaming import stream
 
 __all__ = [
+    "CompiledModule",
     "Conv1d",
     "ConvTranspose1d",
     "accelerate",
+    "compile",
     "conv1d",
     "conv_transpose1d",
     "restore",

@@ -1,0 +1,127 @@
+#include "pointwise_bindings.hpp"
+
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "dispatch.hpp"
+#include "pointwise.hpp"
+
+namespace nb = nanobind;
+
+namespace fracstride {
+namespace {
+
+// A program of any dtype.
+struct AnyProgram {
+  std::variant<std::unique_ptr<Program<float>>, std::unique_ptr<Program<double>>,
+               std::unique_ptr<Program<float16>>, std::unique_ptr<Program<bfloat16>>>
+      of;
+};
+
+using PythonInstruction = std::tuple<int, int, int, int, double, double>;
+using PythonValues = std::pair<std::uintptr_t, i64>;
+
+AnyProgram* make_program(const std::string& dtype, int inputs,
+                         const std::vector<PythonInstruction>& instructions,
+                         const std::vector<PythonValues>& channel_values) {
+  std::vector<Instruction> steps;
+  for (const auto& [operation, target, a, b, first, second] : instructions)
+    steps.push_back({operation, target, a, b, first, second});
+  std::vector<ChannelValues> values;
+  for (const auto& [address, count] : channel_values)
+    values.push_back({reinterpret_cast<const void*>(address), count});
+  auto made = std::make_unique<AnyProgram>();
+  if (dtype == "float32")
+    made->of = std::make_unique<Program<float>>(inputs, steps, values);
+  else if (dtype == "float64")
+    made->of = std::make_unique<Program<double>>(inputs, steps, values);
+  else if (dtype == "float16")
+    made->of = std::make_unique<Program<float16>>(inputs, steps, values);
+  else if (dtype == "bfloat16")
+    made->of = std::make_unique<Program<bfloat16>>(inputs, steps, values);
+  else
+    throw std::invalid_argument("dtype is " + dtype +
+                                ": it must be float32, float64, float16 or bfloat16");
+  return made.release();
+}
+
+// The integers of a call, one after another.
+class Integers {
+ public:
+  explicit Integers(const nb::args& arguments) : arguments_(arguments.ptr()) {}
+
+  i64 next() {
+    const long long value = PyLong_AsLongLong(PyTuple_GetItem(arguments_, at_++));
+    if (value == -1 && PyErr_Occurred()) throw nb::python_error();
+    return value;
+  }
+
+  template <class S>
+  PointwiseArray<S> array() {
+    S* data = reinterpret_cast<S*>(static_cast<std::uintptr_t>(next()));
+    const i64 batch = next(), channel = next();
+    return {data, batch, channel, next()};
+  }
+
+ private:
+  PyObject* arguments_;
+  Py_ssize_t at_ = 0;
+};
+
+template <class S>
+void run(const Program<S>& program, const nb::args& arguments) {
+  const std::size_t wanted = 7 + 4 * static_cast<std::size_t>(program.inputs());
+  if (arguments.size() != wanted)
+    throw std::invalid_argument("a program of " + std::to_string(program.inputs()) +
+                                " inputs needs " + std::to_string(wanted) +
+                                " integers after it, not " + std::to_string(arguments.size()));
+  Integers integers(arguments);
+  const i64 batch = integers.next(), channels = integers.next(), length = integers.next();
+  if (batch < 0 || channels < 0 || length < 0)
+    throw std::invalid_argument("batch, channels and length must not be negative");
+  if (program.channels() >= 0 && channels > program.channels())
+    throw std::invalid_argument("there are " + std::to_string(channels) +
+                                " channels, but the program has values for " +
+                                std::to_string(program.channels()));
+  const PointwiseArray<S> out = integers.array<S>();
+  PointwiseArray<const S> inputs[most_registers];
+  for (int i = 0; i < program.inputs(); ++i) inputs[i] = integers.array<const S>();
+  nb::gil_scoped_release release;
+  pointwise<S>(program, batch, channels, length, out, inputs);
+}
+
+template <class S>
+void apply(const Program<S>& program, i64 channel, std::uintptr_t values, i64 count) {
+  pointwise_kernels_of<S>(instruction_set())
+      .apply(program.program(), channel, reinterpret_cast<Sum<S>*>(values), count);
+}
+
+}  // namespace
+
+void bind_pointwise(nb::module_& m) {
+  nb::class_<AnyProgram>(m, "PointwiseProgram");
+  m.def("pointwise_operations", &pointwise_operations);
+  m.def("pointwise_program", &make_program, nb::rv_policy::take_ownership);
+  m.def("pointwise", [](const AnyProgram& program, const nb::args& arguments) {
+    std::visit([&](const auto& of) { run(*of, arguments); }, program.of);
+  });
+  // For tests: what a kernel that fuses a program does to the row that it holds.
+  m.def("pointwise_apply",
+        [](const AnyProgram& program, i64 channel, std::uintptr_t values, i64 count) {
+          std::visit([&](const auto& of) { apply(*of, channel, values, count); }, program.of);
+        });
+}
+
+}  // namespace fracstride

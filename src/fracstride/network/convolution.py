@@ -1,0 +1,125 @@
+"""What both convolutions are in a network: a layer, and the operations fused into its call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fracstride._load import native
+from fracstride.arrays import Array, DType
+from fracstride.convolution import Convolution
+from fracstride.extension import MODES
+from fracstride.network.operation import Operation, check_channels
+from fracstride.network.value import Shape, Value
+
+__all__ = ["ConvolutionOperation", "check_inputs"]
+
+_NOTHING = (0, 0, 0, 0, 0)  # an absent argument of the kernel
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionOperation(Operation):
+    """A layer with what is fused into it: ``residual + layer(leaky_relu(x))``.
+
+    The residual is the second input, if there is one.
+    """
+
+    layer: Convolution[Any]
+    #: Of the leaky ReLU of the input; 1: none.
+    negative_slope: float = 1.0
+
+    #: The class of the layer.
+    kind: ClassVar[type[Any]]
+
+    @property
+    def details(self) -> str:
+        g = self.layer.geometry
+        shown = [f"k{g.kernel_size}"]
+        shown += [f"s{g.stride}"] if g.stride > 1 else []
+        shown += [f"d{g.dilation}"] if g.dilation > 1 else []
+        shown += [f"g{self.layer.groups}"] if self.layer.groups > 1 else []
+        return " ".join(shown)
+
+    @property
+    def parameters(self) -> int:
+        bias = self.layer.bias
+        return int(self.layer.weight.size) + (0 if bias is None else int(bias.size))
+
+    @property
+    def multiply_adds(self) -> int:
+        # Each number of the weight meets each frame once, of T, or each sample once, of a Conv1d.
+        g, count = self.layer.geometry, int(self.layer.weight.size)
+        return -(-count // g.stride) if g.is_transposed else count
+
+    def result(self, *inputs: Value) -> Shape:
+        geometry, x = self.layer.geometry, inputs[0]
+        period = 1 if geometry.is_transposed else geometry.stride
+        shape = Shape(self.layer.out_channels, x.extent.then(geometry.output_length, period))
+        check_inputs(self, shape, *inputs)
+        return shape
+
+    def delay(self, *inputs: Value) -> Fraction | None:
+        g, rate = self.layer.geometry, inputs[0].rate
+        if not rate:
+            return Fraction(0)
+        if g.padding_mode == "circular":
+            return None
+        if g.is_transposed:
+            return Fraction(g.padding_left, g.stride) / rate
+        return Fraction(g.span - g.stride - g.padding_left) / rate
+
+    def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
+        packed = self.layer.packed
+        around: tuple[float, ...] = ()
+        if len(inputs) > 1:
+            around = (*native.signal_of(inputs[1])[:4], self.negative_slope, *_NOTHING)
+        elif self.negative_slope != 1:
+            around = (*_NOTHING[:4], self.negative_slope, *_NOTHING)
+        bias, geometry = packed.packed_bias, self.layer.geometry
+        return partial(
+            native.forward,
+            packed.packed_weight().native,
+            out.shape[0],
+            *native.signal_of(inputs[0]),
+            0 if bias is None else bias.address,
+            *native.signal_of(out),
+            geometry.padding_left,
+            MODES[geometry.padding_mode].number,
+            *around,
+        )
+
+    def with_layer(self, **changes: Any) -> ConvolutionOperation:
+        """The same with another weight, bias or geometry (``padding``, ``padding_mode``)."""
+        g, layer = self.layer.geometry, self.layer
+        arguments = {
+            "weight": layer.weight,
+            "bias": layer.bias,
+            "stride": g.stride,
+            "padding": (g.padding_left, g.padding_right),
+            "dilation": g.dilation,
+            "groups": layer.groups,
+            "padding_mode": g.padding_mode,
+        }
+        if g.is_transposed:
+            arguments["output_padding"] = g.output_padding
+        return replace(self, layer=self.kind.from_weights(**arguments | changes))
+
+    def astype(self, dtype: DType) -> ConvolutionOperation:
+        bias = self.layer.bias
+        return self.with_layer(
+            weight=np.asarray(self.layer.weight).astype(dtype),
+            bias=None if bias is None else np.asarray(bias).astype(dtype),
+        )
+
+
+def check_inputs(operation: ConvolutionOperation, shape: Shape, *inputs: Value) -> None:
+    """Raise ``ValueError`` unless the inputs fit to the layer and to a result of this shape."""
+    check_channels(operation.name, inputs[0], operation.layer.in_channels)
+    for residual in inputs[1:]:
+        if residual.shape != shape:
+            raise ValueError(f"the residual of {operation.name} must have the shape of its result")

@@ -1,0 +1,39 @@
+"""The operations of networks, a file a kind. A new one is its file and its line in this list."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from fracstride.network.operation import Operation
+
+__all__ = ["FILES", "OPERATIONS"]
+
+#: The files here whose classes are operations.
+FILES = (
+    "arithmetic",
+    "channels",
+    "clamp",
+    "concatenate",
+    "conv1d",
+    "conv_transpose1d",
+    "crop",
+    "elu",
+    "functions",
+    "gelu",
+    "leaky_relu",
+    "pad",
+    "power",
+    "reversed_subtract",
+    "softplus",
+)
+
+
+def _operations_of(file: str) -> list[type[Operation]]:
+    module = import_module(f"{__name__}.{file}")
+    return [getattr(module, name) for name in module.__all__]
+
+
+#: All of them.
+OPERATIONS: tuple[type[Operation], ...] = tuple(
+    kind for file in FILES for kind in _operations_of(file)
+)

@@ -1,0 +1,67 @@
+"""Sums, differences, products and quotients of signals, constants and numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fracstride.network.elementwise import Elementwise
+from fracstride.network.pointwise import Operand, Program, Register
+from fracstride.network.reading import Reader
+
+__all__ = ["Add", "Arithmetic", "Divide", "Maximum", "Minimum", "Multiply", "Subtract"]
+
+
+@dataclass(frozen=True)
+class Arithmetic(Elementwise):
+    """One instruction of two operands."""
+
+    instruction: ClassVar[str]
+    torch_inputs = ("self", "other")
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        return program.add(self.instruction, *inputs)
+
+    @classmethod
+    def of_torch(cls, call: Reader) -> Elementwise:
+        alpha = call.number("alpha", 1)
+        call.check(alpha == 1, f"alpha must be 1, got {alpha}")
+        rounding = call.argument("rounding_mode")
+        call.check(rounding is None, f"rounding_mode must be None, got {rounding!r}")
+        return cls()
+
+
+class Add(Arithmetic):
+    """``a + b``."""
+
+    instruction, torch = "add", ("add",)
+
+
+class Subtract(Arithmetic):
+    """``a - b``."""
+
+    instruction, torch = "subtract", ("sub", "subtract")
+
+
+class Multiply(Arithmetic):
+    """``a * b``."""
+
+    instruction, torch = "multiply", ("mul", "multiply")
+
+
+class Divide(Arithmetic):
+    """``a / b``."""
+
+    instruction, torch = "divide", ("div", "divide", "true_divide")
+
+
+class Maximum(Arithmetic):
+    """The larger of both."""
+
+    instruction, torch = "maximum", ("maximum",)
+
+
+class Minimum(Arithmetic):
+    """The smaller of both."""
+
+    instruction, torch = "minimum", ("minimum",)

@@ -1,0 +1,28 @@
+"""Concatenation of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fracstride.arrays import Array
+from fracstride.network.elementwise import broadcast
+from fracstride.network.operation import Operation
+from fracstride.network.value import Shape, Value
+
+__all__ = ["Concatenate"]
+
+
+@dataclass(frozen=True)
+class Concatenate(Operation):
+    """The channels of all inputs, one after the other; one position fits to any length."""
+
+    def result(self, *inputs: Value) -> Shape:
+        lengths = broadcast(self.name, *(Value("", Shape(1, x.extent)) for x in inputs))
+        return Shape(sum(x.channels for x in inputs), lengths.extent)
+
+    def compute(self, inputs: Sequence[Array], out: Array) -> None:
+        first = 0
+        for x in inputs:
+            out[:, first : first + x.shape[1]] = x
+            first += x.shape[1]

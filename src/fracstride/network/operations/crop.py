@@ -1,0 +1,47 @@
+"""Crops of time: positions left out at both ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from fracstride.arrays import Array
+from fracstride.network.extent import Extent
+from fracstride.network.operation import Operation
+from fracstride.network.value import Shape, Value
+
+__all__ = ["Crop"]
+
+
+@dataclass(frozen=True)
+class Crop(Operation):
+    """Without the first ``left`` positions and the last ``right``.
+
+    Args:
+        left: positions left out before.
+        right: positions left out behind.
+        extent: how long the result is, where ``right`` differs from length to length.
+    """
+
+    left: int = 0
+    right: int = 0
+    extent: Extent | None = None
+
+    is_view = True
+
+    @property
+    def details(self) -> str:
+        return f"{self.left}, {self.right if self.extent is None else 'to fit'}"
+
+    def result(self, *inputs: Value) -> Shape:
+        (x,) = inputs
+        if self.extent is not None:
+            return Shape(x.channels, self.extent)
+        return Shape(x.channels, x.extent.then(lambda length: length - self.left - self.right))
+
+    def delay(self, *inputs: Value) -> Fraction | None:
+        rate = inputs[0].rate
+        return self.left / rate if rate else Fraction(0)
+
+    def view(self, x: Array, length: int) -> Array:
+        return x[:, :, self.left : self.left + length]

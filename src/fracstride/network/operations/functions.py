@@ -1,0 +1,166 @@
+"""Functions of one number that have no parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import ClassVar
+
+from fracstride.network.elementwise import Elementwise
+from fracstride.network.pointwise import Operand, Program, Register
+
+__all__ = [
+    "Absolute",
+    "Cos",
+    "Erf",
+    "Exp",
+    "Expm1",
+    "Function",
+    "Log",
+    "Log1p",
+    "Log2",
+    "Log10",
+    "Negative",
+    "ReLU",
+    "Reciprocal",
+    "Rsqrt",
+    "SiLU",
+    "Sigmoid",
+    "Sin",
+    "Sqrt",
+    "Square",
+    "Tanh",
+]
+
+
+@dataclass(frozen=True)
+class Function(Elementwise):
+    """One instruction of one operand."""
+
+    instruction: ClassVar[str]
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        return program.add(self.instruction, *inputs)
+
+
+class Absolute(Function):
+    """``|x|``."""
+
+    instruction, torch = "absolute", ("abs", "absolute")
+
+
+class Cos(Function):
+    """The cosine."""
+
+    instruction, torch = "cos", ("cos",)
+
+
+class Erf(Function):
+    """The error function."""
+
+    instruction, torch = "erf", ("erf",)
+
+
+class Exp(Function):
+    """``e**x``."""
+
+    instruction, torch = "exp", ("exp",)
+
+
+class Expm1(Function):
+    """``e**x - 1``."""
+
+    instruction, torch = "expm1", ("expm1",)
+
+
+class Log(Function):
+    """The natural logarithm."""
+
+    instruction, torch = "log", ("log",)
+
+
+class Log10(Function):
+    """The logarithm to base 10."""
+
+    torch = ("log10",)
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        return program.add("multiply", program.add("log", *inputs), 1 / log(10))
+
+
+class Log2(Function):
+    """The logarithm to base 2."""
+
+    torch = ("log2",)
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        return program.add("multiply", program.add("log", *inputs), 1 / log(2))
+
+
+class Log1p(Function):
+    """The natural logarithm of ``1 + x``."""
+
+    instruction, torch = "log1p", ("log1p",)
+
+
+class Negative(Function):
+    """``-x``."""
+
+    instruction, torch = "negative", ("neg", "negative")
+
+
+class Reciprocal(Function):
+    """``1/x``."""
+
+    instruction, torch = "reciprocal", ("reciprocal",)
+
+
+class ReLU(Function):
+    """``x`` where it is positive, else 0."""
+
+    instruction, torch = "relu", ("relu",)
+
+
+class Rsqrt(Function):
+    """``1/sqrt(x)``."""
+
+    torch = ("rsqrt",)
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        return program.add("reciprocal", program.add("sqrt", *inputs))
+
+
+class Sigmoid(Function):
+    """``1/(1 + e**-x)``."""
+
+    instruction, torch = "sigmoid", ("sigmoid",)
+
+
+class SiLU(Function):
+    """``x*sigmoid(x)``."""
+
+    instruction, torch = "silu", ("silu",)
+
+
+class Sin(Function):
+    """The sine."""
+
+    instruction, torch = "sin", ("sin",)
+
+
+class Sqrt(Function):
+    """The square root."""
+
+    instruction, torch = "sqrt", ("sqrt",)
+
+
+class Square(Function):
+    """``x*x``."""
+
+    instruction, torch = "square", ("square",)
+
+
+class Tanh(Function):
+    """The hyperbolic tangent."""
+
+    instruction, torch = "tanh", ("tanh",)

@@ -1,0 +1,78 @@
+"""What an operation's file sees of a framework's call while it is read.
+
+A face implements :class:`Reader` for its own calls: :mod:`fracstride.torch.capture.lower`. The
+arguments go by the names of the operator's schema.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from fracstride.arrays import Array
+from fracstride.network.value import Value
+
+__all__ = ["Reader", "Unreadable"]
+
+
+class Unreadable(ValueError):  # noqa: N818 (it is not the user's error)
+    """A call that the library cannot represent, with the reason."""
+
+
+class Reader(ABC):
+    """One call of an operator of a framework."""
+
+    #: The operator without namespace and overload, such as ``"leaky_relu"``.
+    operator: str
+
+    @abstractmethod
+    def argument(self, name: str, default: Any = None) -> Any:
+        """An argument as the recording has it, or ``default`` if the operator has none such."""
+
+    @abstractmethod
+    def signal(self, name: str, axes: str) -> Value:
+        """The signal that is an argument, whose axes are these: ``"BCT"``, ``"BTC"``, ``"TBC"``.
+
+        Raises:
+            Unreadable: it is no signal, or has other axes.
+        """
+
+    @abstractmethod
+    def number(self, name: str, default: float | None = None) -> float:
+        """A number."""
+
+    @abstractmethod
+    def integers(self, name: str, count: int) -> tuple[int, ...]:
+        """A list of so many ints; a list of one counts for all."""
+
+    @abstractmethod
+    def optional_weight(self, name: str) -> Array | None:
+        """A constant array, or None where the argument is None."""
+
+    def weight(self, name: str) -> Array:
+        """A constant array."""
+        found = self.optional_weight(name)
+        if found is None:
+            raise Unreadable(f"{name} must be a constant")
+        return found
+
+    @abstractmethod
+    def constant(self, array: Array) -> Value:
+        """A constant with one number per channel, or one for all."""
+
+    @abstractmethod
+    def add(self, operation: Any, *inputs: Value) -> Value:
+        """Use an operation on these values."""
+
+    @abstractmethod
+    def give(self, value: Value, axes: str) -> None:
+        """Make a value with these axes the result of the call."""
+
+    @abstractmethod
+    def elementwise(self, operation: Any, *names: str) -> None:
+        """Make an elementwise operation of these arguments the result, broadcast as they are."""
+
+    def check(self, condition: bool, why: str) -> None:
+        """Raise :class:`Unreadable` unless the condition holds."""
+        if not condition:
+            raise Unreadable(why)

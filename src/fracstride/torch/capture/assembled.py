@@ -1,0 +1,76 @@
+"""A network that takes and gives tensors, made from a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fracstride.network import Network
+from fracstride.network.layout import as_signal, as_tensor
+from fracstride.network.recording import Constant, Filled, Recording
+from fracstride.network.sizes import fit
+from fracstride.torch.capture.foreign import as_array, as_tensor_of
+from fracstride.torch.capture.lower import lower
+from fracstride.torch.capture.lowering import Lowered
+
+__all__ = ["Assembled", "assemble"]
+
+
+def assemble(recording: Recording, least: int) -> Assembled:
+    """The network of a recording.
+
+    Raises:
+        ValueError: a call cannot be represented; path and operator are named.
+    """
+    lowered = lower(recording)
+    dtypes = [recording.tensors[given.index].dtype for given in recording.inputs]
+    dtype = next((name for name in dtypes if "float" in name), "float32")
+    return Assembled(recording, lowered, Network(lowered.graph, dtype, least))
+
+
+class Assembled:
+    """A network and how the tensors of a module lie over its signals.
+
+    Args:
+        recording: of the module.
+        lowered: the graph of it.
+        network: that runs.
+    """
+
+    def __init__(self, recording: Recording, lowered: Lowered, network: Network) -> None:
+        self._recording, self._lowered, self.network = recording, lowered, network
+
+    def astype(self, dtype: Any) -> Assembled:
+        """The same in another dtype."""
+        return Assembled(self._recording, self._lowered, self.network.astype(dtype))
+
+    def __call__(self, inputs: Sequence[Tensor], clock: int, batch: int) -> list[Tensor]:
+        """The results for checked inputs, in memory of their own."""
+        arrays = [
+            given if axes is None else as_signal(as_array(given.detach().resolve_conj()), axes)
+            for given, axes in zip(inputs, self._lowered.inputs, strict=True)
+        ]
+        given = iter(self.network.run(arrays, clock, batch))
+        results: list[Tensor] = []
+        for output in self._lowered.outputs:
+            if isinstance(output, Constant):
+                results.append(as_tensor_of(output.array.copy()))
+            elif isinstance(output, Filled):
+                results.append(self._filled(output, clock, batch))
+            elif output is None:
+                results.append(next(given).clone())
+            else:
+                results.append(as_tensor_of(as_tensor(next(given), output)))
+        return results
+
+    def _filled(self, output: Filled, clock: int, batch: int) -> Tensor:
+        sizes = []
+        for size in output.shape:
+            fitted = fit(size, self._recording.conditions)
+            if fitted is None:
+                raise ValueError("a constant result has a size that is in proportion to no input")
+            sizes.append(fitted(clock, batch))
+        return torch.full(sizes, output.number, dtype=getattr(torch, output.dtype))

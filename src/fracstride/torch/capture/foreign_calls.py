@@ -1,0 +1,190 @@
+"""Operators that the library does not know: they run in torch, inside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from fracstride.network.extent import Extent
+from fracstride.network.foreign import Foreign
+from fracstride.network.layout import (
+    BATCH,
+    TIME,
+    Axes,
+    Axis,
+    Split,
+    View,
+    as_signal,
+    as_tensor,
+    split,
+)
+from fracstride.network.recording import Call, Constant, Filled, Reference, Size, Varying
+from fracstride.network.sizes import Fitted, fit
+from fracstride.network.value import Shape, Value
+from fracstride.torch.capture.foreign import as_array, as_tensor_of, call
+from fracstride.torch.capture.lowering import Lowering
+
+__all__ = ["TorchCall", "add_foreign_call"]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The input of a foreign call with this number."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class _Fill:
+    number: float
+    shape: tuple[Any, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class TorchCall(Foreign):
+    """One call of an operator of torch."""
+
+    operator: str
+    #: Why the library does not compute it.
+    why: str
+    #: What the operator is called with: tensors, sizes to be worked out, and everything else.
+    arguments: dict[str, Any]
+    #: How the tensors lie over the inputs, None for objects of torch.
+    input_axes: tuple[Axes | None, ...]
+    #: The same of the results.
+    result_axes: tuple[Axes | None, ...]
+
+    @property
+    def name(self) -> str:
+        return f"torch {self.operator.split('.')[1]}"
+
+    def call(self, inputs: Sequence[Any], clock: int, batch: int) -> Sequence[Any]:
+        tensors = [
+            given if axes is None else as_tensor_of(as_tensor(given, axes))
+            for given, axes in zip(inputs, self.input_axes, strict=True)
+        ]
+        arguments = _filled_in(self.arguments, tensors, clock, batch)
+        with torch.inference_mode():
+            results = call(self.operator, arguments)
+        return [
+            result if axes is None else as_signal(as_array(result), axes)
+            for result, axes in zip(results, self.result_axes, strict=True)
+        ]
+
+
+def _filled_in(argument: Any, tensors: Sequence[Any], clock: int, batch: int) -> Any:
+    def inner(each: Any) -> Any:
+        return _filled_in(each, tensors, clock, batch)
+
+    match argument:
+        case _Given(number):
+            return tensors[number]
+        case Fitted():
+            return argument(clock, batch)
+        case _Fill(number, shape, dtype):
+            return torch.full(tuple(map(inner, shape)), number, dtype=getattr(torch, dtype))
+        case dict():
+            return {name: inner(each) for name, each in argument.items()}
+        case list() | tuple():
+            return [inner(each) for each in argument]
+    return argument
+
+
+def add_foreign_call(lowering: Lowering, call: Call, why: str) -> None:
+    """Add a call that runs in torch.
+
+    Raises:
+        ValueError: it cannot: a size is not in proportion to the clock or the batch.
+    """
+    inputs: list[Value] = []
+    axes: list[Axes | None] = []
+    extents: list[Extent] = []
+
+    def prepared(argument: Any) -> Any:
+        match argument:
+            case Reference(index):
+                found = lowering.tensors[index]
+                view = found if isinstance(found, View) else None
+                inputs.append(found if isinstance(found, Value) else found.value)
+                axes.append(view.axes if view else None)
+                if view:
+                    extents.append(view.value.extent)
+                return _Given(len(inputs) - 1)
+            case Constant(array):
+                return as_tensor_of(np.array(array))
+            case Filled(number, shape, dtype):
+                return _Fill(number, tuple(map(prepared, shape)), dtype)
+            case Varying():
+                fitted = fit(argument, lowering.conditions)
+                if fitted is None or not all(isinstance(v, int) for v in argument.values):
+                    raise ValueError(
+                        f"{why}; to run it in torch, its arguments must be in proportion to the "
+                        f"length of the input and the batch, and one is {argument.values}"
+                    )
+                return fitted
+            case dict():
+                return {name: prepared(each) for name, each in argument.items()}
+            case list() | tuple():
+                return [prepared(each) for each in argument]
+        return argument
+
+    arguments = prepared(call.arguments)
+    found = [_result(lowering, index, extents) for index in call.results]
+    operation = TorchCall(
+        call.operator,
+        why,
+        arguments,
+        tuple(axes),
+        tuple(None if f is None else f[1] for f in found),
+    )
+    shapes = [None if f is None else f[0] for f in found]
+    values = lowering.graph.add_foreign(operation, inputs, shapes, call.path)
+    for index, value, result in zip(call.results, values, found, strict=True):
+        lowering.tensors[index] = value if result is None else View(value, result[1])
+
+
+def _result(lowering: Lowering, index: int, extents: Sequence[Extent]) -> tuple[Shape, Axes] | None:
+    """Shape and axes of a result as a signal; None where it is none."""
+    tensor = lowering.recording.tensors[index]
+    if tensor.dtype != lowering.dtype:
+        return None
+    named: list[int | Axis] = []
+    extent = Extent.affine(0, 1)
+    for size in tensor.shape:
+        if not isinstance(size, Varying):
+            named.append(size)
+        elif lowering.is_batch(size):
+            named.append(BATCH)
+        elif TIME not in named:
+            found = _extent(lowering, size, extents)
+            if found is None:
+                return None
+            extent = found
+            named.append(TIME)
+        else:
+            return None
+    if lowering.has_batch != (BATCH in named) or named.count(BATCH) > 1:
+        return None
+    axes = split(*named)
+    channels = int(np.prod([a.size for a in axes if isinstance(a, Split)], dtype=np.int64))
+    return Shape(channels, extent), axes
+
+
+def _extent(lowering: Lowering, size: Size, extents: Sequence[Extent]) -> Extent | None:
+    """The length that a size is: one of these, or affine in the clock."""
+    wanted = lowering.sizes(size)
+    for extent in extents:
+        if lowering.lengths(extent) == wanted:
+            return extent
+    clocks = [c.clock for c in lowering.conditions]
+    first = next((i for i, clock in enumerate(clocks) if clock != clocks[0]), None)
+    if first is None:
+        return None
+    rate, rest = divmod(wanted[first] - wanted[0], clocks[first] - clocks[0])
+    extent = Extent.affine(rate, wanted[0] - rate * clocks[0])
+    return extent if rest == 0 and lowering.lengths(extent) == wanted else None

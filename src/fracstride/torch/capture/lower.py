@@ -1,0 +1,50 @@
+"""From a recording of torch's operators to the graph of a network.
+
+Most operators belong to the file of the operation that they are (its ``from_torch``). Those that
+only rearrange axes are in :mod:`fracstride.torch.capture.axes`. What neither reads runs in torch
+inside the network (:mod:`fracstride.torch.capture.foreign_calls`).
+"""
+
+from __future__ import annotations
+
+from fracstride.network.operations import OPERATIONS
+from fracstride.network.reading import Unreadable
+from fracstride.network.recording import Call, Recording
+from fracstride.torch.capture.axes import REARRANGING
+from fracstride.torch.capture.foreign_calls import add_foreign_call
+from fracstride.torch.capture.lowering import Lowered, Lowering
+from fracstride.torch.capture.reader import TorchReader
+
+__all__ = ["lower"]
+
+_READERS = {name: kind for kind in OPERATIONS for name in kind.torch}
+
+
+def lower(recording: Recording) -> Lowered:
+    """Read a recording.
+
+    Raises:
+        ValueError: something in it cannot be represented; path and operator are named.
+    """
+    lowering = Lowering(recording)
+    for call in recording.calls:
+        try:
+            _read(lowering, call)
+        except ValueError as error:
+            where = f"{call.path or 'the module'} ({call.operator})"
+            text = str(error).removeprefix(f"{call.path}: ")
+            raise ValueError(f"{where}: {text}") from None
+    return lowering.finished()
+
+
+def _read(lowering: Lowering, call: Call) -> None:
+    name = call.operator.split(".")[1]
+    try:
+        if name in REARRANGING:
+            REARRANGING[name](lowering, call)
+        elif name in _READERS:
+            _READERS[name].from_torch(TorchReader(lowering, call, name))
+        else:
+            raise Unreadable("the library has no such operation")
+    except Unreadable as why:
+        add_foreign_call(lowering, call, str(why))
