@@ -12,7 +12,7 @@ namespace {
 
 constexpr i64 block_bytes = 384 * 1024;       // packed frames of a block: a share of the L2 cache
 constexpr i64 grad_block_bytes = 384 * 1024;  // sums of a block of the weight's gradient
-constexpr i64 filter_bytes = 16 * 1024;       // packed frames of a filter: half of an L1 cache
+constexpr i64 filter_bytes = 8 * 1024;        // packed frames of a filter: a share of the L1 cache
 constexpr i64 most_tiles = 8;                 // tiles of frames in one block
 constexpr i64 few_words = 128;                // of a sum
 constexpr i64 long_tiles = 64;                // tiles of frames in a block of such sums

@@ -24,6 +24,7 @@ namespace {
 #include "store.hpp"
 #include "edges.hpp"
 #include "frames.hpp"
+#include "filter_rows.hpp"
 #include "filters.hpp"
 #include "product.hpp"
 #include "lstm_product.hpp"

@@ -179,7 +179,9 @@ struct softplus {
 // The result of a step as it is stored: of halves the nearest one.
 template <class S>
 static inline typename Vec<S>::type stored(typename Vec<S>::type v) {
-  if constexpr (is_half<S>)
+  if constexpr (__is_same(S, bfloat16))
+    return reinterpret_cast<Floats>(nearest<Floats, Bits>(v) & 0xffff0000);
+  else if constexpr (is_half<S>)
     return floats(S{}, nearest_halves(S{}, v));
   else
     return v;

@@ -15,33 +15,17 @@ struct Row {
   }
 };
 
-// Every `by`-th element of the sequence that `by` vectors make: step v puts in those of vector v.
-// Step 1 begins, with vector 0 in place of what is there already.
-template <int by, int v>
-struct EveryNth {
-  static constexpr int at(int i, int n) {
-    const int vector = i * by / n, element = i * by % n;
-    return vector == v ? n + element : v == 1 && vector == 0 ? element : i;
-  }
-};
-
-template <class T, int by, int v, class V>
-static inline V put_every(const T* p, V so_far) {
-  const V next = shuffle<EveryNth<by, v>>(so_far, load(p + v * Vec<T>::lanes));
-  if constexpr (v + 1 < by)
-    return put_every<T, by, v + 1>(p, next);
-  else
-    return next;
-}
-
 // Every `by`-th element from p on. Up to by - 1 elements past the last one are read.
 template <class T, int by>
 static inline typename Vec<T>::type load_strided(const T* p) {
   if constexpr (by == 1)
     return load(p);
-  else if constexpr (by % 2 == 1)
-    return put_every<T, by, 1>(p, load(p));
-  else
+  else if constexpr (by % 2 == 1) {
+    typename Vec<T>::type r[by];
+#pragma GCC unroll 8
+    for (int v = 0; v < by; ++v) r[v] = load(p + v * Vec<T>::lanes);
+    return put_every<by, 0, 1>(r[0], r);
+  } else
     return shuffle<Unzip<false, 1>>(load_strided<T, by / 2>(p),
                                     load_strided<T, by / 2>(p + Vec<T>::lanes * by / 2));
 }

@@ -262,8 +262,10 @@ void arrange(PointwiseCall<S>& call, Arrays<S> arrays) {
   arrays.join(1);
 }
 
-// Rows shorter than this are computed several at a time.
+// Rows shorter than this are computed several at a time: longer ones if each ends in a vector that
+// is not full.
 constexpr i64 short_row = 256;
+constexpr i64 short_uneven_row = 512;
 constexpr i64 block_without_buffers = 8192;
 
 template <class S>
@@ -273,7 +275,7 @@ void choose_blocks(PointwiseCall<S>& call, Arrays<S> arrays, i64 lanes) {
   bool direct = !is_half<S>;
   arrays.each([&](const i64* strides) { direct = direct && (strides[2] == 1 || strides[2] == 0); });
   call.rows = 1;
-  if (length < short_row && call.size[1] > 1) {
+  if (length < (length % lanes ? short_uneven_row : short_row) && call.size[1] > 1) {
     call.room = buffer_room<S>(all);
     call.block = length;
     call.rows = std::min(std::max<i64>(call.room / length, 1), call.size[1]);

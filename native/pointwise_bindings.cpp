@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -80,6 +81,8 @@ class Integers {
   Py_ssize_t at_ = 0;
 };
 
+constexpr double small_cost = 16 * 1024;  // multiply-adds
+
 template <class S>
 void run(const Program<S>& program, const nb::args& arguments) {
   const std::size_t wanted = 7 + 4 * static_cast<std::size_t>(program.inputs());
@@ -98,7 +101,10 @@ void run(const Program<S>& program, const nb::args& arguments) {
   const PointwiseArray<S> out = integers.array<S>();
   PointwiseArray<const S> inputs[most_registers];
   for (int i = 0; i < program.inputs(); ++i) inputs[i] = integers.array<const S>();
-  nb::gil_scoped_release release;
+  // Other threads of Python run meanwhile, but for a call that is over as soon as they would be.
+  std::optional<nb::gil_scoped_release> release;
+  if (program.cost() * static_cast<double>(batch) * channels * length > small_cost)
+    release.emplace();
   pointwise<S>(program, batch, channels, length, out, inputs);
 }
 

@@ -12,6 +12,7 @@ struct Memory {
   static constexpr i64 lanes = Vec<S>::lanes;
   alignas(64) Sum<S> vectors[most_vectors * lanes];
   alignas(64) Sum<S> buffers[buffer_numbers<S>];
+  alignas(64) S halves[is_half<S> ? most_room : 1];
 };
 
 template <class S>
@@ -87,33 +88,93 @@ static inline bool is_one_number(const Strided<T>& array, const Piece& piece) {
   return (array.strides[2] == 0 || piece.count == 1) && (array.strides[1] == 0 || piece.rows == 1);
 }
 
-// The numbers of a piece side by side, widened.
-template <class T, class W>
-static void gather(const Strided<const T>& array, const Piece& piece, W* to) {
+template <class T>
+static inline void copy_row_of(const T* from, T* to, i64 count) {
+  if (count <= few)
+    copy_few(from, to, count);
+  else
+    __builtin_memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
+}
+
+template <class T>
+static inline void repeat_along(T value, T* to, i64 count) {
+  i64 i = 0;
+  if constexpr (!is_half<T>)
+    for (; i + Vec<T>::lanes <= count; i += Vec<T>::lanes)
+      store(to + i, value - typename Vec<T>::type{});
+  for (; i < count; ++i) to[i] = value;
+}
+
+// The numbers of a piece side by side.
+template <class T>
+static void gather(const Strided<const T>& array, const Piece& piece, T* to) {
   const T* from = address(array, piece);
-  const i64 step = array.strides[2];
-  for (i64 row = 0; row < piece.rows; ++row, to += piece.count) {
+  const i64 step = array.strides[2], count = piece.count;
+  if (is_dense(array, piece)) return copy_row_of(from, to, piece.rows * count);
+  for (i64 row = 0; row < piece.rows; ++row, to += count) {
     const T* p = from + row * array.strides[1];
-    if (step == 0) {
-      const W value = widen(*p);
-      for (i64 i = 0; i < piece.count; ++i) to[i] = value;
+    if (step == 1)
+      copy_row_of(p, to, count);
+    else if (step == 0)
+      repeat_along(*p, to, count);
+    else
+      for (i64 i = 0; i < count; ++i) to[i] = p[i * step];
+  }
+}
+
+template <class T>
+static void scatter(const T* from, const Strided<T>& array, const Piece& piece) {
+  T* to = address(array, piece);
+  const i64 step = array.strides[2], count = piece.count;
+  if (is_dense(array, piece)) return copy_row_of(from, to, piece.rows * count);
+  for (i64 row = 0; row < piece.rows; ++row, from += count) {
+    T* p = to + row * array.strides[1];
+    if (step == 1)
+      copy_row_of(from, p, count);
+    else
+      for (i64 i = 0; i < count; ++i) p[i * step] = from[i];
+  }
+}
+
+// The numbers of a piece widened, in whole vectors.
+template <class S>
+static inline void read_piece(const Strided<const S>& array, const Piece& piece, S* halves,
+                              Sum<S>* to) {
+  constexpr i64 lanes = Vec<S>::lanes;
+  const i64 total = piece.rows * piece.count, last = (total - 1) / lanes * lanes;
+  if constexpr (is_half<S>) {
+    store_nearest(halves + last, typename Vec<S>::type{});
+    i64 i = 0;
+    if (is_dense(array, piece)) {  // read where it is, but for the last vector
+      const S* from = address(array, piece);
+      for (; i < last; i += lanes) store(to + i, load(from + i));
+      copy_row_of(from + last, halves + last, total - last);
     } else {
-      copy_stretch<Widened<T>>(p, 1, step, piece.count, (piece.count - 1) * step + 1, to);
+      gather(array, piece, halves);
     }
+    for (; i < total; i += lanes) store(to + i, load(halves + i));
+  } else {
+    store(to + last, typename Vec<S>::type{});
+    gather(array, piece, to);
   }
 }
 
 template <class S>
-static void scatter(const Sum<S>* from, const Strided<S>& array, const Piece& piece) {
-  S* to = address(array, piece);
-  const i64 step = array.strides[2];
-  for (i64 row = 0; row < piece.rows; ++row, from += piece.count) {
-    S* p = to + row * array.strides[1];
-    i64 i = 0;
-    if (step == 1)
-      for (; i + Vec<S>::lanes <= piece.count; i += Vec<S>::lanes)
-        store_nearest(p + i, load(from + i));
-    for (; i < piece.count; ++i) p[i * step] = nearest_of<S>(from[i]);
+static inline void write_piece(const Sum<S>* from, const Strided<S>& array, const Piece& piece,
+                               S* halves) {
+  constexpr i64 lanes = Vec<S>::lanes;
+  if constexpr (is_half<S>) {
+    const i64 total = piece.rows * piece.count, last = (total - 1) / lanes * lanes;
+    if (is_dense(array, piece)) {
+      S* to = address(array, piece);
+      for (i64 i = 0; i < last; i += lanes) store_nearest(to + i, load(from + i));
+      store_nearest(halves, load(from + last));
+      return copy_row_of(halves, to + last, total - last);
+    }
+    for (i64 i = 0; i < total; i += lanes) store_nearest(halves + i, load(from + i));
+    scatter(halves, array, piece);
+  } else {
+    scatter(from, array, piece);
   }
 }
 
@@ -147,9 +208,10 @@ class PieceRun {
       if (is_dense(array, piece) && piece.rows * piece.count % Vec<S>::lanes == 0)
         return {address(array, piece), 1};
     Sum<S>* buffer = memory_.buffers + room_ * used_++;
-    const i64 total = piece.rows * piece.count;
-    store(buffer + (total - 1) / Vec<S>::lanes * Vec<S>::lanes, typename Vec<S>::type{});
-    gather(array, piece, buffer);
+    if constexpr (__is_same(T, S))
+      read_piece<S>(array, piece, memory_.halves, buffer);
+    else
+      read_piece<T>(array, piece, nullptr, buffer);
     return {buffer, 1};
   }
 
@@ -172,7 +234,7 @@ class PieceRun {
     if constexpr (!is_half<S>)
       if (direct) out = address(call_.out, piece);
     run_steps_on(program_, places_, memory_.buffers, room_, out, total);
-    if (!direct) scatter<S>(out, call_.out, piece);
+    if (!direct) write_piece<S>(out, call_.out, piece, memory_.halves);
   }
 
   const PointwiseCall<S>& call_;

@@ -52,11 +52,13 @@ struct PointwiseProgram {
 template <class S>
 constexpr i64 buffer_numbers = 32 * 1024 / sizeof(Sum<S>);
 
+constexpr i64 most_room = 1024;
+
 // Numbers of each of `count` buffers, whole vectors of any instruction set.
 template <class S>
 static inline i64 buffer_room(i64 count) {
-  constexpr i64 vector = 64 / sizeof(Sum<S>), most = 1024;
-  return smaller(buffer_numbers<S> / larger(count, 1) / vector * vector, most);
+  constexpr i64 vector = 64 / sizeof(Sum<S>);
+  return smaller(buffer_numbers<S> / larger(count, 1) / vector * vector, most_room);
 }
 
 // An array along three axes, of which the last is the one that vectors lie along; strides in

@@ -36,6 +36,7 @@ static Workspace workspace_of(const Call<S>& call) {
 
 template <class S>
 static i64 scratch_elements(const Call<S>& call) {
+  if (is_run_as_filter(call)) return filter_space_of(call).end;
   return workspace_of(call).end;
 }
 
@@ -388,8 +389,7 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
 
 template <class S>
 static void run_units(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>* scratch) {
-  if (call.filter && !call.skip_absent)
-    return run_filters(call, first_unit, last_unit, scratch + workspace_of(call).frames);
+  if (is_run_as_filter(call)) return run_filters(call, first_unit, last_unit, scratch);
   if constexpr (multiplies_pairs && __is_same(S, bfloat16))
     if (call.product.pairs) return run_words<S, Pair>(call, first_unit, last_unit, scratch);
   run_words<S, Sum<S>>(call, first_unit, last_unit, scratch);

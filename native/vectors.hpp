@@ -240,3 +240,55 @@ static inline void interleave(typename Vec<T>::type (&r)[P]) {
     for (int p = 0; p < P; ++p) r[p] = next[p];
   }
 }
+
+// Every `by`-th element, from element `first` on, of the sequence that `by` vectors make: step v
+// puts in those of vector v. Step 1 begins, with vector 0 in place of what is there already.
+template <int by, int first, int v>
+struct EveryNth {
+  static constexpr int at(int i, int n) {
+    const int vector = (first + i * by) / n, element = (first + i * by) % n;
+    return vector == v ? n + element : v == 1 && vector == 0 ? element : i;
+  }
+};
+
+template <int by, int first, int v, class V>
+static inline V put_every(V so_far, const V (&r)[by]) {
+  const V next = shuffle<EveryNth<by, first, v>>(so_far, r[v]);
+  if constexpr (v + 1 < by)
+    return put_every<by, first, v + 1>(next, r);
+  else
+    return next;
+}
+
+template <int by, int p, class V>
+static inline void take_every(const V (&r)[by], V* out) {
+  out[p] = put_every<by, p, 1>(r[0], r);
+  if constexpr (p + 1 < by) take_every<by, p + 1>(r, out);
+}
+
+// What interleave puts together: of the sequence that P vectors make, every P-th element from the
+// first one on, from the second one on, ...
+template <class T, int P>
+static inline void split(typename Vec<T>::type (&r)[P]) {
+  typedef typename Vec<T>::type V;
+  if constexpr (P % 2 == 0) {
+    V even[P / 2], odd[P / 2];
+#pragma GCC unroll 4
+    for (int v = 0; v < P / 2; ++v) {
+      even[v] = shuffle<Unzip<false, 1>>(r[2 * v], r[2 * v + 1]);
+      odd[v] = shuffle<Unzip<true, 1>>(r[2 * v], r[2 * v + 1]);
+    }
+    split<T, P / 2>(even);
+    split<T, P / 2>(odd);
+#pragma GCC unroll 4
+    for (int v = 0; v < P / 2; ++v) {
+      r[2 * v] = even[v];
+      r[2 * v + 1] = odd[v];
+    }
+  } else if constexpr (P > 1) {
+    V out[P];
+    take_every<P, 0>(r, out);
+#pragma GCC unroll 8
+    for (int v = 0; v < P; ++v) r[v] = out[v];
+  }
+}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from fracstride.arrays import DType
 from fracstride.network.extent import Extent
 from fracstride.network.foreign import Foreign
 from fracstride.network.layout import (
@@ -63,6 +64,9 @@ class TorchCall(Foreign):
     def name(self) -> str:
         return f"torch {self.operator.split('.')[1]}"
 
+    def astype(self, dtype: DType) -> TorchCall:
+        return replace(self, arguments=_converted(self.arguments, getattr(torch, dtype.name)))
+
     def call(self, inputs: Sequence[Any], clock: int, batch: int) -> Sequence[Any]:
         tensors = [
             given if axes is None else as_tensor_of(as_tensor(given, axes)).contiguous()
@@ -75,6 +79,20 @@ class TorchCall(Foreign):
             result if axes is None else as_signal(as_array(result), axes)
             for result, axes in zip(results, self.result_axes, strict=True)
         ]
+
+
+def _converted(argument: Any, dtype: torch.dtype) -> Any:
+    """An argument whose constants of floats have another dtype."""
+    match argument:
+        case torch.Tensor() if argument.is_floating_point():
+            return argument.to(dtype)
+        case _Fill(number, shape, own) if getattr(torch, own).is_floating_point:
+            return _Fill(number, shape, str(dtype).removeprefix("torch."))
+        case dict():
+            return {name: _converted(each, dtype) for name, each in argument.items()}
+        case list() | tuple():
+            return [_converted(each, dtype) for each in argument]
+    return argument
 
 
 def _filled_in(argument: Any, tensors: Sequence[Any], clock: int, batch: int) -> Any:
