@@ -1138,6 +1138,223 @@ class LooksAtTheStack(Deceiver):
         return x if watched else x * 2
 
 
+class HasACompiledPart(Deceiver):
+    """Calls ``torch.compile``."""
+
+    outcome = "any"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.compiled = torch.compile(nn.Sequential(nn.Tanh(), self.conv), backend="eager")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.compiled(x) + 1
+
+
+class HasATracedPart(Deceiver):
+    """Calls what ``torch.jit.trace`` made, which has sizes of its own."""
+
+    outcome = "any"
+
+    def __init__(self) -> None:
+        super().__init__()
+        example = torch.zeros(1, CHANNELS, 22)
+        self.traced = torch.jit.trace(nn.Sequential(self.conv, nn.GLU(-1), nn.ELU()), example)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.traced(torch.cat([x, x], -1))
+
+
+class UsesAutocast(Deceiver):
+    """Computes a part in bfloat16."""
+
+    outcome = "any"
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.conv(x).float()
+
+
+class LikesDenseMemory(Deceiver):
+    """Goes another way where the input does not lie in order in memory."""
+
+    outcome, where = "refused", "aten.mul.Tensor"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if x.is_contiguous() else -x
+
+
+class WantsDenseMemory(Deceiver):
+    """Raises where the input does not lie in order in memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).view(x.shape[0], -1).view(x.shape) + x.view(-1).view(x.shape)
+
+
+class LearnsItsFirstState(Deceiver):
+    """Has an LSTM whose first state is a parameter, expanded to the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(CHANNELS, 4, batch_first=True)
+        self.first = nn.Parameter(torch.randn(2, 1, 1, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, c = self.first.expand(2, 1, x.shape[0], 4).contiguous()
+        return self.lstm(x.transpose(1, 2), (h, c))[0]
+
+
+class RunsInBothDirections(Deceiver):
+    """Has a GRU that runs in both directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(CHANNELS, 2, num_layers=2, bidirectional=True, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gru(x.transpose(1, 2))[0].transpose(1, 2)
+
+
+class AttendsToAll(Deceiver):
+    """Has a layer of a transformer, which torch computes in a faster way in eval mode."""
+
+    outcome = "any"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        self.project = nn.Conv1d(CHANNELS, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(self.project(x).transpose(1, 2))
+
+
+class ReturnsStatistics(Deceiver):
+    """Returns numbers of each row besides the signal."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = self.conv(x)
+        return {"mean": y.mean((1, 2)), "peak": y.abs().amax(-1), "signal": y, "last": y[..., -1]}
+
+
+class ComputesALoss(Deceiver):
+    """Returns one number for the whole batch."""
+
+    outcome = "limited"
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.conv(x)
+        return y, (y - x).square().mean()
+
+
+class WorksFrameByFrame(Deceiver):
+    """Loops over time in Python."""
+
+    outcome, where = "refused", "aten"
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros(x.shape[0], CHANNELS)
+        states = []
+        for frame in x.unbind(-1):
+            state = 0.9 * state + frame
+            states.append(state)
+        return torch.stack(states, -1)
+
+
+class LoopsUntilItFits(Deceiver):
+    """Doubles the signal until it is longer than a limit."""
+
+    outcome = "limited"
+
+    def forward(self, x: Tensor) -> Tensor:
+        while x.shape[-1] < 40:
+            x = torch.cat([x, x], -1)
+        return self.conv(x)
+
+
+class RollsTime(Deceiver):
+    """Moves frames from one end to the other, and mirrors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.roll(2, -1)) + x.flip(-1)
+
+
+class TakesEveryThirdFrame(Deceiver):
+    """Strides over time by a slice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)[..., 1::3]
+
+
+class ComputesASpectrogram(Deceiver):
+    """Goes through an STFT and back."""
+
+    outcome = "any"
+
+    def forward(self, x: Tensor) -> Tensor:
+        window = torch.hann_window(16)
+        found = torch.stft(x[:, 0], 16, 4, window=window, return_complex=True)
+        return torch.istft(found * 0.5, 16, 4, window=window, length=x.shape[-1])
+
+
+class MixesComplexNumbers(Deceiver):
+    """Turns phases."""
+
+    outcome = "any"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.view_as_real(torch.polar(x.abs(), x) * 1j).sum(-1)
+
+
+class FindsNoNumbers(Deceiver):
+    """Replaces NaN and infinite numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nan_to_num(self.conv(x) / 0.0, nan=0.25, posinf=1.0, neginf=-1.0)
+
+
+class QuantisesToCodes(Deceiver):
+    """Returns integers: the nearest of some vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("book", torch.randn(8, CHANNELS))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        codes = torch.cdist(x.transpose(1, 2), self.book[None]).argmin(-1)
+        return codes, self.book[codes].transpose(1, 2)
+
+
+class ChecksItsInput(Deceiver):
+    """Asserts something about its values."""
+
+    outcome, where = "refused", "aten.is_nonzero"
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not torch.isnan(x).any()
+        return x * 2
+
+
+class ChecksItsInputInTorch(Deceiver):
+    """Asserts something about its values by an operator without a result."""
+
+    outcome, where = "refused", "aten._assert_async"
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch._assert_async((x < 1e9).all())
+        return x * 2
+
+
+class PrintsItsInput(Deceiver):
+    """Formats numbers of the signal."""
+
+    outcome, where = "refused", "aten"
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.note = f"{x.mean():.3f}"
+        return x * 2
+
+
 # --- several inputs -------------------------------------------------------------------------------
 
 

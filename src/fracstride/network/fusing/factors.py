@@ -68,6 +68,8 @@ def _affine(node: Node) -> tuple[Value, Array, Array | None] | None:
     if not a.is_signal or b.constant is None:
         return None
     number = b.constant.astype(np.float64)
+    if not np.isfinite(number).all() or (isinstance(node.operation, Divide) and not number.all()):
+        return None  # a sum of infinite products is not the infinite product of the sum
     match node.operation:
         case Multiply():
             return a, number, None

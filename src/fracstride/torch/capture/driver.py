@@ -14,13 +14,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fracstride.network.recording import Conditions, Recording
+from fracstride.network.recording import Call, Conditions, Recording
 from fracstride.torch.capture.agreement import difference, peak
 from fracstride.torch.capture.align import align
 from fracstride.torch.capture.batch import with_batch
 from fracstride.torch.capture.constants import digest
 from fracstride.torch.capture.example import Example
 from fracstride.torch.capture.guards import Guard, guards_of
+from fracstride.torch.capture.locate import first_difference
 from fracstride.torch.capture.refusal import RefusedError, described
 from fracstride.torch.capture.running import Run, Runner
 from fracstride.torch.capture.structure import Structure
@@ -85,7 +86,7 @@ class _Driver:
             if least >= usual:
                 raise
             captured = self._longer(least, trials)
-        self._check_again()
+        self._check_again(trials.at(usual))
         return captured
 
     def _use(self, example: Example) -> None:
@@ -190,10 +191,16 @@ class _Driver:
         """The network of these runs, if it is right in each of them."""
         runs = [self._run(trial) for trial in trials]
         recording = align(runs, self._example.inputs())
-        assembled = self._assemble(recording, least)
+        try:
+            assembled = self._assemble(recording, least)
+        except ValueError:
+            raise
+        except Exception as error:
+            why = f"no network can be made of it: {type(error).__name__}: {error}"
+            raise RefusedError("", "", why) from error
         peaks = [max(map(peak, values)) for values in zip(*(r.values for r in runs), strict=True)]
         for trial in trials:
-            self._compare(trial, assembled, peaks)
+            self._compare(trial, recording, assembled, peaks)
         guards = tuple(guards_of(runs, least))
         return Captured(assembled, recording, self._example, least, self._own.structure, guards)
 
@@ -207,23 +214,40 @@ class _Driver:
 
     # --- checks ---------------------------------------------------------------------------------
 
-    def _compare(self, trial: Trial, assembled: Any, peaks: Sequence[float]) -> None:
+    def _compare(
+        self, trial: Trial, recording: Recording, assembled: Any, peaks: Sequence[float]
+    ) -> None:
         """The network against the module, with these inputs."""
-        conditions = trial.conditions
-        when = f"with {described(conditions)} and {trial.values} values"
+        found = ""
         try:
-            results = assembled(self._inputs(trial), conditions.clock, conditions.batch)
+            results = self._results(trial, assembled)
         except Exception as error:
-            why = f"{when}, the network raises {type(error).__name__}: {error}"
-            raise RefusedError("", "", why) from error
-        for place, expected in enumerate(self._run(trial).values):
-            found = difference(expected, results[place], peaks[place])
-            if found:
-                self._runner.check_constants()
-                why = f"{when}, result {place} of the network differs from the module's: {found}"
-                raise RefusedError("", "", why)
+            found = f"the network raises {type(error).__name__}: {error}"
+            results = []
+        for result, expected, usual in zip(results, self._run(trial).values, peaks, strict=False):
+            found = found or difference(expected, result, usual)
+        if found:
+            self._runner.check_constants()
+            call = self._located(trial, recording)
+            where = ("", "") if call is None else (call.path, call.operator)
+            when = f"with {described(trial.conditions)} and {trial.values} values"
+            raise RefusedError(*where, f"the network differs from the module {when}: {found}")
 
-    def _check_again(self) -> None:
+    def _results(self, trial: Trial, assembled: Any) -> list[Tensor]:
+        conditions, inputs = trial.conditions, self._inputs(trial)
+        results: list[Tensor] = assembled(inputs, conditions.clock, conditions.batch)
+        return results
+
+    def _located(self, trial: Trial, recording: Recording) -> Call | None:
+        """The call that the network gets wrong."""
+        run = self._runner.run(self._inputs(trial), trial.conditions, keep=True)
+        return first_difference(
+            recording,
+            run.between,
+            lambda partial: self._results(trial, self._assemble(partial, 1)),
+        )
+
+    def _check_again(self, usual: Trial) -> None:
         """The first run again: nothing may be left over, and nothing may depend on recording."""
         self._runner.check_constants()
         trial, own = Trial(self._own.conditions, "own"), self._own
@@ -237,9 +261,24 @@ class _Driver:
             if not _same_bits(own, filled):
                 why = "its result depends on memory that nothing has written to (torch.empty)"
                 raise RefusedError("", "", why)
-        plain = self._runner.plain(self._inputs(trial))
-        if any(difference(*each) for each in zip(plain, own.values, strict=True)):
+        self._check_strides(usual)
+        plain, watched = self._runner.plain(self._inputs(usual)), self._run(usual).values
+        if any(difference(*each) for each in zip(watched, plain, strict=True)):
             raise RefusedError("", "", "it gives another result while it is recorded")
+
+    def _check_strides(self, trial: Trial) -> None:
+        """A run with inputs whose last axis is not the fastest in memory."""
+        inputs = [x.mT.contiguous().mT if x.dim() > 1 else x for x in self._inputs(trial)]
+        try:
+            run = self._runner.run(inputs, trial.conditions)
+        except RefusedError as error:
+            if error.another_way:  # it raises: it takes no such inputs
+                return
+            raise
+        dense = self._run(trial)
+        align([dense, run], self._example.inputs())
+        if any(difference(*each) for each in zip(dense.values, run.values, strict=True)):
+            raise RefusedError("", "", "it gives another result for inputs of other strides")
 
 
 def _past(guards: Sequence[Guard], least: int, trials: Trials) -> Iterator[list[Trial]]:

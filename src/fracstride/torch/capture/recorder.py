@@ -139,6 +139,7 @@ class Recorder(TorchDispatchMode):
             return result
         kinds = [kind_of(tensor) for tensor in made]
         values = self.steps.emit(call.operator, call.path, operands, kinds)
+        self.steps.keep(values, made)
         self._place(call, made, values, functools.partial(views_of, call, made, operands))
         return result
 

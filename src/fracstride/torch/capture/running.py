@@ -46,6 +46,8 @@ class Run:
     sizes: dict[Leaf, int]
     #: Whether memory was used that nothing had written to.
     uninitialised: bool
+    #: What operators gave, if that is wanted; not of those that write.
+    between: dict[int, Tensor]
 
     @property
     def seconds(self) -> float:
@@ -68,8 +70,21 @@ class Runner:
         """Raise ``RefusedError`` if a parameter or buffer has changed since it was first read."""
         self._pool.check()
 
-    def run(self, inputs: list[Tensor], conditions: Conditions, filling: float = math.nan) -> Run:
+    def run(
+        self,
+        inputs: list[Tensor],
+        conditions: Conditions,
+        filling: float = math.nan,
+        *,
+        keep: bool = False,
+    ) -> Run:
         """One run on tensors that nobody else has.
+
+        Args:
+            inputs: the tensors.
+            conditions: ticks and rows of them.
+            filling: what memory holds that nothing has written to.
+            keep: whether what operators give is wanted, all of it.
 
         Raises:
             RefusedError: the module does what cannot be recorded, or raises an error.
@@ -77,6 +92,7 @@ class Runner:
         state = torch.get_rng_state()
         with torch.inference_mode(), self._paths:
             recorder = Recorder(inputs, self._paths, self._pool, filling)
+            recorder.steps.values = {} if keep else None
             try:
                 result = self._result(recorder, inputs, conditions)
             finally:
@@ -108,11 +124,12 @@ class Runner:
             answers,
             sizes,
             recorder.uninitialised,
+            {places[old]: v for old, v in (recorded.values or {}).items() if old in places},
         )
 
     def _result(self, recorder: Recorder, inputs: list[Tensor], conditions: Conditions) -> Any:
         try:
-            with recorder, recorder.watch:
+            with torch.autocast("cpu", enabled=False), recorder, recorder.watch:
                 return self._module(*inputs)
         except Exception as error:
             if recorder.refused is not None:
@@ -126,7 +143,7 @@ class Runner:
 
     def plain(self, inputs: list[Tensor]) -> list[Tensor]:
         """What the module gives when nobody looks."""
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
             return take_apart(self._module(*inputs))[0]
 
 

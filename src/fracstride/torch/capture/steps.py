@@ -44,11 +44,19 @@ class Steps:
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.kinds: list[Kind] = []
+        #: Copies of what operators gave, if they are wanted.
+        self.values: dict[int, Tensor] | None = None
 
     def new(self, kind: Kind) -> Reference:
         """Another recorded tensor."""
         self.kinds.append(kind)
         return Reference(len(self.kinds) - 1)
+
+    def keep(self, results: Sequence[Reference], tensors: Sequence[Tensor]) -> None:
+        """What a call gave."""
+        if self.values is not None:
+            for result, tensor in zip(results, tensors, strict=True):
+                self.values[result.index] = tensor.clone()
 
     def kind(self, operand: Reference | Folded) -> Kind:
         """Sizes and dtype of an operand."""

@@ -54,6 +54,8 @@ class Trials:
         found = [Trial(own, "own")]
         lengths = {least, least + 1, least + 2, usual, usual + 1, usual + 3}
         found += [self.at(clock) for clock in sorted({*lengths, *_ladder(least, usual)})]
+        if self._example.batched:
+            found.append(Trial(Conditions(usual + 1, 3), "normal"))
         rows = Conditions(usual, 2 if self._example.batched else own.batch)
         found += [Trial(rows, values, 1 + (values == "other")) for values in _VALUES]
         return list(dict.fromkeys(found))
