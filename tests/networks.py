@@ -1,4 +1,4 @@
-"""Networks on arrays: what holds for each of them, a plain way to run a graph, and random graphs."""
+"""Networks on arrays: what holds for each, a plain way to run a graph, and random graphs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,7 @@ from fracstride.network.value import constant
 Rng = np.random.Generator
 
 
-def inputs_of(
-    graph: Graph, clock: int, batch: int, dtype: Any = "f4", seed: int = 0
-) -> list[Any]:
+def inputs_of(graph: Graph, clock: int, batch: int, dtype: Any = "f4", seed: int = 0) -> list[Any]:
     """Random inputs of so many ticks: a shorter one is the beginning of a longer one."""
     inputs = []
     for number, value in enumerate(graph.inputs):
