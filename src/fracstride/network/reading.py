@@ -22,6 +22,8 @@ class Unreadable(ValueError):  # noqa: N818 (it is not the user's error)
 class Reader(ABC):
     """One call of an operator of a framework."""
 
+    #: Of the network's signals.
+    dtype: str
     #: The operator without namespace and overload, such as ``"leaky_relu"``.
     operator: str
 
@@ -36,6 +38,15 @@ class Reader(ABC):
         Raises:
             Unreadable: it is no signal, or has other axes.
         """
+
+    def signal_of(self, name: str, *axes: str) -> tuple[Value, str]:
+        """The same with the first of several kinds of axes that it has."""
+        for each in axes:
+            try:
+                return self.signal(name, each), each
+            except Unreadable:
+                pass
+        return self.signal(name, axes[0]), axes[0]
 
     @abstractmethod
     def number(self, name: str, default: float | None = None) -> float:

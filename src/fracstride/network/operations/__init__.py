@@ -18,6 +18,7 @@ FILES = (
     "conv_transpose1d",
     "crop",
     "elu",
+    "expanded",
     "functions",
     "gelu",
     "leaky_relu",

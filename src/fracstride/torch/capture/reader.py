@@ -24,6 +24,7 @@ class TorchReader(Reader):
 
     def __init__(self, lowering: Lowering, call: Call, operator: str) -> None:
         self._lowering, self._call, self.operator = lowering, call, operator
+        self.dtype = lowering.dtype
 
     def argument(self, name: str, default: Any = None) -> Any:
         found = self._call.arguments.get(name)

@@ -1,0 +1,124 @@
+"""Operators of frameworks that are several operations of a network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fracstride.arrays import as_dtype
+from fracstride.conv1d import Conv1d as Layer
+from fracstride.network.operation import Operation
+from fracstride.network.operations.arithmetic import Add, Multiply, Subtract
+from fracstride.network.operations.channels import Channels
+from fracstride.network.operations.conv1d import Conv1d
+from fracstride.network.operations.functions import Rsqrt, Sigmoid, Square
+from fracstride.network.reading import Reader
+from fracstride.network.value import Shape, Value
+
+__all__ = ["GLU", "BatchNorm", "ChannelMean", "LayerNorm", "Linear"]
+
+# Where channels may be the last axis.
+_CHANNELS_LAST = ("BTC", "TBC", "BC", "C")
+
+
+class Expanded(Operation):
+    """An operator that is read as other operations, and has no place in a graph itself."""
+
+    def result(self, *inputs: Value) -> Shape:
+        raise NotImplementedError("it is made of other operations")
+
+
+class Linear(Expanded):
+    """A linear layer over the channels: a Conv1d with one tap."""
+
+    torch = ("linear",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        x, axes = call.signal_of("input", *_CHANNELS_LAST)
+        weight = call.weight("weight")
+        layer = Layer.from_weights(weight[:, :, None], call.optional_weight("bias"))
+        call.give(call.add(Conv1d(layer), x), axes)
+
+
+class BatchNorm(Expanded):
+    """A BatchNorm in eval mode: a factor and a shift for each channel."""
+
+    torch = ("batch_norm",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        call.check(not call.argument("training"), "it is in training mode")
+        x = call.signal("input", "BCT")
+        mean, variance = (call.weight(f"running_{name}") for name in ("mean", "var"))
+        factor = 1 / np.sqrt(variance.astype(np.float64) + call.number("eps"))
+        shift = -mean * factor
+        weight, bias = call.optional_weight("weight"), call.optional_weight("bias")
+        if weight is not None:
+            factor, shift = factor * weight, shift * weight
+        if bias is not None:
+            shift = shift + bias
+        scaled = call.add(Multiply(), x, call.constant(factor.astype(mean.dtype)))
+        call.give(call.add(Add(), scaled, call.constant(shift.astype(mean.dtype))), "BCT")
+
+
+class GLU(Expanded):
+    """The first half of the channels, times the sigmoid of the second."""
+
+    torch = ("glu",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        x, axes = call.signal_of("self", "BCT", "BTC")
+        call.check(int(call.number("dim")) % 3 == axes.index("C"), "it halves time or the batch")
+        half = x.channels // 2
+        first = call.add(Channels(tuple(range(half))), x)
+        second = call.add(Channels(tuple(range(half, 2 * half))), x)
+        call.give(call.add(Multiply(), first, call.add(Sigmoid(), second)), axes)
+
+
+def mean_over_channels(call: Reader, x: Value) -> Value:
+    """The mean of the channels at each position: a Conv1d of ones, divided.
+
+    (Its sums have the kernels' order, so the bits do not depend on the length.)
+    """
+    ones = np.ones((1, x.channels, 1), as_dtype(call.dtype))
+    return call.add(
+        Multiply(),
+        call.add(Conv1d(Layer.from_weights(ones)), x),
+        call.constant(np.array(1 / x.channels)),
+    )
+
+
+class ChannelMean(Expanded):
+    """The mean over the channels."""
+
+    torch = ("mean",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        x, axes = call.signal_of("self", "BCT", "BTC")
+        (dim,) = call.integers("dim", 1)
+        call.check(dim % 3 == axes.index("C"), "it is a mean over time or over the batch")
+        call.check(bool(call.argument("keepdim")), "it leaves out the axis of channels")
+        call.give(mean_over_channels(call, x), axes)
+
+
+class LayerNorm(Expanded):
+    """Mean 0 and variance 1 of the channels at each position, then a factor and a shift."""
+
+    torch = ("layer_norm",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        x, axes = call.signal_of("input", *_CHANNELS_LAST)
+        call.check(len(call.argument("normalized_shape")) == 1, "it is a norm over several axes")
+        centred = call.add(Subtract(), x, mean_over_channels(call, x))
+        variance = mean_over_channels(call, call.add(Square(), centred))
+        with_eps = call.add(Add(), variance, call.constant(np.array(call.number("eps"))))
+        y = call.add(Multiply(), centred, call.add(Rsqrt(), with_eps))
+        weight, bias = call.optional_weight("weight"), call.optional_weight("bias")
+        if weight is not None:
+            y = call.add(Multiply(), y, call.constant(weight))
+        if bias is not None:
+            y = call.add(Add(), y, call.constant(bias))
+        call.give(y, axes)
