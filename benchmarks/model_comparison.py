@@ -1,0 +1,170 @@
+"""All candidates on one model: prepared, checked, then timed in turns.
+
+A process that has ended, for it was too slow to get ready or crashed, is not started again for the
+same kind of lengths in the same dtype: its reason stands in each case.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from model_peers import COMPILING, FROM_ONNX, OURS, TORCH
+from model_preparation import FORMS, Preparation, exported
+from model_results import NEW, SEEN, Case
+from model_turns import Contender
+from model_zoo import Model
+from processes import Remote, RemoteError
+from timing import Spread
+
+LEAST_ROUNDS, MOST_ROUNDS = 3, 9
+CHECKED = MOST_ROUNDS + 1  # steps by which the length of the check differs, where lengths are new
+
+
+@dataclass
+class Comparison:
+    """The candidates ``names`` on a model.
+
+    ``told`` is called with a line that says what happens now.
+    """
+
+    model: Model
+    frames: Sequence[int]  # lengths of the input
+    names: Sequence[str]
+    folder: Path
+    options: Any  # of the command line
+    told: Callable[[str], None]
+    hopeless: dict[tuple[str, str, str], str] = field(default_factory=dict)  # and why
+    allowed: dict[str, float] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Build the module, compute the right outputs, export the graphs."""
+        o = self.options
+        others = [n + CHECKED * self.model.step for n in self.frames if NEW in o.lengths]
+        lengths = sorted({*self.frames, *others})
+        readers, reasons = [name for name in self.names if name in FROM_ONNX], []
+        self.told(f"{self.model.name}: building")
+        preparation = Remote(Preparation, self.folder, self.model, o.small, log=str(o.log))
+        self.allowed = preparation.ask("outputs", lengths, o.dtypes)
+        for form in FORMS if readers else ():
+            self.told(f"{self.model.name}: exporting the {form} form")
+            try:
+                preparation.ask("export", form, patience=o.patience)
+            except RemoteError as error:
+                reasons.append(str(error))
+            if preparation.closed:
+                break
+        preparation.close()
+        if readers and not exported(self.folder):
+            self._give_up(readers, o.dtypes, o.lengths, reasons[0])
+        if not o.full:
+            halves = [dtype for dtype in o.dtypes if dtype != "float32"]
+            self._give_up(COMPILING, halves, o.lengths, "it compiles too long without --full")
+
+    def cases(self) -> Iterator[Case]:
+        """The results, one after the other."""
+        for dtype in self.options.dtypes:
+            for threads in self.options.threads:
+                remotes: dict[str, Remote] = {}
+                try:
+                    for frames in self.frames:
+                        for lengths in self.options.lengths:
+                            case = self._case(dtype, threads, lengths, frames)
+                            self._compare(case, remotes)
+                            yield case
+                finally:
+                    for remote in remotes.values():
+                        remote.close()
+
+    def _case(self, dtype: str, threads: int, lengths: str, frames: int) -> Case:
+        audio = frames / self.model.frames_a_second
+        case = Case(self.model.name, dtype, threads, lengths, frames, self.model.step, audio)
+        case.allowed = self.allowed[dtype]
+        return case
+
+    def _give_up(
+        self, names: Iterable[str], dtypes: Iterable[str], lengths: Iterable[str], reason: str
+    ) -> None:
+        where = itertools.product(names, dtypes, lengths)
+        self.hopeless.update((key, reason) for key in where if key[0] in self.names)
+
+    def _compare(self, case: Case, remotes: dict[str, Remote]) -> None:
+        """Check and time all candidates; their processes are started here and stay."""
+        estimate, right = 0.0, {}
+        for name in self.names:
+            reason = self.hopeless.get((name, case.dtype, case.lengths))
+            if reason is not None:
+                case.failed[name] = reason
+                continue
+            self.told(f"{_text(case)}: {name} gets ready")
+            if name not in remotes:
+                arguments = (name, self.folder, self.model, case.dtype)
+                remotes[name] = Remote(Contender, *arguments, log=str(self.options.log))
+            try:
+                estimate += self._ready(case, name, remotes[name])
+            except RemoteError as error:
+                case.failed[name] = str(error)
+                if remotes[name].closed:  # it would take as long, or end, with more threads
+                    self._give_up([name], [case.dtype], [case.lengths], str(error))
+                    del remotes[name]
+            else:
+                if name not in case.wrong:
+                    right[name] = remotes[name]
+        if self.options.check_only or not right:
+            return
+        fitting = int(self.options.budget / estimate)
+        case.rounds = self.options.rounds or min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS)
+        self.told(f"{_text(case)}: {case.rounds} rounds")
+        times = self._times(case, right)
+        case.seconds = {name: Spread.of(values) for name, values in times.items()}
+        if OURS in times:
+            others = [name for name in times if name != OURS]
+            case.ratios = {name: Spread.of(times[name] / times[OURS]) for name in others}
+
+    def _ready(self, case: Case, name: str, remote: Remote) -> float:
+        """Set up and check a candidate; about how long a call takes."""
+        new = case.lengths == NEW
+        patience = None if name in (OURS, TORCH) else self.options.patience
+        found = remote.ask("set_up", case.threads, case.frames, new, patience=patience)
+        frames = case.frames + new * CHECKED * self.model.step
+        case.differences[name], seconds = remote.ask("check", frames)
+        case.ready[name], case.memory[name] = found["seconds"], found["memory"]
+        if found["form"]:
+            case.forms[name] = found["form"]
+        return float(seconds)
+
+    def _times(self, case: Case, right: dict[str, Remote]) -> dict[str, Any]:
+        """Seconds per call of each candidate, round by round; each round begins with another."""
+        lengths = new_lengths(case.frames, self.model.step, case.rounds)
+        names, seen = list(right), case.lengths == SEEN
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for i, new in enumerate(lengths):
+            for turn in range(len(names)):
+                name = names[(i + turn) % len(names)]
+                if name in case.failed:
+                    continue
+                frames = case.frames if seen else new
+                try:
+                    taken = right[name].ask("time", frames, seen, self.options.cpu_time)
+                except RemoteError as error:
+                    case.failed[name] = str(error)
+                else:
+                    times[name].append(taken)
+        return {name: np.array(times[name]) for name in names if name not in case.failed}
+
+
+def new_lengths(frames: int, step: int, rounds: int) -> list[int]:
+    """As many different lengths around a length, which is not among them, in a random order."""
+    before = min((rounds + 1) // 2, frames // step - 1)
+    offsets = [i for i in range(-before, rounds - before + 1) if i != 0]
+    random.Random(0).shuffle(offsets)
+    return [frames + i * step for i in offsets]
+
+
+def _text(case: Case) -> str:
+    return f"{case.model}, {case.dtype}, {case.threads}, {case.lengths}"
