@@ -161,6 +161,8 @@ def test_sizes() -> None:
     assert operation.result(x) == Shape(20, Extent.affine(2, 1))
     assert operation.parameters == 80 * (3 + 20 + 1)
     assert operation.multiply_adds == 80 * (3 + 20)
+    assert operation.delay(x) == 0
+    assert lstm(3, 20, reverse=True).delay(x) is None
     with pytest.raises(ValueError, match="LSTM takes 3 channels, got 4"):
         operation.result(Value("x", Shape(4, Extent.affine(1))))
 

@@ -13,7 +13,7 @@ from fracstride.network.pointwise import Operand, Program, Register
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
 
-__all__ = ["Elementwise", "Fused", "broadcast"]
+__all__ = ["Elementwise", "Fused", "broadcast", "program_of"]
 
 
 class Elementwise(Operation):
@@ -59,6 +59,16 @@ def broadcast(name: str, *inputs: Value) -> Shape:
     return Shape(channels, extents[0] if extents else inputs[0].extent)
 
 
+def program_of(steps: Sequence[tuple[Elementwise, tuple[Operand, ...]]], inputs: int) -> Program:
+    """The instructions of these steps, which are those of :class:`Fused`."""
+    program = Program(inputs)
+    results: list[Register] = [Register(i) for i in range(inputs)]
+    for operation, operands in steps:
+        given = [results[o] if isinstance(o, int) else o for o in operands]
+        results.append(operation.emit(program, *given))
+    return program
+
+
 class Fused(Operation):
     """A chain of elementwise operations, in one pass over memory.
 
@@ -78,11 +88,7 @@ class Fused(Operation):
         dtype: DType,
     ) -> None:
         self.steps, self.inputs, self.dtype = tuple(steps), inputs, dtype
-        self.program = Program(inputs)
-        results: list[Register] = [Register(i) for i in range(inputs)]
-        for operation, operands in self.steps:
-            given = [results[o] if isinstance(o, int) else o for o in operands]
-            results.append(operation.emit(self.program, *given))
+        self.program = program_of(steps, inputs)
         self.compiled = self.program.compiled(dtype)
 
     @property

@@ -17,10 +17,17 @@ from fracstride._load import native
 from fracstride.arrays import Array, DType
 from fracstride.kernel_table import KERNELS
 
-__all__ = ["MOST_REGISTERS", "Operand", "Program", "Register"]
+__all__ = [
+    "MOST_CONSTANTS",
+    "MOST_INSTRUCTIONS",
+    "MOST_REGISTERS",
+    "Operand",
+    "Program",
+    "Register",
+]
 
-#: Of the compiled module.
-MOST_REGISTERS = 16
+#: Of a program of the compiled module.
+MOST_REGISTERS, MOST_INSTRUCTIONS, MOST_CONSTANTS = 16, 64, 64
 
 Register = NewType("Register", int)
 
@@ -72,8 +79,17 @@ class Program:
 
     @property
     def fits(self) -> bool:
-        """Whether the module has registers enough."""
-        return max(self.registers(), default=0) < MOST_REGISTERS
+        """Whether the module can run it."""
+        constants = sum(
+            isinstance(operand, np.ndarray)
+            for instruction in self.instructions
+            for operand in instruction.operands
+        )
+        return (
+            len(self.instructions) <= MOST_INSTRUCTIONS
+            and constants <= MOST_CONSTANTS
+            and max(self.registers(), default=0) < MOST_REGISTERS
+        )
 
     def compiled(self, dtype: DType) -> Any:
         """The program as the compiled module runs it."""

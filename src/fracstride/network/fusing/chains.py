@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from fracstride.arrays import DType
-from fracstride.network.elementwise import Elementwise, Fused
+from fracstride.network.elementwise import Elementwise, Fused, program_of
 from fracstride.network.graph import Graph, Node
 from fracstride.network.pointwise import Operand, Register
 from fracstride.network.value import Value
 
 __all__ = ["fuse_chains"]
 
-_MOST_INPUTS = 6
-
 
 def fuse_chains(graph: Graph, dtype: DType, *, everything: bool) -> Graph:
     """Make a program of each elementwise operation, or of each chain of them.
 
-    A chain ends in a value that another operation reads, or more than one.
+    A chain ends in a value that another operation reads, or more than one, and where it would be
+    too long for a program.
     """
     readers, writers = graph.readers(), graph.writers()
     nodes: list[Node] = []
+    # By its last node, each chain that its only reader goes on with.
+    waiting: dict[Node, list[Node]] = {}
     for node in graph.nodes:
         if not isinstance(node.operation, Elementwise):
             nodes.append(node)
             continue
+        before = dict.fromkeys(writers[value] for value in node.inputs if value in writers)
+        parts = [waiting.pop(writer) for writer in before if writer in waiting]
+        while not _fits(members := [*chain.from_iterable(parts), node]):
+            longest = max(parts, key=len)
+            parts.remove(longest)
+            nodes.append(_program(longest, dtype))
         if everything and _goes_on(node, readers):
-            continue
-        members = [node]
-        if everything:
-            members = _members(node, readers, writers)
-        nodes.append(_program(members, node, dtype))
+            waiting[node] = members
+        else:
+            nodes.append(_program(members, dtype))
     return Graph(graph.inputs, nodes, graph.outputs).without_unused()
 
 
@@ -48,34 +54,18 @@ def _goes_on(node: Node, readers: dict[Value, list[Node | None]]) -> bool:
     )
 
 
-def _members(
-    node: Node, readers: dict[Value, list[Node | None]], writers: dict[Value, Node]
-) -> list[Node]:
-    """The nodes that end in this one, in their order."""
-    members: list[Node] = []
-
-    def collect(current: Node) -> None:
-        for value in current.inputs:
-            before = writers.get(value)
-            if before is None or before in members or not isinstance(before.operation, Elementwise):
-                continue
-            if _goes_on(before, readers):
-                collect(before)
-        members.append(current)
-
-    collect(node)
-    return members
+_Steps = list[tuple[Elementwise, tuple[Operand, ...]]]
 
 
-def _program(members: Sequence[Node], node: Node, dtype: DType) -> Node:
-    """One node for all of these; ``node`` is the last."""
+def _steps(members: Sequence[Node]) -> tuple[_Steps, list[Value]]:
+    """What a program of these computes, and the signals that it reads."""
     inner = {member.output: index for index, member in enumerate(members)}
     signals: list[Value] = []
     for member in members:
         for value in member.inputs:
             if value.is_signal and value not in inner and value not in signals:
                 signals.append(value)
-    steps: list[tuple[Elementwise, tuple[Operand, ...]]] = []
+    steps: _Steps = []
     for member in members:
         operands: list[Operand] = []
         for value in member.inputs:
@@ -90,4 +80,16 @@ def _program(members: Sequence[Node], node: Node, dtype: DType) -> Node:
         assert isinstance(member.operation, Elementwise)
         steps.append((member.operation, tuple(operands)))
     # (Signals of constants alone do not come here: constants are folded when a graph is read.)
-    return Node(Fused(steps, len(signals), dtype), tuple(signals), node.outputs, node.path)
+    return steps, signals
+
+
+def _fits(members: Sequence[Node]) -> bool:
+    steps, signals = _steps(members)
+    return len(members) == 1 or program_of(steps, len(signals)).fits
+
+
+def _program(members: Sequence[Node], dtype: DType) -> Node:
+    """One node for all of these."""
+    steps, signals = _steps(members)
+    last = members[-1]
+    return Node(Fused(steps, len(signals), dtype), tuple(signals), last.outputs, last.path)

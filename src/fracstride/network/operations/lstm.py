@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -68,6 +69,9 @@ class LSTM(Operation):
         (x,) = inputs
         check_channels(self.name, x, self.input_weight.shape[1])
         return Shape(self.units, x.extent)
+
+    def delay(self, *inputs: Value) -> Fraction | None:
+        return None if self.reverse else Fraction(0)
 
     @cached_property
     def layers(self) -> tuple[Layer, Layer]:
