@@ -30,7 +30,7 @@ const Libm libm{std::exp, std::expm1, std::log, std::log1p, std::sin,
                 std::cos, std::tanh,  std::erf, std::erfc,  std::pow};
 
 // In double precision a function is computed number by number.
-constexpr double cost_of_libm = 400;
+constexpr double cost_of_libm = 400, most_without_libm = 11;
 
 [[noreturn]] void refuse(std::size_t index, const std::string& what) {
   throw std::invalid_argument("instruction " + std::to_string(index) + " " + what);
@@ -77,7 +77,7 @@ Operation power_of(double exponent) {
 template <class S>
 double cost_of(Operation operation) {
   const double cost = kinds[static_cast<int>(operation)].cost;
-  return std::is_same_v<S, double> && cost > 16 ? cost_of_libm : cost;
+  return std::is_same_v<S, double> && cost > most_without_libm ? cost_of_libm : cost;
 }
 
 void check_sizes(int inputs, std::size_t instructions, std::size_t channel_values) {

@@ -17,14 +17,28 @@ static inline bool any_beyond(Floats x, float limit) {
 #endif
 }
 
-// pi as a sum whose terms times the multiples that are subtracted from the argument are exact, but
-// for the last one; and the largest argument for which they are.
+// x - n pi, for x up to largest_reduced, where pi is a sum of terms whose products with n are
+// exact. Of the polynomials that are about as near to the sine, each is one with small rounding
+// errors: no result is beyond 1.
 #if defined(__FMA__) || defined(__aarch64__)
-static constexpr float pi_terms[] = {0x1.921fb6p+1f, -0x1.777a5cp-24f, -0x1.ee59dap-49f};
 static constexpr float largest_reduced = 0x1p16f;
+static constexpr float sine_polynomial[] = {-0x1.55554cp-3f, 0x1.110eep-7f, -0x1.9f6eeep-13f,
+                                            0x1.5d7ddap-19f};
+
+static inline Floats without_multiples(Floats x, Floats n) {
+  return x - n * 0x1.921fb6p+1f + n * 0x1.777a5cp-24f + n * 0x1.ee59dap-49f;
+}
 #else
-static constexpr float pi_terms[] = {0x1.92p+1f, 0x1.fb4p-11f, 0x1.444p-23f, 0x1.68c234p-38f};
 static constexpr float largest_reduced = 0x1p12f;
+static constexpr float sine_polynomial[] = {-0x1.55554cp-3f, 0x1.110edp-7f, -0x1.9f6ddp-13f,
+                                            0x1.5d914ap-19f};
+
+static inline Floats without_multiples(Floats x, Floats n) {
+  const Floats most = x - n * 0x1.92p+1f - n * 0x1.fb4p-11f;  // exact
+  const Floats product = n * 0x1.444p-23f, rest = most - product;
+  const Floats lost = (most - rest) - product;  // by rounding the rest
+  return rest + (lost - n * 0x1.68c234p-38f);
+}
 #endif
 
 // The binary digits of 2 / pi, after 32 zeros.
@@ -69,18 +83,10 @@ static __attribute__((noinline)) Floats with_large(Floats x, Floats value, int q
   return value;
 }
 
-// sin(r) = r + r**3 * polynomial(r**2), to 2**-27 for |r| up to 1.585. Among the coefficients that
-// are so near, these have the smallest rounding errors, and never a result beyond 1.
+// sin(r) = r + r**3 * polynomial(r**2), to 2**-27 for |r| up to 1.585.
 static inline Floats sine_of_rest(Floats r) {
-  static constexpr float c[] = {-0x1.55554cp-3f, 0x1.110eep-7f, -0x1.9f6eeep-13f, 0x1.5d7ddap-19f};
   const Floats square = r * r;
-  return multiply_add(r * square, polynomial(square, c), r);
-}
-
-static inline Floats without_multiples(Floats x, Floats n) {
-#pragma GCC unroll 4
-  for (const float term : pi_terms) x = x - n * term;
-  return x;
+  return multiply_add(r * square, polynomial(square, sine_polynomial), r);
 }
 
 static inline Floats sin_of(Floats x) {
