@@ -28,6 +28,7 @@ namespace {
 #include "filters.hpp"
 #include "product.hpp"
 #include "depthwise.hpp"
+#include "antialiased_blocks.hpp"
 #include "grad_run.hpp"
 #include "grad_pack.hpp"
 #include "weight_grad.hpp"
@@ -55,6 +56,8 @@ constexpr Kernels<S> kernels{
     scratch_elements<S>,
     run_units<S>,
     depthwise<S>,
+    antialiased_scratch<S>,
+    antialiased<S>,
     fill<S>,
 };
 
