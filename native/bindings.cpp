@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "antialiased.hpp"
 #include "dispatch.hpp"
 #include "fingerprint.hpp"
 #include "lstm_bindings.hpp"
@@ -152,6 +153,29 @@ void bind_maps(nb::module_& m, const char* name) {
           input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
                         signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, outside);
         });
+}
+
+template <class S>
+void bind_antialiased(nb::module_& m) {
+  m.def("antialiased", [](const PackedWeight<S>& up, const AnyProgram& program,
+                          const PackedWeight<S>& down, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
+                          i64 xl, i64 length, std::uintptr_t up_bias, i64 up_padding_left,
+                          int up_extension, i64 middle, std::uintptr_t down_bias,
+                          i64 down_padding_left, int down_extension, std::uintptr_t y, i64 yb,
+                          i64 yc, i64 yl, i64 output_length) {
+    const auto* between = std::get_if<std::unique_ptr<Program<S>>>(&program.of);
+    if (!between || (*between)->inputs() != 1)
+      throw nb::value_error("the program must have one input, and the dtype of the weights");
+    if ((*between)->channels() >= 0 && (*between)->channels() < up.layer.groups)
+      throw nb::value_error("the program has values for fewer channels than the weights");
+    const Filtering<S> first{up, reinterpret_cast<const S*>(up_bias), up_padding_left,
+                             extension_of(up_extension)};
+    const Filtering<S> last{down, reinterpret_cast<const S*>(down_bias), down_padding_left,
+                            extension_of(down_extension)};
+    nb::gil_scoped_release release;
+    return antialiased<S>(first, **between, last, batch, signal_at<const S>(x, xb, xc, xl, length),
+                          middle, signal_at<S>(y, yb, yc, yl, output_length));
+  });
 }
 
 template <class T>
@@ -302,6 +326,10 @@ NB_MODULE(_native, m) {
   bind_gradients<bfloat16>(m);
   bind_pointwise(m);
   bind_lstm(m);
+  bind_antialiased<float>(m);
+  bind_antialiased<double>(m);
+  bind_antialiased<float16>(m);
+  bind_antialiased<bfloat16>(m);
   m.def("signal_of", &signal_of);
   m.def("new_output", &new_output);
   m.attr("large_output") = large_output;

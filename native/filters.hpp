@@ -260,13 +260,13 @@ static inline void filter_block(const Call<S>& call, const Block& block, const F
   const i64 at = block.first_frame + call.target_at.base, frames = block.frames;
   const auto place = [&](const auto& signal) {
     return signal.data + block.entry * signal.batch_stride + block.group * signal.channel_stride +
-           at;
+           at * signal.position_stride;
   };
   S* const target = place(call.target);
   const S* const residual = call.around.residual.data ? place(call.around.residual) : nullptr;
   const i64 exact = filter.one_run && frames >= lanes ? frames : frames / lanes * lanes;
   if constexpr (!is_half<S>)
-    if (!residual) {
+    if (!residual && call.target.position_stride == 1) {
       sum_frames(filter, exact, target);
       if (exact == frames) return;
       sum_filter<S, 1>(filter, exact, 1, z);
@@ -274,7 +274,22 @@ static inline void filter_block(const Call<S>& call, const Block& block, const F
       return;
     }
   sum_frames(filter, exact == frames ? frames : round_up(frames, lanes), z);
-  store_row<S>(z, 1, 0, false, residual, 1, target, 1, frames);
+  store_row<S>(z, 1, 0, false, residual, 1, target, call.target.position_stride, frames);
+}
+
+template <class S>
+static inline Filter<S> filter_of(const Call<S>& call, const Runs (&runs)[2], const Block& block,
+                                  const Sum<S>* packed) {
+  const Segment* segments = call.product.segments;
+  return {call,
+          runs,
+          segments[1].words == 0 && segments[0].words <= runs[0].channels &&
+              segments[0].shifts <= runs[0].shifts,
+          call.packed + block.group * call.packed_group + call.product.packed_offset,
+          packed + window_back(call.product),
+          call.bias ? widen(call.bias[block.group]) : Sum<S>(0),
+          nullptr,
+          0};
 }
 
 // Where the parts of a thread's scratch memory begin, in elements: the packed rows of two blocks,
@@ -296,23 +311,11 @@ static void run_filters(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<
   const FilterSpace space = filter_space_of(call);
   const Segment* segments = call.product.segments;
   const Runs runs[2]{Runs(segments[0]), Runs(segments[1])};
-  const bool one_run = segments[1].words == 0 && segments[0].words <= runs[0].channels &&
-                       segments[0].shifts <= runs[0].shifts;
-  const auto filter_of = [&](const Block& block, const Sum<S>* packed) {
-    return Filter<S>{call,
-                     runs,
-                     one_run,
-                     call.packed + block.group * call.packed_group + call.product.packed_offset,
-                     packed + window_back(call.product),
-                     call.bias ? widen(call.bias[block.group]) : Sum<S>(0),
-                     nullptr,
-                     0};
-  };
   if (!has_filter_rows(call)) {
     for (i64 index = first_unit; index < last_unit; ++index) {
       const Block block = block_of(call, index);
       pack_block(call, block, scratch);
-      filter_block(call, block, filter_of(block, scratch), scratch + space.sums);
+      filter_block(call, block, filter_of(call, runs, block, scratch), scratch + space.sums);
     }
     return;
   }
@@ -334,7 +337,7 @@ static void run_filters(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<
     next = after;
     after = work_of(index + 2);
     if (index + 1 < last_unit) pack_rows(next.rows);
-    Filter<S> filter = filter_of(work.block, work.rows.packed);
+    Filter<S> filter = filter_of(call, runs, work.block, work.rows.packed);
     fetch_signal(after.rows, work.block.frames, filter);
     filter_block(call, work.block, filter, scratch + space.sums);
   }

@@ -29,6 +29,7 @@ namespace {
 #include "product.hpp"
 #include "lstm_product.hpp"
 #include "depthwise.hpp"
+#include "antialiased_blocks.hpp"
 #include "grad_run.hpp"
 #include "grad_pack.hpp"
 #include "weight_grad.hpp"
@@ -56,6 +57,8 @@ constexpr Kernels<S> kernels{
     scratch_elements<S>,
     run_units<S>,
     depthwise<S>,
+    antialiased_scratch<S>,
+    antialiased<S>,
     fill<S>,
     lstm_product<S>,
     lstm_words<S>,

@@ -78,37 +78,6 @@ bool is_depthwise(const PackedWeight<S>& weight, const Signal<const S>& input,
          output.position_stride == 1;
 }
 
-// Its frames are those of frames_reaching in reach.py, and among them those all of whose terms and
-// samples exist. Tested by results: test_depthwise_kernel_and_the_general_one.
-template <class S>
-DepthwiseCall<S> depthwise_call(const PackedWeight<S>& weight, const Signal<const S>& input,
-                                const S* bias, const Signal<S>& output, i64 padding_left,
-                                Extension extension, const Carried<S>& carried) {
-  const Layer& layer = weight.layer;
-  const Taps taps = taps_of(layer);
-  const i64 s = layer.stride, reach = (taps.most - 1) * taps.frames;
-  DepthwiseCall<S> c{};
-  c.source = input;
-  c.carried = carried;
-  c.target = output;
-  c.weight = weight.data();
-  c.bias = bias;
-  c.channels = layer.groups;
-  c.kernel = layer.kernel;
-  c.phases = s;
-  c.padding_left = padding_left;
-  c.most = taps.most;
-  c.most_phases = taps.most_phases;
-  c.fewer = taps.most_phases < s ? taps.most - 1 : taps.most;
-  c.shift_frames = taps.frames;
-  c.extension = extension;
-  c.first_frame = padding_left / s;
-  c.last_frame = (output.length - 1 + padding_left) / s + 1;
-  c.first_whole = std::max(divide_up(padding_left, s), reach + carried.length);
-  c.last_whole = std::min((output.length + padding_left) / s, input.length);
-  return c;
-}
-
 // T of a depthwise layer by depthwise.hpp. Returns false, having done nothing, where that kernel
 // cannot compute it, or where most samples are near the ends and would be computed one by one.
 template <class S>
@@ -180,15 +149,53 @@ void conv1d(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& inp
             const Carried<S>& carried) {
   if (batch == 0 || output.length == 0) return;
   std::vector<Call<S>> calls{
-      input_grad_call(weight, batch, input, padding_left, {0, output.length}, extension)};
-  calls[0].bias = bias;
-  calls[0].target = output;
+      conv1d_call(weight, batch, input, bias, output, padding_left, extension)};
   calls[0].around = around;
   calls[0].carried = carried;
   run(weight, calls, [] {});
 }
 
 }  // namespace
+
+// Its frames are those of frames_reaching in reach.py, and among them those all of whose terms and
+// samples exist. Tested by results: test_depthwise_kernel_and_the_general_one.
+template <class S>
+DepthwiseCall<S> depthwise_call(const PackedWeight<S>& weight, const Signal<const S>& input,
+                                const S* bias, const Signal<S>& output, i64 padding_left,
+                                Extension extension, const Carried<S>& carried) {
+  const Layer& layer = weight.layer;
+  const Taps taps = taps_of(layer);
+  const i64 s = layer.stride, reach = (taps.most - 1) * taps.frames;
+  DepthwiseCall<S> c{};
+  c.source = input;
+  c.carried = carried;
+  c.target = output;
+  c.weight = weight.data();
+  c.bias = bias;
+  c.channels = layer.groups;
+  c.kernel = layer.kernel;
+  c.phases = s;
+  c.padding_left = padding_left;
+  c.most = taps.most;
+  c.most_phases = taps.most_phases;
+  c.fewer = taps.most_phases < s ? taps.most - 1 : taps.most;
+  c.shift_frames = taps.frames;
+  c.extension = extension;
+  c.first_frame = padding_left / s;
+  c.last_frame = (output.length - 1 + padding_left) / s + 1;
+  c.first_whole = std::max(divide_up(padding_left, s), reach + carried.length);
+  c.last_whole = std::min((output.length + padding_left) / s, input.length);
+  return c;
+}
+
+template <class S>
+Call<S> conv1d_call(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input,
+                    const S* bias, const Signal<S>& output, i64 padding_left, Extension extension) {
+  Call<S> c = input_grad_call(weight, batch, input, padding_left, {0, output.length}, extension);
+  c.bias = bias;
+  c.target = output;
+  return c;
+}
 
 template <class S>
 void forward(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input, const S* bias,
@@ -287,7 +294,12 @@ void input_grad(const PackedWeight<S>& weight, i64 batch, const Signal<const S>&
   template void forward<S>(const PackedWeight<S>&, i64, const Signal<const S>&, const S*,          \
                            const Signal<S>&, i64, Extension, const Around<S>&, const Carried<S>&); \
   template void input_grad<S>(const PackedWeight<S>&, i64, const Signal<const S>&,                 \
-                              const Signal<S>&, i64, const Outside&);
+                              const Signal<S>&, i64, const Outside&);                              \
+  template Call<S> conv1d_call<S>(const PackedWeight<S>&, i64, const Signal<const S>&, const S*,   \
+                                  const Signal<S>&, i64, Extension);                               \
+  template DepthwiseCall<S> depthwise_call<S>(const PackedWeight<S>&, const Signal<const S>&,      \
+                                              const S*, const Signal<S>&, i64, Extension,          \
+                                              const Carried<S>&);
 FS_MAPS(float)
 FS_MAPS(double)
 FS_MAPS(float16)

@@ -42,4 +42,15 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,
 template <class S>
 void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* grad_bias);
 
+// A Conv1d of a signal without carried frames, as a call that is not cut into blocks yet.
+template <class S>
+Call<S> conv1d_call(const PackedWeight<S>& weight, i64 batch, const Signal<const S>& input,
+                    const S* bias, const Signal<S>& output, i64 padding_left, Extension extension);
+
+// T of a depthwise layer, as a call that is not cut into pieces yet.
+template <class S>
+DepthwiseCall<S> depthwise_call(const PackedWeight<S>& weight, const Signal<const S>& input,
+                                const S* bias, const Signal<S>& output, i64 padding_left,
+                                Extension extension, const Carried<S>& carried);
+
 }  // namespace fracstride

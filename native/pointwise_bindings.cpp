@@ -24,13 +24,6 @@ namespace nb = nanobind;
 namespace fracstride {
 namespace {
 
-// A program of any dtype.
-struct AnyProgram {
-  std::variant<std::unique_ptr<Program<float>>, std::unique_ptr<Program<double>>,
-               std::unique_ptr<Program<float16>>, std::unique_ptr<Program<bfloat16>>>
-      of;
-};
-
 using PythonInstruction = std::tuple<int, int, int, int, double, double>;
 using PythonValues = std::pair<std::uintptr_t, i64>;
 

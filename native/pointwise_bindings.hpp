@@ -2,7 +2,19 @@
 #pragma once
 #include <nanobind/nanobind.h>
 
+#include <memory>
+#include <variant>
+
+#include "pointwise.hpp"
+
 namespace fracstride {
+
+// A program of any dtype.
+struct AnyProgram {
+  std::variant<std::unique_ptr<Program<float>>, std::unique_ptr<Program<double>>,
+               std::unique_ptr<Program<float16>>, std::unique_ptr<Program<bfloat16>>>
+      of;
+};
 
 void bind_pointwise(nanobind::module_& m);
 

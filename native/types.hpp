@@ -208,6 +208,19 @@ struct LstmProduct {
   S* target;          // (frames, rows)
 };
 
+template <class S>
+struct PointwiseProgram;  // pointwise_types.hpp
+
+// T of a depthwise layer, a pointwise program and a depthwise Conv1d in one pass. The signal
+// between them is nowhere: `up` has no target and `down` no source but for their lengths.
+template <class S>
+struct AntialiasedCall {
+  DepthwiseCall<S> up;
+  const PointwiseProgram<S>* program;
+  void (*apply)(const PointwiseProgram<S>&, i64 channel, Sum<S>* values, i64 count);
+  Call<S> down;
+};
+
 // The functions of one instruction set for numbers that are stored as S. Units of work are
 // numbered, and any split of the numbers over threads gives the same bits.
 template <class S>
@@ -226,6 +239,8 @@ struct Kernels {
   i64 (*scratch)(const Call<S>&);
   void (*run)(const Call<S>&, i64 first_unit, i64 last_unit, Sum<S>* scratch);
   void (*depthwise)(const DepthwiseCall<S>&, i64 first_unit, i64 last_unit);
+  i64 (*antialiased_scratch)(const AntialiasedCall<S>&);
+  void (*antialiased)(const AntialiasedCall<S>&, i64 first_unit, i64 last_unit, Sum<S>* scratch);
   void (*fill)(const Signal<S>& target, const S* bias, const Signal<const S>& residual,
                i64 channels, i64 first_row, i64 last_row);
   void (*lstm_product)(const LstmProduct<S>&, i64 first_panel, i64 last_panel);

@@ -101,6 +101,17 @@ def pointwise_apply(
 # before the first position, which is replaced by that behind the last, of h and of c, or 0 and 0.
 def lstm(input_weight: PackedWeight, weight: PackedWeight, /, *integers: int) -> None: ...
 
+# A program of one input between two depthwise layers, in one pass: the first weight is packed for
+# the forward map, the second one for a Conv1d. False, with nothing done, for layers that have to be
+# called one by one: with a stride above 8, a dilation, a first kernel shorter than its stride or
+# with more than 128 taps to a sample, a weight packed for another instruction set, or with zeros as
+# padding and a weight that is not finite.
+# batch, input (5), then of the first layer bias, padding_left and extension, the length between the
+# layers, the same three of the second layer, output (5).
+def antialiased(
+    up: PackedWeight, program: PointwiseProgram, down: PackedWeight, /, *integers: int
+) -> bool: ...
+
 # Of a NumPy array: address, strides in elements, last length.
 def signal_of(array: NDArray[Any], /) -> tuple[int, ...]: ...
 

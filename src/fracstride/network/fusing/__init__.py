@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fracstride.arrays import DType
 from fracstride.network.fusing.activations import fuse_activations
+from fracstride.network.fusing.antialiasing import fuse_antialiasing
 from fracstride.network.fusing.chains import fuse_chains
 from fracstride.network.fusing.factors import fold_factors
 from fracstride.network.fusing.pads import fold_crops, fold_pads
@@ -27,4 +28,5 @@ def fuse(graph: Graph, dtype: DType, *, everything: bool = True) -> Graph:
     if everything:
         for change in (fold_pads, fold_factors, fold_crops, fuse_activations, fuse_residuals):
             fused = change(fused)
-    return fuse_chains(fused, dtype, everything=everything)
+    fused = fuse_chains(fused, dtype, everything=everything)
+    return fuse_antialiasing(fused) if everything else fused

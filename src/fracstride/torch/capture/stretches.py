@@ -88,7 +88,7 @@ def _crop(
     found = [slice(*ends).indices(n)[:2] for ends, n in zip(stretches, lengths, strict=True)]
     kept = [max(end - start, 0) for start, end in found]
     if any(kept):  # where nothing is left, the ends do not say what is left out
-        lengths = [n for n, left in zip(lengths, kept, strict=True) if left]
+        lengths = tuple(n for n, left in zip(lengths, kept, strict=True) if left)
         found = [ends for ends, left in zip(found, kept, strict=True) if left]
     left, right = found[0][0], constant_gap(lengths, [max(*ends) for ends in found])
     if any(start != left for start, _ in found) or len(set(kept)) == 1 < len(set(lengths)):
