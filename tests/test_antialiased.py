@@ -74,9 +74,7 @@ def random_program(rng: np.random.Generator, dtype: Any, channels: int) -> Progr
     if kind == 0:  # snake: x + sin(a x)^2 / b
         values = [rng.uniform(0.5, 3, channels) for _ in range(2)]
         steps = [("multiply", 1, 0, -2), ("sin", 1, 1), ("square", 1, 1)]
-        return Program(
-            dtype, 1, [*steps, ("multiply", 1, 1, -3), ("add", 0, 0, 1)], [*values]
-        )
+        return Program(dtype, 1, [*steps, ("multiply", 1, 1, -3), ("add", 0, 0, 1)], [*values])
     if kind == 1:
         return Program(dtype, 1, [("copy", 1, 0)])
     if kind == 2:  # not 0 at 0, and not finite everywhere

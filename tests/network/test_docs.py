@@ -38,7 +38,7 @@ def test_torch_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     if not hasattr(torch, "nn"):
         pytest.skip("torch is not installed")
     import fracstride.torch
-    from fracstride.torch.capture import lower
+    from fracstride.torch.capture.reading import lower
 
     monkeypatch.setitem(lower._READERS, "log_sigmoid", example())
     module = torch.nn.Sequential(torch.nn.Conv1d(3, 4, 3), torch.nn.LogSigmoid())

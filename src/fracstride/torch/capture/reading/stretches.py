@@ -15,7 +15,7 @@ from fracstride.network.operations.pad import Pad
 from fracstride.network.reading import Unreadable
 from fracstride.network.recording import Call, Constant, Filled, Reference, Size
 from fracstride.network.sizes import constant_gap
-from fracstride.torch.capture.lowering import Lowering
+from fracstride.torch.capture.reading.lowering import Lowering
 
 __all__ = ["concatenate", "flip", "pad", "select", "slice_axis", "split_axis", "stack", "unbind"]
 

@@ -27,7 +27,7 @@ from fracstride.network.recording import Call, Constant, Filled, Reference, Size
 from fracstride.network.sizes import Fitted, fit
 from fracstride.network.value import Shape, Value
 from fracstride.torch.capture.foreign import as_array, as_tensor_of, call
-from fracstride.torch.capture.lowering import Lowering
+from fracstride.torch.capture.reading.lowering import Lowering
 
 __all__ = ["TorchCall", "add_foreign_call"]
 

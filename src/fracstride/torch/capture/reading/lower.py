@@ -1,8 +1,8 @@
 """From a recording of torch's operators to the graph of a network.
 
 Most operators belong to the file of the operation that they are (its ``from_torch``). Those that
-only rearrange axes are in :mod:`fracstride.torch.capture.axes`. What neither reads runs in torch
-inside the network (:mod:`fracstride.torch.capture.foreign_calls`).
+only rearrange axes are in :mod:`fracstride.torch.capture.reading.axes`. What neither reads runs in torch
+inside the network (:mod:`fracstride.torch.capture.reading.foreign_calls`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from fracstride.network.operations import OPERATIONS
 from fracstride.network.reading import Unreadable
 from fracstride.network.recording import Call, Recording
-from fracstride.torch.capture.axes import REARRANGING
-from fracstride.torch.capture.foreign_calls import add_foreign_call
-from fracstride.torch.capture.lowering import Lowered, Lowering
 from fracstride.torch.capture.own_layers import OWN
-from fracstride.torch.capture.reader import TorchReader
+from fracstride.torch.capture.reading.axes import REARRANGING
+from fracstride.torch.capture.reading.foreign_calls import add_foreign_call
+from fracstride.torch.capture.reading.lowering import Lowered, Lowering
+from fracstride.torch.capture.reading.reader import TorchReader
 
 __all__ = ["lower"]
 

@@ -14,7 +14,7 @@ from fracstride.network.operations.channels import Channels
 from fracstride.network.reading import Reader, Unreadable
 from fracstride.network.recording import Call, Constant, Filled, Reference, Varying
 from fracstride.network.value import Value, constant
-from fracstride.torch.capture.lowering import Lowering
+from fracstride.torch.capture.reading.lowering import Lowering
 
 __all__ = ["TorchReader"]
 

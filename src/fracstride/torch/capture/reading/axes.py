@@ -11,8 +11,8 @@ from typing import Any
 from fracstride.network.layout import Axis, Split, View, split
 from fracstride.network.reading import Unreadable
 from fracstride.network.recording import Call, Varying
-from fracstride.torch.capture.lowering import Lowering
-from fracstride.torch.capture.stretches import (
+from fracstride.torch.capture.reading.lowering import Lowering
+from fracstride.torch.capture.reading.stretches import (
     concatenate,
     flip,
     pad,

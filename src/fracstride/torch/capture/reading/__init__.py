@@ -1,0 +1,1 @@
+"""From a recording to a graph: :func:`fracstride.torch.capture.reading.lower.lower`."""
