@@ -1,6 +1,6 @@
 """What an operation's file sees of a framework's call while it is read.
 
-A face implements :class:`Reader` for its own calls: :mod:`fracstride.torch.capture.reading.lower`. The
+A face implements :class:`Reader` for its own calls (:mod:`fracstride.torch.capture.reading`). The
 arguments go by the names of the operator's schema.
 """
 

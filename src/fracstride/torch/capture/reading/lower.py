@@ -1,8 +1,8 @@
 """From a recording of torch's operators to the graph of a network.
 
 Most operators belong to the file of the operation that they are (its ``from_torch``). Those that
-only rearrange axes are in :mod:`fracstride.torch.capture.reading.axes`. What neither reads runs in torch
-inside the network (:mod:`fracstride.torch.capture.reading.foreign_calls`).
+only rearrange axes are in ``axes.py`` here. What neither reads runs in torch inside the network
+(``foreign_calls.py``).
 """
 
 from __future__ import annotations
