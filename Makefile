@@ -28,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu figures sanitize wheel clean FORCE
+.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu models figures figures-models sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -89,6 +89,11 @@ bench-random: $(VENV)/.bench-full ## LAYERS=48 random layers by kind against all
 	$(BIN)/python benchmarks/bench.py --full --random $(LAYERS) --seconds 360 \
 	  --json build/random.json --plot build/random.svg
 
+models: $(VENV)/.models ## whole models against all peers, and on short inputs: JSON, picture
+	mkdir -p build
+	$(BIN)/python benchmarks/models.py --json build/models.json --plot build/models.svg
+	$(BIN)/python benchmarks/models.py --short --json build/models-short.json
+
 bench-scaling: $(VENV)/.bench ## more threads, new lengths, long signals, memory of a call
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/memory.py
@@ -110,6 +115,10 @@ figures: bench-full bench-random ## the tables and the picture of docs/performan
 	$(BIN)/python benchmarks/figures.py build/bench.json build/random.json
 	cp build/bench.svg docs/performance.svg
 
+figures-models: models ## the tables and the picture of docs/models.md, from a quiet machine
+	$(BIN)/python benchmarks/model_figures.py build/models.json build/models-short.json
+	cp build/models.svg docs/models.svg
+
 # Python is not built with the sanitizers, so their runtime is loaded before it. Leak detection is
 # off, since CPython frees much of its memory only by ending. (AddressSanitizer ends a process that
 # asks for more memory than there is: no test of that.)
@@ -120,7 +129,8 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	FRACSTRIDE_TEST_EXAMPLES=$(SANITIZE_EXAMPLES) \
 	$(SANITIZE_VENV)/bin/python -m pytest -q -p no:cacheprovider \
 	  tests/test_against_reference.py tests/test_invariances.py tests/test_conv1d.py \
-	  tests/streaming/test_layer.py tests/streaming/test_compose.py -k 'not million and not more_memory'
+	  tests/streaming/test_layer.py tests/streaming/test_compose.py tests/test_pointwise.py \
+	  tests/test_antialiased.py tests/network/test_lstm.py -k 'not million and not more_memory'
 
 test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in at most ten minutes
 	timeout 600 tests/arm/run.sh $(BIN)/python
@@ -140,7 +150,7 @@ $(SANITIZE_VENV)/.compiler: COMPILER = $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
 %/.compiler: %/.venv FORCE
 	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' > $@
 
-$(VENV)/.demo $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
+$(VENV)/.demo $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.models $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
 	$(PIP) install -q -c constraints.txt '.[$*]'
 	touch $@
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,9 @@ def faces(runs: list[dict[str, Any]]) -> str:
 TABLES = {"kinds": kinds, "misses": misses, "faces": faces}
 
 
-def filled(text: str, runs: list[dict[str, Any]]) -> str:
-    """The text with the tables of these runs."""
-    for name, made in TABLES.items():
+def filled(text: str, runs: Any, tables: Mapping[str, Callable[[Any], str]]) -> str:
+    """The text with these tables of the runs."""
+    for name, made in tables.items():
         pattern = rf"(<!-- figures: {name} -->\n).*?(<!-- end -->)"
         if not re.search(pattern, text, re.DOTALL):
             raise ValueError(f"no place for the figures of {name!r}")
@@ -97,4 +97,4 @@ def filled(text: str, runs: list[dict[str, Any]]) -> str:
 
 if __name__ == "__main__":
     found = [json.loads(Path(name).read_text()) for name in sys.argv[1:]]
-    DOCS.write_text(filled(DOCS.read_text(), found))
+    DOCS.write_text(filled(DOCS.read_text(), found, TABLES))

@@ -1,10 +1,18 @@
-"""The layers that the benchmarks time: the lists, their sizes, and what is drawn at random."""
+"""The layers and models that the benchmarks time: the lists, their sizes, what is drawn at random.
+
+The comparison of whole models, which has parts of its own, runs once on a small model.
+"""
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +21,20 @@ torch = pytest.importorskip("torch")
 BENCHMARKS = str(Path(__file__).resolve().parent.parent / "benchmarks")
 sys.path.insert(0, BENCHMARKS)
 import draws  # noqa: E402
+import figures  # noqa: E402
 import layers  # noqa: E402
+import model_comparison  # noqa: E402
+import model_figures  # noqa: E402
+import model_preparation  # noqa: E402
+import model_results  # noqa: E402
+import model_zoo  # noqa: E402
+import processes  # noqa: E402
 
 sys.path.remove(BENCHMARKS)
 
 LISTED = layers.load()
 DRAWN = draws.draw(60, seed=1)
+MODELS = model_zoo.load()
 
 
 def test_names_are_unique() -> None:
@@ -95,3 +111,160 @@ def test_a_problem_has_right_and_wrong_outputs() -> None:
     assert problem.error(y[..., :-1]) == np.inf
     y[0, 0, 0] = np.nan
     assert np.isnan(problem.error(y))
+
+
+# --- whole models -------------------------------------------------------------------------------
+
+
+def test_models_by_name() -> None:
+    assert max(Counter(model.name for model in MODELS).values()) == 1
+    assert [m.time for m in model_zoo.load(["vits_decoder", "speecht5_hifigan"])] == [1, 2]
+    with pytest.raises(ValueError, match=r"no model vits; there are speecht5_hifigan, vits_dec"):
+        model_zoo.load(["vits"])
+
+
+def size_of(y: torch.Tensor) -> float:
+    return float(y.square().mean().sqrt())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_models_are_scaled_as_trained_ones(model: model_zoo.Model) -> None:
+    pytest.importorskip("transformers")
+    module, frames = model.build(small=True), model.frames(0.3)
+    sizes = []
+    for layer in module.modules():
+        if isinstance(layer, model_zoo.LAYERS):
+            layer.register_forward_hook(
+                lambda _, x, y: sizes.append(float(y.square().mean()) ** 0.5)
+            )
+    with torch.inference_mode():
+        y = module(torch.from_numpy(model.example(frames)))
+    assert all(0.1 < size < 4 for size in sizes), sizes
+    assert 0.05 < float(y.square().mean()) ** 0.5 < 0.6
+    assert float((y.abs() == 1).float().mean()) < 0.01  # neither tanh nor clamp saturates
+    assert not any("parametrizations" in name for name, _ in module.named_parameters())
+    samples = model.rate / model.frames_a_second
+    assert y.shape[-1] == (frames * samples if samples > 1 else frames // model.step)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_layers_on_images(transposed: bool) -> None:
+    sizes: dict[str, Any] = dict(stride=3, padding=2, dilation=2, groups=2)
+    kind = torch.nn.ConvTranspose1d if transposed else torch.nn.Conv1d
+    layer = kind(4, 6, 5, **sizes, **(dict(output_padding=1) if transposed else {}))
+    module = torch.nn.Sequential(layer)
+    x = torch.randn(2, 4, 20)
+    on_images = model_preparation.FORMS["2-D"](module)
+    assert type(on_images[0]).__mro__[1] is kind
+    torch.testing.assert_close(on_images(x), layer(x))
+    assert type(module[0]) is kind
+
+
+def test_layers_with_other_paddings_stay_off_images() -> None:
+    layer = torch.nn.Conv1d(2, 2, 3, padding=1, padding_mode="reflect")
+    assert type(model_preparation.FORMS["2-D"](layer)) is torch.nn.Conv1d
+
+
+@pytest.mark.parametrize(("frames", "step"), [(1, 1), (3, 1), (125, 1), (640, 320), (48000, 320)])
+def test_new_lengths(frames: int, step: int) -> None:
+    found = model_comparison.new_lengths(frames, step, 9)
+    assert len({*found, frames, frames + model_comparison.CHECKED * step}) == 11
+    assert all(length > 0 and length % step == 0 for length in found)
+    assert found == model_comparison.new_lengths(frames, step, 9)
+    assert found != sorted(found)
+
+
+def test_an_object_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    remote = processes.Remote(import_module, "math")
+    assert remote.ask("sqrt", 4) == 2
+    with pytest.raises(processes.RemoteError, match="ValueError: "):
+        remote.ask("sqrt", -1)
+    assert remote.ask("sqrt", 9) == 3
+    remote.close()
+    assert remote.closed
+
+
+def test_a_process_that_takes_too_long_or_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setattr(processes, "LEAVE", 0)
+    for module, call, argument, text in (
+        ("time", "sleep", 600, "sleep takes more than 1 s"),
+        ("os", "_exit", 3, "its process ended during _exit: exit status 3"),
+        ("signal", "raise_signal", 9, "its process ended during raise_signal: SIGKILL"),
+    ):
+        remote = processes.Remote(import_module, module)
+        with pytest.raises(processes.RemoteError, match=text):
+            remote.ask(call, argument, patience=1 if module == "time" else None)
+        assert remote.closed
+
+
+def case_of(**seconds: float) -> model_results.Case:
+    case = model_results.Case("m", "float32", 1, "seen", 8, 1, 2.0, allowed=1e-4)
+    case.seconds = {n: model_results.Spread(s, s, s) for n, s in seconds.items()}
+    ours = seconds["fracstride"]
+    case.ratios = {
+        n: model_results.Spread(s / ours, s / ours, s / ours)
+        for n, s in seconds.items()
+        if n != "fracstride"
+    }
+    return case
+
+
+def test_the_best_peer_and_the_means() -> None:
+    first, second = case_of(fracstride=1, torch=3, ORT=2), case_of(fracstride=2, torch=1)
+    second.model = "n"
+    assert (first.best, first.ratio(None), first.speed("torch")) == ("ORT", 2, 2 / 3)
+    (of_group,) = model_results.means([first, second]).values()
+    assert of_group["best"] == model_results.Mean(2, 1.0, 0.5, "n")
+    assert of_group["torch"] == model_results.Mean(2, pytest.approx(1.5**0.5), 0.5, "n")
+    assert of_group["ORT"] == model_results.Mean(1, 2.0, 2.0, "m")
+
+
+def test_own_gains() -> None:
+    one, two, half = (case_of(fracstride=s) for s in (4, 2, 1))
+    two.threads, half.dtype = 2, "bfloat16"
+    gains = model_results.own_gains([one, two, half])
+    assert {name: mean.mean for name, mean in gains.items()} == {
+        "2 threads over one": 2,
+        "bfloat16 over float32": 4,
+    }
+
+
+def test_an_output_that_is_not_close_is_wrong() -> None:
+    case = case_of(fracstride=1)
+    case.differences = {"fracstride": 1e-5, "torch": 1e-3, "ORT": float("nan")}
+    assert case.wrong == ["torch", "ORT"]
+
+
+@pytest.mark.skipif(
+    not all(map(find_spec, ("transformers", "onnxruntime", "onnxscript", "rich"))),
+    reason="not installed",
+)
+def test_a_small_model_against_peers(tmp_path: Path) -> None:
+    command = ["models.py", "--small", "--models", "speecht5_hifigan", "--peers", "torch", "ORT"]
+    command += ["--seconds", "0.2", "--threads", "1", "--rounds", "2", "--json"]
+    done = subprocess.run(
+        [sys.executable, Path(BENCHMARKS) / command[0], *command[1:], tmp_path / "numbers.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Seconds of audio per second" in done.stdout
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert [(c["dtype"], c["lengths"]) for c in numbers["cases"]] == [
+        ("float32", "seen"),
+        ("float32", "new"),
+        ("bfloat16", "seen"),
+        ("bfloat16", "new"),
+    ]
+    for case in numbers["cases"]:
+        single = case["dtype"] == "float32"
+        assert case["seconds"].keys() == {"fracstride", "torch", *(["ORT"] if single else [])}
+        assert case["wrong"] == []
+        assert single or case["failed"]["ORT"].endswith("no convolution in bfloat16")
+    page = figures.filled(model_figures.DOCS.read_text(), [numbers, numbers], model_figures.TABLES)
+    assert page.count("`speecht5_hifigan`") > 10
+    assert "No run has been recorded" not in page
