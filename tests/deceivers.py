@@ -1419,6 +1419,40 @@ class ReadsCodes(Deceiver):
         return self.conv(torch.stack(found).sum(0).transpose(1, 2))
 
 
+class ReadsCodesOfASilentExample(ReadsCodes):
+    """Looks codes up, and the example has one code only."""
+
+    def inputs(self, batch: int, length: int) -> tuple[Tensor, ...]:
+        high = 1 if (batch, length) == (1, self.example) else 10
+        return (torch.randint(0, high, (batch, 2, length)),)
+
+
+class HasOneCode(Deceiver):
+    """Looks codes up in a table of one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(1, CHANNELS)
+
+    def inputs(self, batch: int, length: int) -> tuple[Tensor, ...]:
+        return (torch.zeros(batch, length, dtype=torch.int64),)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.conv(self.table(codes).transpose(1, 2))
+
+
+class FindsACodeInNumPy(Deceiver):
+    """Scales by a code, which it reads where no operator shows it."""
+
+    outcome, where = "refused", "Tensor.numpy"
+
+    def inputs(self, batch: int, length: int) -> tuple[Tensor, ...]:
+        return (torch.zeros(batch, length, dtype=torch.int64),)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return codes * int(codes.numpy().max())
+
+
 class BranchesOnACode(Deceiver):
     """Goes another way for one code."""
 

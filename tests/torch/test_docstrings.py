@@ -29,7 +29,7 @@ def test_doctests(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["accelerate", "functional", "module", "restore", "scripting", "streaming"]
+    "name", ["accelerate", "compile", "functional", "module", "restore", "scripting", "streaming"]
 )
 def test_public_modules_have_examples(name: str) -> None:
     result: Any = doctest.testmod(importlib.import_module(f"fracstride.torch.{name}"))

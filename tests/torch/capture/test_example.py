@@ -76,6 +76,14 @@ def test_codes_stay_in_their_table() -> None:
     assert len(example.make(Conditions(50, 1), "normal")[0].unique()) > 5
 
 
+def test_an_example_with_one_code() -> None:
+    example = Example.of((torch.zeros(1, 4, dtype=torch.int64), torch.zeros(1, 4)), -1)
+    assert not example.make(Conditions(50, 1), "normal")[0].any()
+    more = example.with_more_codes()
+    assert more.make(Conditions(50, 1), "normal")[0].unique().tolist() == [0, 1]
+    assert more.with_more_codes() is more
+
+
 def test_the_global_generator_is_left_alone() -> None:
     state = torch.get_rng_state()
     Example.of((torch.zeros(1, 4),), -1).make(Conditions(50, 1), "normal")

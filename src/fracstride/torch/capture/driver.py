@@ -75,6 +75,7 @@ class _Driver:
 
     def capture(self) -> Captured:
         """The network, after all checks."""
+        self._use(self._with_codes())
         self._use(self._with_tick())
         least = self._least_alike()
         usual = Trials(self._example, self._seconds, least).usual
@@ -103,6 +104,15 @@ class _Driver:
 
     def _inputs(self, trial: Trial) -> list[Tensor]:
         return self._example.make(trial.conditions, trial.values, trial.seed)
+
+    def _with_codes(self) -> Example:
+        """The example with more codes than one, if the module takes another one."""
+        example = self._example.with_more_codes()
+        try:
+            self._align_with(example, example.conditions.clock)
+        except RefusedError:
+            return self._example
+        return example
 
     # --- lengths --------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ class Layout:
         time: its axis of time, or None.
         per_clock: positions along it for each tick of the clock.
         batched: whether its axis 0 is a batch, of any size.
+        codes: the least and the greatest number that it may hold, if it holds integers.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Layout:
     time: int | None
     per_clock: int
     batched: bool
+    codes: tuple[int, int] = (0, 0)
 
     def shape(self, conditions: Conditions) -> tuple[int, ...]:
         """Sizes under these conditions."""
@@ -95,7 +97,8 @@ class Example:
         for place, (tensor, axis) in enumerate(zip(tensors, axes, strict=True)):
             per_clock = 0 if axis is None else tick.pop(0)
             name, sizes = _name(place, tensors), tuple(tensor.shape)
-            layouts.append(Layout(name, sizes, tensor.dtype, axis, per_clock, False))
+            codes = _codes(tensor)
+            layouts.append(Layout(name, sizes, tensor.dtype, axis, per_clock, False, codes))
         return cls(tuple(tensors), tuple(layouts), Conditions(clock, 1))
 
     def with_tick(self, ticks: int) -> Example:
@@ -105,6 +108,16 @@ class Example:
         )
         conditions = replace(self.conditions, clock=self.conditions.clock // ticks)
         return Example(self.tensors, layouts, conditions)
+
+    def with_more_codes(self) -> Example:
+        """The same with two codes for inputs that have one in the example."""
+        layouts = tuple(
+            replace(layout, codes=(layout.codes[0], layout.codes[0] + 1))
+            if layout.codes[0] == layout.codes[1] and not layout.dtype.is_floating_point
+            else layout
+            for layout in self.layouts
+        )
+        return self if layouts == self.layouts else replace(self, layouts=layouts)
 
     # --- the batch ------------------------------------------------------------------------------
 
@@ -159,30 +172,9 @@ class Example:
         """New inputs with values of a kind, the same ones for the same arguments."""
         generator = torch.Generator().manual_seed(2 * seed + 1)
         return [
-            self._values(tensor, layout.shape(conditions), values, generator)
+            _values(tensor, layout, layout.shape(conditions), values, generator)
             for tensor, layout in zip(self.tensors, self.layouts, strict=True)
         ]
-
-    @staticmethod
-    def _values(
-        tensor: Tensor, shape: tuple[int, ...], values: str, generator: torch.Generator
-    ) -> Tensor:
-        tensor = tensor.detach()
-        if values == "own":
-            for axis, size in enumerate(shape):
-                if size != tensor.shape[axis]:
-                    positions = torch.arange(size) % tensor.shape[axis]
-                    tensor = tensor.index_select(axis, positions)
-            return tensor.resolve_conj().clone(memory_format=torch.contiguous_format)
-        if not tensor.dtype.is_floating_point:
-            return _integers(tensor, shape, values, generator)
-        scale = _scale(tensor)
-        if values == "zeros":
-            return torch.zeros(shape, dtype=tensor.dtype)
-        if values == "constant":
-            return torch.full(shape, 0.75 * scale, dtype=tensor.dtype)
-        numbers = torch.randn(shape, generator=generator, dtype=torch.float64)
-        return (numbers * (scale * _FACTORS.get(values, 1.0))).to(tensor.dtype)
 
 
 def check_plain(name: str, tensor: Any) -> None:
@@ -242,14 +234,36 @@ def _scale(tensor: Tensor) -> float:
     return math.sqrt(square) if math.isfinite(square) and square > 0 else 1.0
 
 
-def _integers(
-    tensor: Tensor, shape: tuple[int, ...], values: str, generator: torch.Generator
+def _codes(tensor: Tensor) -> tuple[int, int]:
+    if tensor.dtype.is_floating_point:
+        return 0, 0
+    return min(0, int(tensor.min())), int(tensor.max())
+
+
+def _values(
+    tensor: Tensor,
+    layout: Layout,
+    shape: tuple[int, ...],
+    values: str,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Codes between the example's least and greatest, which a table has."""
-    low, high = min(0, int(tensor.min())), int(tensor.max())
-    if values == "zeros":
-        high = low = max(low, 0)
-    elif values == "constant":
-        low = high
-    numbers = torch.randint(low, high + 1, shape, generator=generator, dtype=torch.int64)
-    return numbers.to(tensor.dtype)
+    """A tensor like an example."""
+    tensor = tensor.detach()
+    if values == "own":
+        for axis, size in enumerate(shape):
+            if size != tensor.shape[axis]:
+                tensor = tensor.index_select(axis, torch.arange(size) % tensor.shape[axis])
+        return tensor.resolve_conj().clone(memory_format=torch.contiguous_format)
+    if not tensor.dtype.is_floating_point:
+        low, high = layout.codes
+        if values in ("zeros", "constant"):
+            code = max(low, 0) if values == "zeros" else high
+            return torch.full(shape, code, dtype=tensor.dtype)
+        numbers = torch.randint(low, high + 1, shape, generator=generator, dtype=torch.int64)
+        return numbers.to(tensor.dtype)
+    scale = _scale(tensor)
+    if values in ("zeros", "constant"):
+        number = 0.0 if values == "zeros" else 0.75 * scale
+        return torch.full(shape, number, dtype=tensor.dtype)
+    numbers = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return (numbers * (scale * _FACTORS.get(values, 1.0))).to(tensor.dtype)

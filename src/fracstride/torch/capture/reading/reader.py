@@ -44,9 +44,11 @@ class TorchReader(Reader):
         return number
 
     def integers(self, name: str, count: int) -> tuple[int, ...]:
-        found = self._call.arguments[name]
-        if isinstance(found, int):
+        found = self._call.arguments.get(name)
+        if isinstance(found, (int, Varying)):
             found = [found]
+        if found is None or len(found) not in (1, count):
+            raise Unreadable(f"{name} must be {count} ints, got {found}")
         if any(not isinstance(n, int) for n in found):
             raise Unreadable(f"{name} must be the same in each call")
         return tuple(found) * (count if len(found) == 1 else 1)
