@@ -1,5 +1,6 @@
 // Memory for packed operands and sums.
 #pragma once
+#include <cstddef>
 #include <memory>
 #include <new>
 
@@ -27,6 +28,7 @@ class Scratch {
  private:
   struct Free {
     std::align_val_t alignment{};
+    std::size_t size = 0;
     void operator()(T* p) const;
   };
   std::unique_ptr<T[], Free> data_{nullptr, Free{}};

@@ -15,9 +15,11 @@ from networks import RandomGraph, inputs_of, outputs_of, same_bits
 import fracstride as fs
 from fracstride.network import Graph, Network, Value
 from fracstride.network.memory import Arena, plan_slots
+from fracstride.network.operations.arithmetic import Add
 from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.conv1d import Conv1d
-from fracstride.network.operations.functions import Tanh
+from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
+from fracstride.network.operations.functions import Sin, Tanh
 
 EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "200"))
 
@@ -173,3 +175,28 @@ def test_threads_may_call_one_network(workers: int) -> None:
         found = list(pool.map(lambda inputs: outputs_of(network, inputs), calls))
     for a, b in zip(found, expected, strict=True):
         same_bits(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_known_length_and_shorter_ones_fault_no_page(threads: int) -> None:
+    resource = pytest.importorskip("resource")
+    graph = Graph()
+    up = fs.ConvTranspose1d(16, 32, 8, 4, 2, rng=0)
+    x = graph.add(ConvTranspose1d(up), graph.add_input("x", 16))
+    for seed in range(3):
+        conv = Conv1d(fs.Conv1d(32, 32, 7, padding=3, rng=seed))
+        x = graph.add(Add(), x, graph.add(conv, graph.add(Sin(), x)))
+    graph.outputs.append(graph.add(Conv1d(fs.Conv1d(32, 1, 7, padding=3, rng=9)), x))
+    network = Network(graph)
+    frames = np.zeros((1, 16, 4000), np.float32)
+    fs.set_num_threads(threads)
+    lengths = (4000, 3000, 4000, 2000, 3999)
+    for length in lengths:
+        network(frames[..., :length])
+    faults = []
+    for length in lengths:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        network(frames[..., :length])
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert network.memory(4000) > 1000 * resource.getpagesize()
+    assert sorted(faults)[2] <= 32  # the result has 16 pages, and other threads may interfere
