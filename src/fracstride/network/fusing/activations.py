@@ -1,4 +1,4 @@
-"""A leaky ReLU or ReLU goes into the convolutions that read it: they bend what they pack."""
+"""A leaky ReLU goes into the convolutions that read it: they bend what they pack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from fracstride.network.convolution import ConvolutionOperation
 from fracstride.network.graph import Graph
-from fracstride.network.operations.functions import ReLU
 from fracstride.network.operations.leaky_relu import LeakyReLU
 
 __all__ = ["fuse_activations"]
@@ -22,17 +21,11 @@ def fuse_activations(graph: Graph) -> Graph:
         before = writers.get(node.inputs[0])
         if before is None or _one_channel(conv):
             continue
-        slope = _slope(before.operation)
-        if slope is not None and 0 <= slope < 1:
-            node.operation = replace(conv, negative_slope=slope)
+        # (A ReLU is none with slope 0, which makes NaN of minus infinity.)
+        if isinstance(before.operation, LeakyReLU) and 0 <= before.operation.negative_slope < 1:
+            node.operation = replace(conv, negative_slope=before.operation.negative_slope)
             node.inputs = (before.inputs[0], *node.inputs[1:])
     return graph.without_unused()
-
-
-def _slope(operation: object) -> float | None:
-    if isinstance(operation, LeakyReLU):
-        return operation.negative_slope
-    return 0.0 if isinstance(operation, ReLU) else None
 
 
 def _one_channel(conv: ConvolutionOperation) -> bool:
