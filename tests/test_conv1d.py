@@ -22,8 +22,8 @@ from cases import (
 )
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from installed import tf, torch
 from numpy.lib.stride_tricks import as_strided
-from peers import tf, torch
 from test_against_reference import on_every_isa, same_places
 from test_functional import LAYOUTS as PLACES
 from test_functional import field, unaligned

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from peers import tf, torch
+from installed import tf, torch
 
 from fracstride import conv1d_geometry as module
 from fracstride.conv1d_geometry import Conv1dGeometry, conv1d_geometry_of, geometry_of_conv1d

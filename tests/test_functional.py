@@ -12,8 +12,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from installed import tf, torch
 from numpy.lib.stride_tricks import as_strided
-from peers import tf, torch
 
 import fracstride as fs
 from fracstride import functional, packed

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from peers import tf, torch
+from installed import tf, torch
 
 from fracstride import geometry as module
 from fracstride.arguments import MAX_SIZE, as_size

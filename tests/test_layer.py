@@ -13,7 +13,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from peers import tf, torch
+from installed import tf, torch
 
 import fracstride as fs
 from fracstride import packed as module

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from installed import tf, torch
 from numpy.typing import NDArray
-from peers import tf, torch
 
 from fracstride import reference
 from fracstride.conv1d_geometry import Conv1dGeometry, conv1d_padding

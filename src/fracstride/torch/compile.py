@@ -84,13 +84,15 @@ class CompiledModule:
         self._captured = captured
         #: The least number of ticks that the inputs must last.
         self.least = captured.least
+        # A graph of torch.compile calls a network as it is. (As a decorator, this would load
+        # Dynamo, for a second, together with the library.)
+        self._outside_graphs = torch.compiler.disable(self._run)
 
     @property
     def network(self) -> Any:
         """The network, on arrays."""
         return self._captured.assembled.network
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def __call__(self, *inputs: Tensor) -> Any:
         """What the module gives, in new tensors without derivatives.
 
@@ -100,6 +102,9 @@ class CompiledModule:
         Raises:
             TypeError, ValueError: an input does not fit, with what would.
         """
+        return self._outside_graphs(*inputs)
+
+    def _run(self, *inputs: Tensor) -> Any:
         captured = self._captured
         conditions = check_inputs(captured.example.layouts, inputs, captured.least)
         for guard in captured.guards:
