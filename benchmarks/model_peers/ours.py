@@ -20,10 +20,6 @@ class Fracstride(OnTensors):
     def __init__(self, folder: Path, model: Model, dtype: str) -> None:
         super().__init__(folder, model, dtype)
         module = read(folder)
-        if not hasattr(fracstride.torch, "compile"):  # a version whose networks are to come
-            self.net, self.form = fracstride.torch.accelerate(module), "accelerate"
-            self.net.to(getattr(torch, dtype))
-            return
         example = torch.from_numpy(model.example(CALIBRATION * model.step))
         self.net = fracstride.torch.compile(module, example, time=model.time)
         if dtype != "float32":
