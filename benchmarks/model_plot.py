@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 from model_peers import OURS, PEERS
 
 
@@ -42,6 +43,10 @@ def save(numbers: dict[str, Any], path: Path) -> None:
             panel.set_title(f"{dtype}, {threads} thread{many}, {lengths} lengths", fontsize=10)
     for panel in axes[-1]:
         panel.set_xlabel("seconds of audio per second", fontsize=8)
+        panel.set_xscale("log")  # of all panels, which share it
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        panel.xaxis.set_minor_formatter(NullFormatter())
     found: dict[str, Any] = {}
     for panel in axes.flat:
         handles, labels = panel.get_legend_handles_labels()
@@ -71,7 +76,6 @@ def _draw(axes: Any, cases: list[dict[str, Any]]) -> None:
             axes.scatter(speeds, rows, label=name, **({"color": place} if place else {}), **style)
     axes.set_yticks(list(rows), [case["model"] for case in cases], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xscale("log")
     axes.grid(axis="both", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
