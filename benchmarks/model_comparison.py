@@ -24,6 +24,9 @@ from timing import Spread
 
 LEAST_ROUNDS, MOST_ROUNDS = 3, 9
 CHECKED = MOST_ROUNDS + 1  # steps by which the length of the check differs, where lengths are new
+LASTING = {
+    OURS
+}  # get ready once for all numbers of threads, which takes long; others once for each
 
 
 @dataclass
@@ -68,18 +71,21 @@ class Comparison:
 
     def cases(self) -> Iterator[Case]:
         """The results, one after the other."""
-        for dtype in self.options.dtypes:
-            for threads in self.options.threads:
-                remotes: dict[str, Remote] = {}
-                try:
+        o = self.options
+        for dtype in o.dtypes:
+            remotes: dict[str, Remote] = {}
+            try:
+                for place, threads in enumerate(o.threads):
                     for frames in self.frames:
-                        for lengths in self.options.lengths:
+                        for lengths in o.lengths:
                             case = self._case(dtype, threads, lengths, frames)
-                            self._compare(case, remotes)
+                            self._compare(case, remotes, place)
                             yield case
-                finally:
-                    for remote in remotes.values():
-                        remote.close()
+                    for name in set(remotes) - LASTING:
+                        remotes.pop(name).close()
+            finally:
+                for remote in remotes.values():
+                    remote.close()
 
     def _case(self, dtype: str, threads: int, lengths: str, frames: int) -> Case:
         audio = frames / self.model.frames_a_second
@@ -93,8 +99,11 @@ class Comparison:
         where = itertools.product(names, dtypes, lengths)
         self.hopeless.update((key, reason) for key in where if key[0] in self.names)
 
-    def _compare(self, case: Case, remotes: dict[str, Remote]) -> None:
-        """Check and time all candidates; their processes are started here and stay."""
+    def _compare(self, case: Case, remotes: dict[str, Remote], place: int) -> None:
+        """Check and time all candidates; their processes are started here and stay.
+
+        ``place`` counts the numbers of threads: each has new lengths of its own.
+        """
         estimate, right = 0.0, {}
         for name in self.names:
             reason = self.hopeless.get((name, case.dtype, case.lengths))
@@ -120,7 +129,7 @@ class Comparison:
         fitting = int(self.options.budget / estimate)
         case.rounds = self.options.rounds or min(max(fitting, LEAST_ROUNDS), MOST_ROUNDS)
         self.told(f"{_text(case)}: {case.rounds} rounds")
-        times = self._times(case, right)
+        times = self._times(case, right, place)
         case.seconds = {name: Spread.of(values) for name, values in times.items()}
         if OURS in times:
             others = [name for name in times if name != OURS]
@@ -138,9 +147,10 @@ class Comparison:
             case.forms[name] = found["form"]
         return float(seconds)
 
-    def _times(self, case: Case, right: dict[str, Remote]) -> dict[str, Any]:
+    def _times(self, case: Case, right: dict[str, Remote], place: int) -> dict[str, Any]:
         """Seconds per call of each candidate, round by round; each round begins with another."""
-        lengths = new_lengths(case.frames, self.model.step, case.rounds)
+        skipped = place * max(case.rounds, MOST_ROUNDS)
+        lengths = new_lengths(case.frames, self.model.step, case.rounds, skipped)
         names, seen = list(right), case.lengths == SEEN
         times: dict[str, list[float]] = {name: [] for name in names}
         for i, new in enumerate(lengths):
@@ -158,12 +168,13 @@ class Comparison:
         return {name: np.array(times[name]) for name in names if name not in case.failed}
 
 
-def new_lengths(frames: int, step: int, rounds: int) -> list[int]:
-    """As many different lengths around a length, which is not among them, in a random order."""
-    before = min((rounds + 1) // 2, frames // step - 1)
-    offsets = [i for i in range(-before, rounds - before + 1) if i != 0]
-    random.Random(0).shuffle(offsets)
-    return [frames + i * step for i in offsets]
+def new_lengths(frames: int, step: int, rounds: int, skipped: int = 0) -> list[int]:
+    """The lengths nearest to one, without it and ``skipped`` others, in a random order."""
+    steps = (sign * i for i in itertools.count(1) if i != CHECKED for sign in (1, -1))
+    lengths = (frames + i * step for i in steps)
+    found = list(itertools.islice((n for n in lengths if n > 0), skipped, skipped + rounds))
+    random.Random(0).shuffle(found)
+    return found
 
 
 def _text(case: Case) -> str:

@@ -167,12 +167,12 @@ def test_layers_with_other_paddings_stay_off_images() -> None:
 
 @pytest.mark.parametrize(("frames", "step"), [(1, 1), (3, 1), (125, 1), (640, 320), (48000, 320)])
 def test_new_lengths(frames: int, step: int) -> None:
-    found = model_comparison.new_lengths(frames, step, 9)
-    assert len(found) == 9
-    assert len({*found, frames, frames + model_comparison.CHECKED * step}) == 11
-    assert all(length > 0 and length % step == 0 for length in found)
-    assert found == model_comparison.new_lengths(frames, step, 9)
-    assert found != sorted(found)
+    first, second = (model_comparison.new_lengths(frames, step, 9, n) for n in (0, 9))
+    assert len(first) == len(second) == 9
+    assert len({*first, *second, frames, frames + model_comparison.CHECKED * step}) == 20
+    assert all(length > 0 and length % step == 0 for length in (*first, *second))
+    assert first == model_comparison.new_lengths(frames, step, 9)
+    assert first != sorted(first)
 
 
 def test_an_object_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
