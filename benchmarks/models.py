@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def parse_arguments() -> Any:
     add("--check-only", action="store_true", help="compare outputs, time nothing")
     add("--cpu-time", action="store_true", help="count the time of the process: for one thread")
     add("--small", action="store_true", help="models of few channels: a test of this program")
-    add("--json", type=Path, metavar="FILE", help="write the numbers there, too")
+    add("--json", type=Path, metavar="FILE", help="write the numbers there, too, model by model")
     add("--plot", type=Path, metavar="FILE", help="draw a picture of them")
     add("--log", type=Path, default=Path(os.devnull), help="write there what the peers print")
     arguments = parser.parse_args()
@@ -86,8 +86,24 @@ def versions(names: Sequence[str]) -> dict[str, str | None]:
     return {**packages, "numpy": np.__version__, "python": platform.python_version()}
 
 
-def measured(arguments: Any, names: Sequence[str], console: Console) -> list[Case]:
-    """The results on all models."""
+def numbers(cases: Sequence[Case], versions: dict[str, str | None]) -> dict[str, Any]:
+    """All results, for JSON."""
+    return {
+        "versions": versions,
+        "isa": fs.config()["isa"],
+        "means": {
+            group: {name: mean and vars(mean) for name, mean in of_group.items()}
+            for group, of_group in means(cases).items()
+        },
+        "own_gains": {name: vars(mean) for name, mean in own_gains(cases).items()},
+        "cases": [case.as_json() for case in cases],
+    }
+
+
+def measured(
+    arguments: Any, names: Sequence[str], console: Console, keep: Callable[[list[Case]], None]
+) -> list[Case]:
+    """The results on all models; ``keep`` is given those found, whenever a model is done."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -118,6 +134,7 @@ def measured(arguments: Any, names: Sequence[str], console: Console) -> list[Cas
             comparison = Comparison(model, frames, names, place, arguments, told)
             comparison.prepare()
             cases += comparison.cases()
+            keep(cases)
     return cases
 
 
@@ -150,24 +167,17 @@ def main() -> int:
         if name not in present:
             package = model_peers.RUNNERS[name][2]
             console.print(f"[yellow]without {name}: the package {package} is not installed")
-    cases = measured(arguments, names, console)
+
+    def keep(cases: list[Case]) -> None:
+        if arguments.json:
+            arguments.json.write_text(json.dumps(numbers(cases, about), indent=1) + "\n")
+
+    cases = measured(arguments, names, console, keep)
     show(cases, arguments, console)
-    numbers = {
-        "versions": about,
-        "isa": fs.config()["isa"],
-        "means": {
-            group: {name: mean and vars(mean) for name, mean in of_group.items()}
-            for group, of_group in means(cases).items()
-        },
-        "own_gains": {name: vars(mean) for name, mean in own_gains(cases).items()},
-        "cases": [case.as_json() for case in cases],
-    }
-    if arguments.json:
-        arguments.json.write_text(json.dumps(numbers, indent=1) + "\n")
     if arguments.plot and not arguments.check_only:
         import model_plot
 
-        model_plot.save(numbers, arguments.plot)
+        model_plot.save(numbers(cases, about), arguments.plot)
     wrong = [case for case in cases if OURS in case.wrong]
     for case in wrong:
         console.print(f"[bold red]wrong: {case.model} in {case.dtype}, {case.lengths} lengths")
