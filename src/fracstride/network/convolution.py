@@ -15,6 +15,7 @@ from fracstride.arrays import Array, DType
 from fracstride.convolution import Convolution
 from fracstride.extension import MODES
 from fracstride.network.operation import Operation, check_channels
+from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
 
 __all__ = ["ConvolutionOperation", "check_inputs"]
@@ -115,6 +116,21 @@ class ConvolutionOperation(Operation):
             weight=np.asarray(self.layer.weight).astype(dtype),
             bias=None if bias is None else np.asarray(bias).astype(dtype),
         )
+
+
+def onnx_sizes(call: Reader) -> dict[str, Any]:
+    """Stride, padding, dilation and groups of a convolution of ONNX."""
+    call.check(call.weight("W").ndim == 3, "it is no 1-D convolution")
+    pad = call.argument("auto_pad", "NOTSET")
+    call.check(pad in ("NOTSET", "VALID"), f"auto_pad is {pad!r}")
+    padding = (0, 0)
+    if call.argument("pads") and pad == "NOTSET":
+        left, right = call.integers("pads", 2)
+        padding = (left, right)
+    (stride,) = call.integers("strides", 1) if call.argument("strides") else (1,)
+    (dilation,) = call.integers("dilations", 1) if call.argument("dilations") else (1,)
+    groups = int(call.number("group", 1))
+    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
 
 def check_inputs(operation: ConvolutionOperation, shape: Shape, *inputs: Value) -> None:

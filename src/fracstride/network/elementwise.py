@@ -23,6 +23,8 @@ class Elementwise(Operation):
 
     #: Names of the arguments of the operator in torch that are its inputs.
     torch_inputs: tuple[str, ...] = ("self",)
+    #: The same in ONNX.
+    onnx_inputs: tuple[str, ...] = ("X",)
 
     @abstractmethod
     def emit(self, program: Program, *inputs: Operand) -> Register:
@@ -41,6 +43,15 @@ class Elementwise(Operation):
     @classmethod
     def of_torch(cls, call: Reader) -> Elementwise:
         """The operation with the parameters of a call of torch."""
+        return cls()
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        call.elementwise(cls.of_onnx(call), *cls.onnx_inputs)
+
+    @classmethod
+    def of_onnx(cls, call: Reader) -> Elementwise:
+        """The operation with the parameters of a call of ONNX."""
         return cls()
 
 

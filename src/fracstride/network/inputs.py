@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fracstride.arrays import Array, DType, as_operands
+from fracstride.network.layouts import Layouts
 from fracstride.network.value import Value
 
 __all__ = ["Inputs"]
@@ -18,10 +19,14 @@ class Inputs:
         values: one for each.
         dtype: of the signals.
         least: ticks.
+        layouts: axes of the inputs, where they are not ``(B, channels, L)``.
     """
 
-    def __init__(self, values: Sequence[Value], dtype: DType, least: int) -> None:
+    def __init__(
+        self, values: Sequence[Value], dtype: DType, least: int, layouts: Layouts | None
+    ) -> None:
         self._values, self._dtype, self.least = tuple(values), dtype, least
+        self._layouts = layouts
 
     def check(self, inputs: Sequence[Any]) -> tuple[list[Any], int, bool]:
         """The inputs with a batch, the ticks that they last, and whether they have a batch.
@@ -31,6 +36,9 @@ class Inputs:
         """
         if len(inputs) != len(self._values):
             raise TypeError(f"the network takes {self._described()}, got {len(inputs)} inputs")
+        if self._layouts is not None:
+            laid_out = self._layouts.signals(self._values, self._dtype, inputs)
+            return [array for _, array in laid_out], self._clock(laid_out), True
         arrays: list[Any] = []
         for value, given in zip(self._values, inputs, strict=True):
             if value.is_signal:

@@ -13,6 +13,7 @@ from fracstride.arrays import Array, DType, as_dtype
 from fracstride.network.fusing import fuse
 from fracstride.network.graph import Graph
 from fracstride.network.inputs import Inputs
+from fracstride.network.layouts import Layouts
 from fracstride.network.memory import Arena, plan_slots
 from fracstride.network.plan import Plan
 from fracstride.network.table import table
@@ -31,6 +32,7 @@ class Network:
         graph: its values and operations.
         dtype: of the signals: float32, float64, float16 or bfloat16.
         least: the least number of ticks that it accepts.
+        layouts: axes of the inputs and outputs, where they are not ``(B, channels, L)``.
         fused: whether operations are fused into one another. The results have the same bits
             without, except where a constant factor, a BatchNorm or a scale is folded into a weight.
 
@@ -53,6 +55,7 @@ class Network:
         dtype: DTypeLike = np.float32,
         least: int = 1,
         *,
+        layouts: Layouts | None = None,
         fused: bool = True,
     ) -> None:
         self.dtype: DType = as_dtype(dtype)
@@ -63,7 +66,9 @@ class Network:
         self._fuses = fused
         #: What runs.
         self.fused = fuse(graph, self.dtype, everything=fused)
-        self._inputs = Inputs(graph.inputs, self.dtype, max(least, _least(graph)))
+        self._layouts = layouts
+        least = max(least, _least(graph))
+        self._inputs = Inputs(graph.inputs, self.dtype, least, layouts)
         self._spare: list[_Memory] = []
 
     @property
@@ -74,6 +79,8 @@ class Network:
     def __call__(self, *inputs: Any) -> Array | tuple[Array, ...]:
         """The outputs ``(B, channels, L)`` of inputs ``(B, channels, L)``, or all without ``B``.
 
+        A network with layouts takes and gives the axes of the model that it comes from.
+
         Args:
             inputs: as many as the network has, of its dtype; any batch, and lengths in proportion.
 
@@ -82,6 +89,8 @@ class Network:
         """
         arrays, clock, batched = self._inputs.check(inputs)
         outputs = [out if batched else out[0] for out in self.run(arrays, clock)]
+        if self._layouts is not None:
+            outputs = self._layouts.arrays(outputs)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def run(self, inputs: Sequence[Any], clock: int, batch: int | None = None) -> list[Any]:
@@ -118,7 +127,7 @@ class Network:
             operation = node.operation.astype(wanted)
             graph.nodes.append(type(node)(operation, node.inputs, node.outputs, node.path))
         graph.outputs = list(self.graph.outputs)
-        return Network(graph, wanted, self.least, fused=self._fuses)
+        return Network(graph, wanted, self.least, layouts=self._layouts, fused=self._fuses)
 
     def memory(self, clock: int, batch: int = 1) -> int:
         """Bytes of the arena that a run of so many ticks needs, its outputs and weights apart."""
@@ -135,7 +144,7 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What is compiled and what is in use belongs to one process, and is made again.
-        return _network, (self.graph, self.dtype, self.least, self._fuses)
+        return _network, (self.graph, self.dtype, self.least, self._layouts, self._fuses)
 
     def __str__(self) -> str:
         clock = max(self.least, _SHOWN)
@@ -146,8 +155,10 @@ class Network:
         return f"Network({len(self.graph.nodes)} operations, dtype={self.dtype.name})"
 
 
-def _network(graph: Graph, dtype: DType, least: int, fused: bool) -> Network:
-    return Network(graph, dtype, least, fused=fused)
+def _network(
+    graph: Graph, dtype: DType, least: int, layouts: Layouts | None, fused: bool
+) -> Network:
+    return Network(graph, dtype, least, layouts=layouts, fused=fused)
 
 
 def _least(graph: Graph) -> int:
@@ -156,6 +167,12 @@ def _least(graph: Graph) -> int:
     clock = 1
     for extent in extents:
         while extent(clock) < 1 and extent.step > 0:
+            clock += 1
+    for node in graph.nodes:
+        first, result = node.inputs[0], node.outputs[0]
+        if not (first.is_signal and first.rate and result.is_signal):
+            continue
+        while not node.operation.accepts(first.extent(clock), result.extent(clock)):
             clock += 1
     return clock
 

@@ -28,6 +28,8 @@ class Operation(ABC):
 
     #: Operators of torch that this class reads, without namespace and overload: ``("tanh",)``.
     torch: ClassVar[tuple[str, ...]] = ()
+    #: Operators of ONNX that this class reads: ``("Tanh",)``.
+    onnx: ClassVar[tuple[str, ...]] = ()
     #: Whether the result is a view of the input's memory, which :meth:`view` returns.
     is_view: ClassVar[bool] = False
     #: Whether the result may be written over an input of the same shape.
@@ -60,6 +62,10 @@ class Operation(ABC):
         Raises:
             ValueError: the inputs do not fit; the message says what would.
         """
+
+    def accepts(self, length: int, result: int) -> bool:
+        """Whether a first input of so many positions, for a result of so many, is long enough."""
+        return True
 
     def delay(self, *inputs: Value) -> Fraction | None:
         """Ticks by which the result trails its inputs; None if it needs all of the signal.
@@ -94,6 +100,11 @@ class Operation(ABC):
         Raises:
             Unreadable: this call is none that the class knows.
         """
+        raise NotImplementedError
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        """Read a call of one of the operators in ``onnx``; the same."""
         raise NotImplementedError
 
 

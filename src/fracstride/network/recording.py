@@ -104,6 +104,8 @@ class Input:
     batch: int | None
     #: Positions for each tick of the clock; 0 without time.
     per_clock: int
+    #: In the model, if it has one.
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ class Arithmetic(Elementwise):
 
     instruction: ClassVar[str]
     torch_inputs = ("self", "other")
+    onnx_inputs: tuple[str, ...] = ("A", "B")
 
     def emit(self, program: Program, *inputs: Operand) -> Register:
         return program.add(self.instruction, *inputs)
@@ -35,33 +36,51 @@ class Add(Arithmetic):
     """``a + b``."""
 
     instruction, torch = "add", ("add",)
+    onnx = ("Add",)
 
 
 class Subtract(Arithmetic):
     """``a - b``."""
 
     instruction, torch = "subtract", ("sub", "subtract")
+    onnx = ("Sub",)
 
 
 class Multiply(Arithmetic):
     """``a * b``."""
 
     instruction, torch = "multiply", ("mul", "multiply")
+    onnx = ("Mul",)
 
 
 class Divide(Arithmetic):
     """``a / b``."""
 
     instruction, torch = "divide", ("div", "divide", "true_divide")
+    onnx = ("Div",)
 
 
-class Maximum(Arithmetic):
+class _OfSeveral(Arithmetic):
+    """One that ONNX has for any number of operands."""
+
+    onnx_inputs = ("data_0",)
+
+    @classmethod
+    def of_onnx(cls, call: Reader) -> Elementwise:
+        count = len(call.argument("data_0"))
+        call.check(count == 2, f"it must have 2 operands, got {count}")
+        return cls()
+
+
+class Maximum(_OfSeveral):
     """The larger of both."""
 
     instruction, torch = "maximum", ("maximum",)
+    onnx = ("Max",)
 
 
-class Minimum(Arithmetic):
+class Minimum(_OfSeveral):
     """The smaller of both."""
 
     instruction, torch = "minimum", ("minimum",)
+    onnx = ("Min",)

@@ -20,6 +20,8 @@ class Clamp(Elementwise):
     high: float = inf
 
     torch = ("clamp", "clamp_min", "clamp_max", "clip")
+    onnx = ("Clip",)
+    onnx_inputs = ("input",)
 
     @property
     def details(self) -> str:
@@ -31,3 +33,5 @@ class Clamp(Elementwise):
     @classmethod
     def of_torch(cls, call: Reader) -> Clamp:
         return cls(call.number("min", -inf), call.number("max", inf))
+
+    of_onnx = of_torch

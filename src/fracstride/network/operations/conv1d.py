@@ -7,7 +7,7 @@ from typing import Any
 
 from fracstride.conv1d import Conv1d as Layer
 from fracstride.conv1d_geometry import conv1d_geometry_of
-from fracstride.network.convolution import ConvolutionOperation, check_inputs
+from fracstride.network.convolution import ConvolutionOperation, check_inputs, onnx_sizes
 from fracstride.network.extent import Extent
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
@@ -28,6 +28,7 @@ class Conv1d(ConvolutionOperation):
 
     kind = Layer
     torch = ("conv1d",)
+    onnx = ("Conv",)
 
     def result(self, *inputs: Value) -> Shape:
         if self.padded is None:
@@ -51,3 +52,9 @@ class Conv1d(ConvolutionOperation):
             weight, bias, stride, padding, dilation, int(call.number("groups"))
         )
         call.give(call.add(cls(layer), call.signal("input", "BCT")), "BCT")
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        sizes = onnx_sizes(call)
+        layer = Layer.from_weights(call.weight("W"), call.optional_weight("B"), **sizes)
+        call.give(call.add(cls(layer), call.signal("X", "BCT")), "BCT")

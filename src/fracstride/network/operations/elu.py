@@ -18,6 +18,7 @@ class ELU(Elementwise):
     alpha: float = 1.0
 
     torch = ("elu",)
+    onnx = ("Elu",)
 
     def emit(self, program: Program, *inputs: Operand) -> Register:
         return program.add("elu", *inputs, numbers=(self.alpha,))
@@ -26,4 +27,8 @@ class ELU(Elementwise):
     def of_torch(cls, call: Reader) -> ELU:
         for name in ("scale", "input_scale"):
             call.check(call.number(name, 1) == 1, f"{name} must be 1")
+        return cls(call.number("alpha", 1))
+
+    @classmethod
+    def of_onnx(cls, call: Reader) -> ELU:
         return cls(call.number("alpha", 1))

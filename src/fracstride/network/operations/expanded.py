@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from fracstride.arrays import as_dtype
+from fracstride.arrays import Array, as_dtype
 from fracstride.conv1d import Conv1d as Layer
 from fracstride.network.operation import Operation
 from fracstride.network.operations.arithmetic import Add, Multiply, Subtract
@@ -31,6 +33,7 @@ class Linear(Expanded):
     """A linear layer over the channels: a Conv1d with one tap."""
 
     torch = ("linear",)
+    onnx = ("MatMul", "Gemm")
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
@@ -39,26 +42,63 @@ class Linear(Expanded):
         layer = Layer.from_weights(weight[:, :, None], call.optional_weight("bias"))
         call.give(call.add(Conv1d(layer), x), axes)
 
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        for name in ("alpha", "beta"):
+            call.check(call.number(name, 1) == 1, f"{name} must be 1")
+        call.check(not call.argument("transA"), "it transposes the signal")
+        weight = call.weight("B")
+        call.check(weight.ndim == 2, "it multiplies by several matrices")
+        x, axes = call.signal_of("A", *_CHANNELS_LAST)
+        bias = call.optional_weight("C")
+        call.check(bias is None or bias.ndim < 2, "what it adds is a matrix")
+        rows = weight if call.argument("transB") else weight.T
+        if bias is not None:
+            bias = np.broadcast_to(bias, (len(rows),))
+        layer = Layer.from_weights(np.ascontiguousarray(rows)[:, :, None], bias)
+        call.give(call.add(Conv1d(layer), x), axes)
+
 
 class BatchNorm(Expanded):
     """A BatchNorm in eval mode: a factor and a shift for each channel."""
 
     torch = ("batch_norm",)
+    onnx = ("BatchNormalization",)
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
         call.check(not call.argument("training"), "it is in training mode")
         x = call.signal("input", "BCT")
-        mean, variance = (call.weight(f"running_{name}") for name in ("mean", "var"))
-        factor = 1 / np.sqrt(variance.astype(np.float64) + call.number("eps"))
-        shift = -mean * factor
-        weight, bias = call.optional_weight("weight"), call.optional_weight("bias")
-        if weight is not None:
-            factor, shift = factor * weight, shift * weight
-        if bias is not None:
-            shift = shift + bias
-        scaled = call.add(Multiply(), x, call.constant(factor.astype(mean.dtype)))
-        call.give(call.add(Add(), scaled, call.constant(shift.astype(mean.dtype))), "BCT")
+        statistics = [call.weight(f"running_{name}") for name in ("mean", "var")]
+        learnt = [call.optional_weight(name) for name in ("weight", "bias")]
+        call.give(_batch_norm(call, x, statistics, learnt, call.number("eps")), "BCT")
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        call.check(not call.argument("training_mode"), "it is in training mode")
+        x = call.signal("X", "BCT")
+        prefix = "" if call.argument("input_mean") is None else "input_"
+        statistics = [call.weight(prefix + name) for name in ("mean", "var")]
+        learnt = [call.optional_weight(name) for name in ("scale", "B")]
+        call.give(_batch_norm(call, x, statistics, learnt, call.number("epsilon", 1e-5)), "BCT")
+
+
+def _batch_norm(
+    call: Reader,
+    x: Value,
+    statistics: Sequence[Array],
+    learnt: Sequence[Array | None],
+    eps: float,
+) -> Value:
+    (mean, variance), (weight, bias) = statistics, learnt
+    factor = 1 / np.sqrt(variance.astype(np.float64) + eps)
+    shift = -mean * factor
+    if weight is not None:
+        factor, shift = factor * weight, shift * weight
+    if bias is not None:
+        shift = shift + bias
+    scaled = call.add(Multiply(), x, call.constant(factor.astype(mean.dtype)))
+    return call.add(Add(), scaled, call.constant(shift.astype(mean.dtype)))
 
 
 class GLU(Expanded):
@@ -93,6 +133,7 @@ class ChannelMean(Expanded):
     """The mean over the channels."""
 
     torch = ("mean",)
+    onnx = ("ReduceMean",)
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
@@ -102,23 +143,47 @@ class ChannelMean(Expanded):
         call.check(bool(call.argument("keepdim")), "it leaves out the axis of channels")
         call.give(mean_over_channels(call, x), axes)
 
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        x, axes = call.signal_of("data", "BCT", "BTC")
+        call.check(call.argument("axes") is not None, "it is a mean over all axes")
+        (dim,) = call.integers("axes", 1)
+        call.check(dim % 3 == axes.index("C"), "it is a mean over time or over the batch")
+        call.check(bool(call.argument("keepdims", 1)), "it leaves out the axis of channels")
+        call.give(mean_over_channels(call, x), axes)
+
 
 class LayerNorm(Expanded):
     """Mean 0 and variance 1 of the channels at each position, then a factor and a shift."""
 
     torch = ("layer_norm",)
+    onnx = ("LayerNormalization",)
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
         x, axes = call.signal_of("input", *_CHANNELS_LAST)
         call.check(len(call.argument("normalized_shape")) == 1, "it is a norm over several axes")
-        centred = call.add(Subtract(), x, mean_over_channels(call, x))
-        variance = mean_over_channels(call, call.add(Square(), centred))
-        with_eps = call.add(Add(), variance, call.constant(np.array(call.number("eps"))))
-        y = call.add(Multiply(), centred, call.add(Rsqrt(), with_eps))
-        weight, bias = call.optional_weight("weight"), call.optional_weight("bias")
-        if weight is not None:
-            y = call.add(Multiply(), y, call.constant(weight))
-        if bias is not None:
-            y = call.add(Add(), y, call.constant(bias))
-        call.give(y, axes)
+        learnt = [call.optional_weight(name) for name in ("weight", "bias")]
+        call.give(_layer_norm(call, x, learnt, call.number("eps")), axes)
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        call.check_unused(1, 2)
+        x, axes = call.signal_of("X", *_CHANNELS_LAST)
+        dim = int(call.number("axis", -1))
+        call.check(dim in (-1, len(axes) - 1), "it is a norm over several axes")
+        learnt = [call.optional_weight(name) for name in ("Scale", "B")]
+        call.give(_layer_norm(call, x, learnt, call.number("epsilon", 1e-5)), axes)
+
+
+def _layer_norm(call: Reader, x: Value, learnt: Sequence[Array | None], eps: float) -> Value:
+    weight, bias = learnt
+    centred = call.add(Subtract(), x, mean_over_channels(call, x))
+    variance = mean_over_channels(call, call.add(Square(), centred))
+    with_eps = call.add(Add(), variance, call.constant(np.array(eps)))
+    y = call.add(Multiply(), centred, call.add(Rsqrt(), with_eps))
+    if weight is not None:
+        y = call.add(Multiply(), y, call.constant(weight))
+    if bias is not None:
+        y = call.add(Add(), y, call.constant(bias))
+    return y

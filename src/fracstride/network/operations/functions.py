@@ -47,24 +47,31 @@ class Absolute(Function):
     """``|x|``."""
 
     instruction, torch = "absolute", ("abs", "absolute")
+    onnx = ("Abs",)
 
 
 class Cos(Function):
     """The cosine."""
 
     instruction, torch = "cos", ("cos",)
+    onnx = ("Cos",)
+    onnx_inputs = ("input",)
 
 
 class Erf(Function):
     """The error function."""
 
     instruction, torch = "erf", ("erf",)
+    onnx = ("Erf",)
+    onnx_inputs = ("input",)
 
 
 class Exp(Function):
     """``e**x``."""
 
     instruction, torch = "exp", ("exp",)
+    onnx = ("Exp",)
+    onnx_inputs = ("input",)
 
 
 class Expm1(Function):
@@ -77,6 +84,8 @@ class Log(Function):
     """The natural logarithm."""
 
     instruction, torch = "log", ("log",)
+    onnx = ("Log",)
+    onnx_inputs = ("input",)
 
 
 class Log10(Function):
@@ -107,18 +116,21 @@ class Negative(Function):
     """``-x``."""
 
     instruction, torch = "negative", ("neg", "negative")
+    onnx = ("Neg",)
 
 
 class Reciprocal(Function):
     """``1/x``."""
 
     instruction, torch = "reciprocal", ("reciprocal",)
+    onnx = ("Reciprocal",)
 
 
 class ReLU(Function):
     """``x`` where it is positive, else 0."""
 
     instruction, torch = "relu", ("relu",)
+    onnx = ("Relu",)
 
 
 class Rsqrt(Function):
@@ -134,6 +146,7 @@ class Sigmoid(Function):
     """``1/(1 + e**-x)``."""
 
     instruction, torch = "sigmoid", ("sigmoid",)
+    onnx = ("Sigmoid",)
 
 
 class SiLU(Function):
@@ -146,12 +159,15 @@ class Sin(Function):
     """The sine."""
 
     instruction, torch = "sin", ("sin",)
+    onnx = ("Sin",)
+    onnx_inputs = ("input",)
 
 
 class Sqrt(Function):
     """The square root."""
 
     instruction, torch = "sqrt", ("sqrt",)
+    onnx = ("Sqrt",)
 
 
 class Square(Function):
@@ -164,3 +180,5 @@ class Tanh(Function):
     """The hyperbolic tangent."""
 
     instruction, torch = "tanh", ("tanh",)
+    onnx = ("Tanh",)
+    onnx_inputs = ("input",)

@@ -18,6 +18,7 @@ class GELU(Elementwise):
     approximate: str = "none"
 
     torch = ("gelu",)
+    onnx = ("Gelu",)
 
     def emit(self, program: Program, *inputs: Operand) -> Register:
         return program.add("gelu_tanh" if self.approximate == "tanh" else "gelu", *inputs)
@@ -25,3 +26,5 @@ class GELU(Elementwise):
     @classmethod
     def of_torch(cls, call: Reader) -> GELU:
         return cls(call.argument("approximate", "none"))
+
+    of_onnx = of_torch

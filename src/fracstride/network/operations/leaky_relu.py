@@ -18,6 +18,7 @@ class LeakyReLU(Elementwise):
     negative_slope: float = 0.01
 
     torch = ("leaky_relu",)
+    onnx = ("LeakyRelu",)
 
     @property
     def details(self) -> str:
@@ -30,12 +31,18 @@ class LeakyReLU(Elementwise):
     def of_torch(cls, call: Reader) -> LeakyReLU:
         return cls(call.number("negative_slope", 0.01))
 
+    @classmethod
+    def of_onnx(cls, call: Reader) -> LeakyReLU:
+        return cls(call.number("alpha", 0.01))
+
 
 @dataclass(frozen=True)
 class PReLU(Elementwise):
     """The same with a slope for each channel, the second input."""
 
     torch = ("prelu",)
+    onnx = ("PRelu",)
+    onnx_inputs = ("X", "slope")
 
     def emit(self, program: Program, *inputs: Operand) -> Register:
         return program.add("leaky_relu", *inputs)

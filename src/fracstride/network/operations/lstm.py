@@ -46,6 +46,7 @@ class LSTM(Operation):
     initial: tuple[Array, Array] | None = None
 
     torch = ("lstm",)
+    onnx = ("LSTM",)
 
     @property
     def units(self) -> int:
@@ -151,6 +152,38 @@ class LSTM(Operation):
                 results.append(call.add(operation, x))
             x = results[0] if directions == 1 else call.add(Concatenate(), *results)
         call.give(x, axes)
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        call.check_unused(1, 2)
+        for name in ("sequence_lens", "P", "clip", "activations", "input_forget"):
+            call.check(not call.argument(name), f"{name} is given")
+        batch_first = bool(call.argument("layout"))
+        x = call.signal("X", "BTC" if batch_first else "TBC")
+        weights, recurrents = call.weight("W"), call.weight("R")
+        biases = call.optional_weight("B")
+        names = [name for name in ("initial_h", "initial_c") if call.argument(name) is not None]
+        states = [call.weights(name)[0] for name in names]
+        call.check(not any(state.any() for state in states), "it begins with a state")
+        direction = call.argument("direction", "forward")
+        results = []
+        for place in range(len(weights)):
+            bias = None if biases is None else _gates(_sum(*np.split(biases[place], 2)))
+            reverse = direction == "reverse" or place == 1
+            operation = cls(_gates(weights[place]), _gates(recurrents[place]), bias, reverse)
+            results.append(call.add(operation, x))
+        y = results[0] if len(results) == 1 else call.add(Concatenate(), *results)
+        axes = "BTCC" if batch_first else "TCBC"
+        call.give(y, axes, (len(results), results[0].channels))
+
+
+_ONNX_GATES = (0, 2, 3, 1)  # ONNX has the output gates second
+
+
+def _gates(rows: Array) -> Array:
+    """Rows of ONNX's gates in torch's order."""
+    parts = np.split(rows, 4)
+    return np.concatenate([parts[i] for i in _ONNX_GATES])
 
 
 def _by_blocks(rows: Array) -> Array:

@@ -45,6 +45,10 @@ class Pad(Operation):
             return Shape(x.channels, self.extent)
         return Shape(x.channels, x.extent.then(lambda length: length + self.left + self.right))
 
+    def accepts(self, length: int, result: int) -> bool:
+        longest = max(self.left, result - length - self.left)
+        return longest <= length - {"reflect": 1, "circular": 0}.get(self.mode, -longest)
+
     def delay(self, *inputs: Value) -> Fraction | None:
         rate = inputs[0].rate
         return -self.left / rate if rate else Fraction(0)

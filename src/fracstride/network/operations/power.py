@@ -18,6 +18,7 @@ class Power(Elementwise):
     exponent: float = 2.0
 
     torch = ("pow",)
+    onnx = ("Pow",)
 
     @property
     def details(self) -> str:
@@ -31,3 +32,7 @@ class Power(Elementwise):
     @classmethod
     def of_torch(cls, call: Reader) -> Power:
         return cls(call.number("exponent"))
+
+    @classmethod
+    def of_onnx(cls, call: Reader) -> Power:
+        return cls(call.number("Y"))

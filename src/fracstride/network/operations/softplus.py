@@ -19,6 +19,7 @@ class Softplus(Elementwise):
     threshold: float = 20.0
 
     torch = ("softplus",)
+    onnx = ("Softplus",)
 
     def emit(self, program: Program, *inputs: Operand) -> Register:
         return program.add("softplus", *inputs, numbers=(self.beta, self.threshold))

@@ -12,11 +12,11 @@ from torch import Tensor
 from fracstride.arrays import Array, as_dtype
 from fracstride.network import Network
 from fracstride.network.layout import as_signal, as_tensor
+from fracstride.network.reading.lowering import Lowered
 from fracstride.network.recording import Constant, Filled, Recording
 from fracstride.network.sizes import fit
 from fracstride.torch.capture.foreign import as_tensor_of
 from fracstride.torch.capture.reading.lower import lower
-from fracstride.torch.capture.reading.lowering import Lowered
 
 __all__ = ["Assembled", "assemble"]
 

@@ -1,29 +1,20 @@
-"""Operators of torch that show the same numbers in another order: nothing is computed.
-
-Each function reads one call: it works out how the result lies over a signal of the graph.
-"""
+"""Operators of torch that rearrange axes, or take, add or join stretches of one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fracstride.network.layout import Axis, Split, View, split
-from fracstride.network.reading import Unreadable
-from fracstride.network.recording import Call, Varying
-from fracstride.torch.capture.reading.lowering import Lowering
-from fracstride.torch.capture.reading.stretches import (
-    concatenate,
-    flip,
-    pad,
-    select,
-    slice_axis,
-    split_axis,
-    stack,
-    unbind,
-)
+from fracstride.network.layout import Split, View
+from fracstride.network.reading import Unreadable, rearrange, stretches
+from fracstride.network.reading.lowering import Lowering
+from fracstride.network.recording import Call, Size
 
 __all__ = ["REARRANGING"]
+
+
+def _view(lowering: Lowering, call: Call) -> View:
+    return lowering.view(call.arguments["self"])
 
 
 def _same(lowering: Lowering, call: Call) -> None:
@@ -33,98 +24,109 @@ def _same(lowering: Lowering, call: Call) -> None:
     dtypes = {lowering.recording.tensors[i].dtype for i in (source.index, *call.results)}
     if len(dtypes) > 1:
         raise Unreadable("it changes the dtype")
-    _give(lowering, call, lowering.view(source))
+    rearrange.give(lowering, call, lowering.view(source))
 
 
 def _permute(lowering: Lowering, call: Call) -> None:
-    view = lowering.view(call.arguments["self"])
-    axes = tuple(view.axes[d] for d in call.arguments["dims"])
-    _give(lowering, call, View(view.value, axes))
+    rearrange.permute(lowering, call, _view(lowering, call), call.arguments["dims"])
 
 
 def _transpose(lowering: Lowering, call: Call) -> None:
-    view = lowering.view(call.arguments["self"])
-    axes = list(view.axes)
-    if len(axes) > 1:
+    view = _view(lowering, call)
+    dims = list(range(len(view.axes)))
+    if len(dims) > 1:
         a, b = (call.arguments.get(name, i) for i, name in enumerate(("dim0", "dim1")))
-        axes[a], axes[b] = axes[b], axes[a]
-    _give(lowering, call, View(view.value, tuple(axes)))
+        dims[a], dims[b] = dims[b], dims[a]
+    rearrange.permute(lowering, call, view, dims)
 
 
 def _unsqueeze(lowering: Lowering, call: Call) -> None:
-    view = lowering.view(call.arguments["self"])
-    axes, at = list(view.axes), call.arguments["dim"]
-    axes.insert(at + len(axes) + 1 if at < 0 else at, Split(1, 0))
-    _give(lowering, call, View(view.value, tuple(axes)))
+    rearrange.unsqueeze(lowering, call, _view(lowering, call), [call.arguments["dim"]])
 
 
 def _squeeze(lowering: Lowering, call: Call) -> None:
-    view = lowering.view(call.arguments["self"])
-    rank = len(view.axes)
-    wanted = call.arguments.get("dim")
-    some = range(rank) if wanted is None else [wanted] if isinstance(wanted, int) else wanted
-    gone = {d % rank for d in some}
-    axes = [
-        axis
-        for dimension, axis in enumerate(view.axes)
-        if not (dimension in gone and isinstance(axis, Split) and axis.size == 1)
-    ]
-    if len(axes) != len(lowering.shape(call.results[0])):
-        raise Unreadable("an axis of time or of the batch is squeezed")
-    _give(lowering, call, View(view.value, tuple(axes)))
+    dims = call.arguments.get("dim")
+    dims = [dims] if isinstance(dims, int) else dims
+    rearrange.squeeze(lowering, call, _view(lowering, call), dims)
 
 
 def _expand(lowering: Lowering, call: Call) -> None:
-    view = lowering.view(call.arguments["self"])
-    result = lowering.shape(call.results[0])
-    missing = len(result) - len(view.axes)
-    axes: list[Axis] = [*(Split(1, 0) for _ in range(missing)), *view.axes]
-    for dimension, (axis, size) in enumerate(zip(axes, result, strict=True)):
-        if isinstance(axis, Split) and size != axis.size:
-            if isinstance(size, Varying):
-                raise Unreadable("an axis is expanded along time or the batch")
-            axes[dimension] = Split(size, 0)
-    _give(lowering, call, View(view.value, tuple(axes)))
+    rearrange.expand(lowering, call, _view(lowering, call))
 
 
 def _reshape(lowering: Lowering, call: Call) -> None:
-    """Axes of channels are split and merged; batch and time stay by themselves."""
-    view = lowering.plain(lowering.view(call.arguments["self"]), call.path)
-    result = lowering.shape(call.results[0])
-    # (The sizes that a tensor really has: an axis of time may be one position long.)
-    old = list(lowering.shape(call.arguments["self"].index))
-    axes: list[int | Axis] = []
-    waiting = list(zip(view.axes, old, strict=True))
-    for size in result:
-        if isinstance(size, Varying):
-            while waiting and isinstance(waiting[0][0], Split):
-                waiting.pop(0)
-            if not waiting or waiting[0][1] != size:
-                raise Unreadable("batch or time are merged with other axes")
-            axes.append(waiting.pop(0)[0])
-        else:
-            axes.append(size)
-    if any(not isinstance(axis, Split) for axis, _ in waiting):
-        raise Unreadable("batch or time are merged with other axes")
-    if _channel_runs(view.axes) != _channel_runs(split(*axes)):
-        raise Unreadable("channels move across the batch or time")
-    _give(lowering, call, View(view.value, split(*axes)))
+    sizes = lowering.shape(call.arguments["self"].index)
+    rearrange.reshape(lowering, call, _view(lowering, call), sizes)
 
 
-def _channel_runs(axes: Sequence[Axis]) -> list[Any]:
-    """The named axes in order, with the number of channels between them."""
-    runs: list[Any] = [1]
-    for axis in axes:
-        if isinstance(axis, Split):
-            runs[-1] *= axis.size
-        else:
-            runs += [axis, 1]
-    return runs
+def _slice(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    dimension = call.arguments.get("dim", 0) % len(view.axes)
+    starts = lowering.sizes(call.arguments.get("start") or 0)
+    if "length" in call.arguments:  # narrow
+        lengths = lowering.sizes(call.arguments["length"])
+        ends: Sequence[int] = [s + n for s, n in zip(starts, lengths, strict=True)]
+    else:
+        end: Any = call.arguments.get("end")
+        ends = lowering.sizes(2**62 if end is None else end)
+    taken = list(zip(starts, ends, strict=True))
+    stretches.slice_axis(lowering, call, view, dimension, taken, call.arguments.get("step", 1))
 
 
-def _give(lowering: Lowering, call: Call, view: View) -> None:
-    (result,) = call.results
-    lowering.tensors[result] = view
+def _select(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    dimension, index = call.arguments["dim"] % len(view.axes), call.arguments["index"]
+    stretches.select(lowering, call, view, dimension, index, call.results[0])
+
+
+def _unbind(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    dimension = call.arguments.get("dim", 0) % len(view.axes)
+    for index, result in enumerate(call.results):
+        stretches.select(lowering, call, view, dimension, index, result)
+
+
+def _split(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    dimension = call.arguments.get("dim", 0) % len(view.axes)
+    stretches.split_axis(lowering, call, view, dimension)
+
+
+def _flip(lowering: Lowering, call: Call) -> None:
+    stretches.flip(lowering, call, _view(lowering, call), call.arguments["dims"])
+
+
+def _concatenate(lowering: Lowering, call: Call) -> None:
+    rank = len(lowering.shape(call.results[0]))
+    dimension = call.arguments.get("dim", 0) % rank
+    stretches.concatenate(lowering, call, call.arguments["tensors"], dimension)
+
+
+def _stack(lowering: Lowering, call: Call) -> None:
+    rank = len(lowering.shape(call.results[0]))
+    dimension = call.arguments.get("dim", 0) % rank
+    stretches.stack(lowering, call, call.arguments["tensors"], dimension)
+
+
+_MODES = {
+    "constant": "zeros",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+    "reflection_pad1d": "reflect",
+    "replication_pad1d": "replicate",
+}
+
+
+def _pad(lowering: Lowering, call: Call) -> None:
+    operator = call.operator.split(".")[1]
+    view = _view(lowering, call)
+    mode = _MODES.get(operator) or _MODES[call.arguments.get("mode", "constant")]
+    amounts: list[Size] = list(call.arguments["pad" if "pad" in call.arguments else "padding"])
+    if isinstance(view.axes[-1], Split) or any(amount != 0 for amount in amounts[2:]):
+        raise Unreadable("it pads another axis than time")
+    number = float(call.arguments.get("value") or 0)
+    stretches.pad(lowering, call, view, (amounts[0], amounts[1]), mode, number)
 
 
 _Read = Callable[[Lowering, Call], None]
@@ -134,7 +136,7 @@ REARRANGING: dict[str, _Read] = {
         ("alias", "clone", "contiguous", "detach", "lift_fresh", "to", "_to_copy", "dropout"), _same
     ),
     **dict.fromkeys(("feature_dropout", "alpha_dropout", "type_as", "positive"), _same),
-    **dict.fromkeys(("permute",), _permute),
+    "permute": _permute,
     **dict.fromkeys(("transpose", "t", "swapaxes", "numpy_T", "mT"), _transpose),
     "unsqueeze": _unsqueeze,
     "squeeze": _squeeze,
@@ -143,16 +145,16 @@ REARRANGING: dict[str, _Read] = {
         ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as"),
         _reshape,
     ),
-    **dict.fromkeys(("slice", "narrow"), slice_axis),
-    "select": select,
-    "unbind": unbind,
+    **dict.fromkeys(("slice", "narrow"), _slice),
+    "select": _select,
+    "unbind": _unbind,
     **dict.fromkeys(
         ("split", "split_with_sizes", "chunk", "tensor_split", "unsafe_split", "unsafe_chunk"),
-        split_axis,
+        _split,
     ),
-    **dict.fromkeys(("cat", "concat", "concatenate"), concatenate),
-    "stack": stack,
-    "flip": flip,
-    **dict.fromkeys(("pad", "constant_pad_nd"), pad),
-    **dict.fromkeys(("reflection_pad1d", "replication_pad1d"), pad),
+    **dict.fromkeys(("cat", "concat", "concatenate"), _concatenate),
+    "stack": _stack,
+    "flip": _flip,
+    **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
+    **dict.fromkeys(("reflection_pad1d", "replication_pad1d"), _pad),
 }

@@ -23,11 +23,11 @@ from fracstride.network.layout import (
     as_tensor,
     split,
 )
+from fracstride.network.reading.lowering import Lowering
 from fracstride.network.recording import Call, Constant, Filled, Reference, Size, Varying
 from fracstride.network.sizes import Fitted, fit
 from fracstride.network.value import Shape, Value
 from fracstride.torch.capture.foreign import as_array, as_tensor_of, call
-from fracstride.torch.capture.reading.lowering import Lowering
 
 __all__ = ["TorchCall", "add_foreign_call"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from fracstride.network.operations import OPERATIONS
 from fracstride.network.reading import Unreadable
+from fracstride.network.reading.lowering import Lowered, Lowering
+from fracstride.network.reading.recorded import RecordedReader
 from fracstride.network.recording import Call, Recording
 from fracstride.torch.capture.own_layers import OWN
 from fracstride.torch.capture.reading.axes import REARRANGING
 from fracstride.torch.capture.reading.foreign_calls import add_foreign_call
-from fracstride.torch.capture.reading.lowering import Lowered, Lowering
-from fracstride.torch.capture.reading.reader import TorchReader
 
 __all__ = ["lower"]
 
@@ -42,13 +42,13 @@ def _read(lowering: Lowering, call: Call) -> None:
     namespace, name, _ = call.operator.split(".")
     try:
         if f"{namespace}.{name}" in OWN:
-            OWN[f"{namespace}.{name}"](TorchReader(lowering, call, name))
+            OWN[f"{namespace}.{name}"](RecordedReader(lowering, call, name))
         elif namespace != "aten":
             raise Unreadable("the library has no such operation")
         elif name in REARRANGING:
             REARRANGING[name](lowering, call)
         elif name in _READERS:
-            _READERS[name].from_torch(TorchReader(lowering, call, name))
+            _READERS[name].from_torch(RecordedReader(lowering, call, name))
         else:
             raise Unreadable("the library has no such operation")
     except Unreadable as why:

@@ -51,6 +51,7 @@ class Lowering:
     def _add_input(self, number: int, given: Any) -> None:
         tensor = self.recording.tensors[given.index]
         name = f"input {number}" if len(self.recording.inputs) > 1 else "input"
+        name = given.name or name
         if tensor.dtype != self.dtype:
             value = foreign(name)
             self.graph.inputs.append(value)

@@ -1,4 +1,4 @@
-"""One call of torch, as the file of its operation sees it."""
+"""A recorded call, as the file of its operation sees it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from fracstride.arrays import Array
 from fracstride.network.elementwise import Elementwise
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, pattern, split
 from fracstride.network.operations.channels import Channels
-from fracstride.network.reading import Reader, Unreadable
+from fracstride.network.reading.lowering import Lowering
+from fracstride.network.reading.reader import Reader, Unreadable
 from fracstride.network.recording import Call, Constant, Filled, Reference, Varying
 from fracstride.network.value import Value, constant
-from fracstride.torch.capture.reading.lowering import Lowering
 
-__all__ = ["TorchReader"]
+__all__ = ["RecordedReader"]
 
 
-class TorchReader(Reader):
-    """A call of torch, for the file of its operation."""
+class RecordedReader(Reader):
+    """A call of a recording, for the file of its operation."""
 
     def __init__(self, lowering: Lowering, call: Call, operator: str) -> None:
         self._lowering, self._call, self.operator = lowering, call, operator
@@ -67,7 +67,8 @@ class TorchReader(Reader):
 
     def weights(self, name: str) -> list[Array]:
         arrays: list[Array] = []
-        for found in self._call.arguments[name]:
+        given = self._call.arguments[name]
+        for found in given if isinstance(given, list) else [given]:
             if isinstance(found, Filled):
                 sizes = [size if isinstance(size, int) else 1 for size in found.shape]
                 arrays.append(np.full(sizes, found.number, np.dtype(found.dtype)))
@@ -90,15 +91,16 @@ class TorchReader(Reader):
     def add(self, operation: Any, *inputs: Value) -> Value:
         return self._lowering.graph.add(operation, *inputs, path=self._call.path)
 
-    def give(self, value: Value, axes: str) -> None:
+    def give(self, value: Value, axes: str, channels: tuple[int, ...] = ()) -> None:
         (result,) = self._call.results[:1]
         shape = self._lowering.shape(result)
         if len(shape) < len(axes):
             axes = axes.replace("B", "")
         named: list[int | Axis] = []
+        sizes = iter(channels or (value.channels,))
         for letter, size in zip(axes, shape, strict=True):
             if letter == "C":
-                named.append(value.channels)
+                named.append(next(sizes))
             elif (letter == "B" and not isinstance(size, Varying)) or (
                 letter == "T" and not value.rate and value.extent(0) == 1
             ):
@@ -108,7 +110,10 @@ class TorchReader(Reader):
         self._lowering.tensors[result] = View(value, split(*named))
 
     def elementwise(self, operation: Elementwise, *names: str) -> None:
-        arguments = [self._call.arguments[name] for name in names]
+        arguments: list[Any] = []
+        for name in names:
+            found = self._call.arguments[name]
+            arguments += found if isinstance(found, list) else [found]
         values, axes = _Broadcast(self._lowering, self._call).operands(arguments)
         result = self.add(operation, *values)
         self._lowering.tensors[self._call.results[0]] = View(result, axes)

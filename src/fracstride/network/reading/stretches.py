@@ -1,4 +1,8 @@
-"""Operators of torch that take, add or join stretches of an axis."""
+"""Calls that take, add or join stretches of an axis.
+
+``view`` is what a call is given. What is taken or added may differ from run to run, where the
+lengths do.
+"""
 
 from __future__ import annotations
 
@@ -12,42 +16,39 @@ from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.concatenate import Concatenate
 from fracstride.network.operations.crop import Crop
 from fracstride.network.operations.pad import Pad
-from fracstride.network.reading import Unreadable
+from fracstride.network.reading.lowering import Lowering
+from fracstride.network.reading.reader import Unreadable
 from fracstride.network.recording import Call, Constant, Filled, Reference, Size
 from fracstride.network.sizes import constant_gap
-from fracstride.torch.capture.reading.lowering import Lowering
+from fracstride.network.value import Value
 
-__all__ = ["concatenate", "flip", "pad", "select", "slice_axis", "split_axis", "stack", "unbind"]
+__all__ = ["concatenate", "flip", "pad", "select", "slice_axis", "split_axis", "stack", "take"]
 
 
-def slice_axis(lowering: Lowering, call: Call) -> None:
-    """Of channels, a view; of time, a crop."""
-    view = lowering.view(call.arguments["self"])
-    dimension = call.arguments.get("dim", 0) % len(view.axes)
-    start: Size = call.arguments.get("start") or 0
-    end: Any = call.arguments.get("end")
-    if "length" in call.arguments:  # narrow
-        length = call.arguments["length"]
-        starts = lowering.sizes(start)
-        ends: Any = [s + n for s, n in zip(starts, lowering.sizes(length), strict=True)]
-    else:
-        starts = lowering.sizes(start)
-        ends = lowering.sizes(2**62 if end is None else end)
-    step = call.arguments.get("step", 1)
+def slice_axis(
+    lowering: Lowering,
+    call: Call,
+    view: View,
+    dimension: int,
+    stretches: Sequence[tuple[int, int]],
+    step: Any,
+) -> None:
+    """Of channels, a view; of time, a crop. A stretch is ``(start, end)`` of each run."""
     axis = view.axes[dimension]
     if isinstance(axis, Split):
-        if len(set(starts)) > 1 or len(set(ends)) > 1 or not isinstance(step, int):
+        if len(set(stretches)) > 1 or not isinstance(step, int):
             raise Unreadable("the channels that it takes differ from call to call")
-        _take(lowering, call, view, dimension, range(axis.size)[starts[0] : ends[0] : step])
-        return
-    if axis is BATCH:
-        sizes = lowering.sizes(lowering.shape(call.arguments["self"].index)[dimension])
-        whole = all(s in (0, -n) and e >= n for s, e, n in zip(starts, ends, sizes, strict=True))
-        if not whole or step != 1:
+        start, end = stretches[0]
+        taken = range(axis.size)[slice(start, end, step)]
+        _take(lowering, call, view, dimension, taken)
+    elif axis is BATCH:
+        sizes = [c.batch for c in lowering.conditions]
+        ends = zip(stretches, sizes, strict=True)
+        if step != 1 or not all(start in (0, -n) and end >= n for (start, end), n in ends):
             raise Unreadable("it takes some entries of the batch")
         lowering.tensors[call.results[0]] = view
-        return
-    _crop(lowering, call, view, list(zip(starts, ends, strict=True)), step)
+    else:
+        _crop(lowering, call, view, stretches, step)
 
 
 def _take(lowering: Lowering, call: Call, view: View, dimension: int, taken: range) -> None:
@@ -104,16 +105,10 @@ def _crop(
     lowering.tensors[call.results[0]] = View(value, view.axes)
 
 
-def select(lowering: Lowering, call: Call) -> None:
-    """One position of an axis of channels."""
-    view = lowering.view(call.arguments["self"])
-    dimension, index = call.arguments["dim"] % len(view.axes), call.arguments["index"]
-    _select(lowering, call, view, dimension, index, call.results[0])
-
-
-def _select(
+def select(
     lowering: Lowering, call: Call, view: View, dimension: int, index: Any, result: int
 ) -> None:
+    """One position of an axis of channels, whose axis is left out."""
     axis = view.axes[dimension]
     if not isinstance(axis, Split) or not isinstance(index, int):
         raise Unreadable("it takes one position of time or of the batch")
@@ -121,18 +116,25 @@ def _select(
     _give_shown(lowering, call, view, axes, axis.step * (index % axis.size), result)
 
 
-def unbind(lowering: Lowering, call: Call) -> None:
-    """Each position of an axis of channels."""
-    view = lowering.view(call.arguments["self"])
-    dimension = call.arguments.get("dim", 0) % len(view.axes)
-    for index, result in enumerate(call.results):
-        _select(lowering, call, view, dimension, index, result)
+def take(
+    lowering: Lowering, call: Call, view: View, dimension: int, indices: Sequence[Any]
+) -> None:
+    """Several positions of an axis of channels, in any order."""
+    axis = view.axes[dimension]
+    if not isinstance(axis, Split) or not all(isinstance(index, int) for index in indices):
+        raise Unreadable("it takes positions of time or of the batch")
+    sizes = [a.size for a in view.axes if isinstance(a, Split)]
+    place = sum(isinstance(a, Split) for a in view.axes[:dimension])
+    taken = np.take(view.channel_indices.reshape(sizes), indices, axis=place)
+    channels = Channels(tuple(taken.reshape(-1).tolist()))
+    value = lowering.graph.add(channels, view.value, path=call.path)
+    named: list[int | Axis] = [a.size if isinstance(a, Split) else a for a in view.axes]
+    named[dimension] = len(indices)
+    lowering.tensors[call.results[0]] = View(value, split(*named))
 
 
-def split_axis(lowering: Lowering, call: Call) -> None:
-    """Stretches of an axis of channels."""
-    view = lowering.view(call.arguments["self"])
-    dimension = call.arguments.get("dim", 0) % len(view.axes)
+def split_axis(lowering: Lowering, call: Call, view: View, dimension: int) -> None:
+    """Stretches of an axis of channels, which are the results."""
     axis, first = view.axes[dimension], 0
     if not isinstance(axis, Split):
         raise Unreadable("it cuts time or the batch")
@@ -145,11 +147,10 @@ def split_axis(lowering: Lowering, call: Call) -> None:
         first += size
 
 
-def flip(lowering: Lowering, call: Call) -> None:
+def flip(lowering: Lowering, call: Call, view: View, dims: Sequence[int]) -> None:
     """Axes of channels in reverse order."""
-    view = lowering.view(call.arguments["self"])
     axes, offset = list(view.axes), 0
-    for dimension in call.arguments["dims"]:
+    for dimension in dims:
         axis = axes[dimension]
         if not isinstance(axis, Split):
             raise Unreadable("it reverses time or the batch")
@@ -158,11 +159,8 @@ def flip(lowering: Lowering, call: Call) -> None:
     _give_shown(lowering, call, view, tuple(axes), offset, call.results[0])
 
 
-def concatenate(lowering: Lowering, call: Call) -> None:
+def concatenate(lowering: Lowering, call: Call, parts: Sequence[Any], dimension: int) -> None:
     """Of channels, or of time with stretches of one number, which are pads."""
-    parts: Sequence[Any] = call.arguments["tensors"]
-    rank = len(lowering.shape(call.results[0]))
-    dimension = call.arguments.get("dim", 0) % rank
     views = [lowering.view(part) for part in parts if isinstance(part, Reference)]
     axis = views[0].axes[dimension]
     if axis is TIME:
@@ -171,12 +169,8 @@ def concatenate(lowering: Lowering, call: Call) -> None:
         others = [_around(view, dimension) for view in views]
         if any(other != others[0] for other in others):
             raise Unreadable("its parts do not have the same axes")
-        _join(
-            lowering,
-            call,
-            [_part(lowering, call, p, views[0], dimension) for p in parts],
-            dimension,
-        )
+        found = [_part(lowering, call, part, views[0], dimension) for part in parts]
+        _join(lowering, call, found, dimension)
     else:
         raise Unreadable("it joins batches")
 
@@ -229,12 +223,10 @@ def _join(lowering: Lowering, call: Call, parts: Sequence[View], dimension: int)
     lowering.tensors[call.results[0]] = View(value, split(*named))
 
 
-def stack(lowering: Lowering, call: Call) -> None:
+def stack(lowering: Lowering, call: Call, tensors: Sequence[Any], dimension: int) -> None:
     """Joined along a new axis of channels."""
-    rank = len(lowering.shape(call.results[0]))
-    dimension = call.arguments.get("dim", 0) % rank
     parts = []
-    for part in call.arguments["tensors"]:
+    for part in tensors:
         view = lowering.plain(lowering.view(part), call.path)
         axes = (*view.axes[:dimension], Split(1, 0), *view.axes[dimension:])
         parts.append(View(view.value, axes))
@@ -277,44 +269,43 @@ def _uniform(part: Any, dimension: int) -> tuple[float, int]:
     raise Unreadable("it joins a signal with a stretch that is not one number of a fixed length")
 
 
-_MODES = {
-    "constant": "zeros",
-    "reflect": "reflect",
-    "replicate": "replicate",
-    "circular": "circular",
-}
-
-
-def pad(lowering: Lowering, call: Call) -> None:
-    """A pad of time, or of channels with a constant."""
-    operator = call.operator.split(".")[1]
-    view = lowering.view(call.arguments["self"])
-    mode = {"reflection_pad1d": "reflect", "replication_pad1d": "replicate"}.get(operator)
-    mode = mode or _MODES[call.arguments.get("mode", "constant")]
-    amounts: list[Size] = list(call.arguments["pad" if "pad" in call.arguments else "padding"])
-    if isinstance(view.axes[-1], Split) or any(amount != 0 for amount in amounts[2:]):
-        raise Unreadable("it pads another axis than time")
-    left, right = amounts[:2]
-    number = call.arguments.get("value")
-    operation = _pad_operation(lowering, view, left, right, mode, float(number or 0))
+def pad(
+    lowering: Lowering,
+    call: Call,
+    view: View,
+    amounts: tuple[Size, Size],
+    mode: str = "zeros",
+    number: float = 0.0,
+) -> None:
+    """A pad of time: so many positions on the left and on the right."""
+    left, right = amounts
+    if not isinstance(left, int):
+        raise Unreadable("what it adds on the left differs from call to call")
     value = view.value
-    if operation != Pad(mode=mode, number=operation.number):
+    for operation in _pads(lowering, value, left, right, mode, number):
         value = lowering.graph.add(operation, value, path=call.path)
     lowering.tensors[call.results[0]] = View(value, view.axes)
 
 
-def _pad_operation(
-    lowering: Lowering, view: View, left: Size, right: Size, mode: str, number: float
-) -> Pad:
-    if not isinstance(left, int):
-        raise Unreadable("what it adds on the left differs from call to call")
-    if left < 0 or min(lowering.sizes(right)) < 0:
+def _pads(
+    lowering: Lowering, value: Value, left: int, right: Size, mode: str, number: float
+) -> list[Crop | Pad]:
+    """What is left out first, and what is added then."""
+    least = min(lowering.sizes(right))
+    if mode != "zeros" and min(left, least) < 0:
         raise Unreadable("it pads by a negative number")
     if isinstance(right, int):
-        return Pad(left, right, mode, number)
-    lengths = lowering.lengths(view.value.extent)
+        crop = Crop(max(-left, 0), max(-right, 0))
+        pad = Pad(max(left, 0), max(right, 0), mode, number)
+        return [o for o in (crop, pad) if o not in (Crop(), Pad(mode=mode, number=number))]
+    lengths = lowering.lengths(value.extent)
     wanted = [left + n + r for n, r in zip(lengths, lowering.sizes(right), strict=True)]
-    extent = lowering.extent_of(wanted, view.value.extent)
-    if extent is None:
+    extent = lowering.extent_of(wanted, value.extent)
+    if extent is None or (left < 0 and least < 0):
         raise Unreadable("what it adds on the right differs from call to call")
-    return Pad(left, 0, mode, number, extent)
+    if max(lowering.sizes(right)) <= 0 and left <= 0:
+        return [Crop(-left, 0, extent)]
+    if least >= 0 <= left:
+        return [Pad(left, 0, mode, number, extent)]
+    longer = value.extent.then(lambda n: n + left).joined(extent, max)
+    return [Pad(left, 0, mode, number, longer), Crop(0, 0, extent)]

@@ -1,7 +1,6 @@
 """What an operation's file sees of a framework's call while it is read.
 
-A face implements :class:`Reader` for its own calls (:mod:`fracstride.torch.capture.reading`). The
-arguments go by the names of the operator's schema.
+Its arguments go by the names of the operator's schema.
 """
 
 from __future__ import annotations
@@ -69,7 +68,10 @@ class Reader(ABC):
 
     @abstractmethod
     def weights(self, name: str) -> list[Array]:
-        """A list of constant arrays; of one number everywhere, axes that vary have one position."""
+        """A list of constant arrays, or one alone.
+
+        Where one is a single number everywhere, axes that vary have one position.
+        """
 
     @abstractmethod
     def check_unused(self, *results: int) -> None:
@@ -84,8 +86,11 @@ class Reader(ABC):
         """Use an operation on these values."""
 
     @abstractmethod
-    def give(self, value: Value, axes: str) -> None:
-        """Make a value with these axes the result of the call."""
+    def give(self, value: Value, axes: str, channels: tuple[int, ...] = ()) -> None:
+        """Make a value with these axes the result of the call.
+
+        ``channels`` are the sizes of the axes of channels, where there are several.
+        """
 
     @abstractmethod
     def elementwise(self, operation: Any, *names: str) -> None:

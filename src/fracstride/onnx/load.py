@@ -1,0 +1,190 @@
+"""``load``: an ONNX model as a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from fracstride.network import Network
+from fracstride.network.layout import BATCH, TIME, Axes, Split, View
+from fracstride.network.layouts import Layouts
+from fracstride.network.reading.lowering import Lowered, Lowering
+from fracstride.network.recording import Conditions, Recording
+from fracstride.onnx.inputs import Given, givens
+from fracstride.onnx.lower import lower
+from fracstride.onnx.model import Part, read_model, wanted_part
+from fracstride.onnx.nodes import Unknown
+from fracstride.onnx.proportions import in_proportion
+from fracstride.onnx.record import record
+from fracstride.onnx.run import Run, Runner
+
+__all__ = ["load"]
+
+# Ticks at which the sizes are worked out: even and odd, with several remainders of each stride.
+# Models that take samples need longer signals.
+_CLOCKS = (50, 51, 53, 56, 60, 64, 71, 83, 97, 112, 127, 128)
+_LONGER = (1, 12, 144)  # times so many, and a few more
+# Positions of which the inputs must have a multiple, where a model takes no others.
+_TICKS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 80, 96, 128, 160, 256, 320, 512, 640)
+_CHECKED = (75, 94, 120, 131)  # compared with what follows from the others
+_SHORT = (1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 16, 20, 25, 32, 40)
+
+
+def load(
+    model: Any,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    time: Any = None,
+) -> Network:
+    """A network of an ONNX model, or of a part of it: any length, any batch, without a framework.
+
+    Inputs and outputs have the axes that they have in the model. Sizes are worked out with the
+    length as a symbol: what a model computes of shapes costs nothing when the network runs.
+
+    Args:
+        model: a path, or an ``onnx.ModelProto``, of opset 11 or later.
+        inputs: names of the values that the caller gives; those of the model if None. Values
+            between are possible: what leads to them is left out.
+        outputs: names of the results; those of the model if None.
+        time: the axis of time of each input: an int for all of them, or a tuple with an int for
+            each, None for one without time. None: the axis, beside that of the batch, whose size
+            the file does not fix.
+
+    Returns:
+        The network. Weights in half precision are taken as float32.
+
+    Raises:
+        TypeError, FileNotFoundError: an argument is not what it must be.
+        ValueError: the model cannot be represented; the node is named.
+    """
+    try:
+        part = wanted_part(read_model(model), inputs, outputs)
+        return _Loading(part, givens(part, time)).network()
+    except (FileNotFoundError, TypeError, ValueError):
+        raise
+    except Exception as error:  # a file from elsewhere may be wrong in any way
+        text = " ".join(str(error).split())[:200]
+        raise ValueError(f"the model cannot be read: {type(error).__name__}: {text}") from error
+
+
+_Read: TypeAlias = "tuple[list[Run], Recording, Lowered, Lowering]"
+
+
+class _Loading:
+    def __init__(self, part: Part, given: list[Given]) -> None:
+        self._part, self._given = part, in_proportion(part, given)
+        self._runner = Runner(part, self._given)
+
+    def network(self) -> Network:
+        runs, recording, lowered, lowering = self._read()
+        factor = runs[0].conditions.clock // _CLOCKS[0]
+        for clock in _CHECKED:
+            found = self._difference(runs, recording, lowering, clock * factor + clock % factor)
+            if found:
+                raise ValueError(found)
+        least = self._least(runs, recording, lowering)
+        layouts = Layouts(_axes(lowered.inputs), _axes(lowered.outputs))
+        return Network(lowered.graph, lowering.dtype, least, layouts=layouts)
+
+    def _read(self) -> _Read:
+        """The model at several lengths: of short inputs if they will do, else of longer ones.
+
+        Where the model takes no odd lengths, the inputs last a multiple of several positions.
+        """
+        failed: list[ValueError] = []
+        for factor in _LONGER:
+            try:
+                return self._read_with(1, factor)
+            except ValueError as error:
+                failed.append(error)
+        for tick in _TICKS if all(isinstance(error, Unknown) for error in failed) else ():
+            with suppress(Unknown):
+                return self._read_with(tick, 1)
+        raise failed[0]
+
+    def _read_with(self, tick: int, factor: int) -> _Read:
+        """With different batches, if the model allows it, else with one entry."""
+        given = [replace(each, per_clock=each.per_clock * tick) for each in self._given]
+        clocks = [clock * factor + clock % factor for clock in _CLOCKS]
+        if all(each.batch is None for each in given):
+            return self._read_as(given, clocks, (1,))
+        try:
+            return self._read_as(given, clocks, (1, 2, 3))
+        except ValueError as error:
+            try:
+                return self._read_as([each.of_one() for each in given], clocks, (1,))
+            except ValueError as other:
+                # The one that says why no batch will do is of no help where one entry fails too.
+                raise other from error
+
+    def _read_as(self, given: list[Given], clocks: list[int], batches: tuple[int, ...]) -> _Read:
+        runner = Runner(self._part, given)
+        runs = [
+            runner.run(Conditions(clock, batches[i % len(batches)]))
+            for i, clock in enumerate(clocks)
+        ]
+        recording = record(runs, given)
+        lowered, lowering = lower(recording)
+        self._given, self._runner = given, runner
+        return runs, recording, lowered, lowering
+
+    def _difference(
+        self, runs: list[Run], recording: Recording, lowering: Lowering, clock: int
+    ) -> str:
+        """What the model does otherwise at this length, or nothing."""
+        try:
+            run = self._runner.run(Conditions(clock, runs[-1].conditions.batch))
+            record([runs[0], run], self._given)
+        except Unknown as error:
+            return str(error)
+        for call in recording.calls:
+            for index in call.results:
+                found = lowering.tensors.get(index)
+                if isinstance(found, View):
+                    wanted = _sizes(found, run.conditions)
+                    if run.tensors[index].shape != wanted:
+                        shape = run.tensors[index].shape
+                        return (
+                            f"the node {call.path!r} ({call.operator.removeprefix('onnx.')}) has "
+                            f"the shape {shape} at {clock} ticks, where {wanted} follows from "
+                            "other lengths"
+                        )
+        return ""
+
+    def _least(self, runs: list[Run], recording: Recording, lowering: Lowering) -> int:
+        """The least number of ticks from which on the model does what it does for long inputs."""
+        good, bad = runs[0].conditions.clock, 0
+        for clock in reversed(_SHORT):
+            if self._difference(runs, recording, lowering, clock):
+                bad = clock
+                break
+            good = clock
+        while good - bad > 1:
+            middle = (good + bad) // 2
+            if self._difference(runs, recording, lowering, middle):
+                bad = middle
+            else:
+                good = middle
+        return good
+
+
+def _axes(found: Sequence[Any]) -> tuple[Axes, ...]:
+    """Of inputs or outputs, which have to be signals."""
+    for number, axes in enumerate(found):
+        if not isinstance(axes, tuple):
+            raise ValueError(f"input {number} must be floats: codes are not read yet")
+    return tuple(found)
+
+
+def _sizes(view: View, conditions: Conditions) -> tuple[int, ...]:
+    sizes = []
+    for axis in view.axes:
+        if isinstance(axis, Split):
+            sizes.append(axis.size)
+        else:
+            assert axis in (BATCH, TIME)
+            clock = view.value.extent(conditions.clock)
+            sizes.append(conditions.batch if axis is BATCH else clock)
+    return tuple(sizes)

@@ -1,0 +1,48 @@
+"""From a recording of ONNX operators to the graph of a network.
+
+Most operators belong to the file of the operation that they are (its ``from_onnx``). Those that
+only rearrange axes are in ``rearranging.py`` here.
+"""
+
+from __future__ import annotations
+
+from fracstride.network.operations import OPERATIONS
+from fracstride.network.reading import Unreadable
+from fracstride.network.reading.lowering import Lowered, Lowering
+from fracstride.network.reading.recorded import RecordedReader
+from fracstride.network.recording import Call, Recording, Reference
+from fracstride.onnx.rearranging import REARRANGING
+
+__all__ = ["lower"]
+
+_READERS = {name: kind for kind in OPERATIONS for name in kind.onnx}
+
+
+def lower(recording: Recording) -> tuple[Lowered, Lowering]:
+    """Read a recording: the graph, and what each tensor of the recording is in it.
+
+    Raises:
+        ValueError: something in it cannot be represented; the node is named.
+    """
+    lowering = Lowering(recording)
+    for call in recording.calls:
+        try:
+            _read(lowering, call)
+        except ValueError as error:
+            text = str(error).removeprefix(f"{call.path}: ")
+            operator = call.operator.removeprefix("onnx.")
+            raise ValueError(f"the node {call.path!r} ({operator}): {text}") from None
+    for number, output in enumerate(recording.outputs):
+        if not isinstance(output, Reference):
+            raise ValueError(f"output {number} does not depend on the inputs")
+    return lowering.finished(), lowering
+
+
+def _read(lowering: Lowering, call: Call) -> None:
+    name = call.operator.removeprefix("onnx.")
+    if name in REARRANGING:
+        REARRANGING[name](lowering, call)
+    elif name in _READERS:
+        _READERS[name].from_onnx(RecordedReader(lowering, call, name))
+    else:
+        raise Unreadable("the library has no such operation")

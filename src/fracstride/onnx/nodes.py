@@ -1,0 +1,171 @@
+"""What one ONNX node gives: its result where all that it reads is known, else its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import defs, helper, numpy_helper, shape_inference
+from onnx.reference import ReferenceEvaluator
+
+from fracstride.onnx.model import described, single
+
+__all__ = ["Live", "Node", "Unknown"]
+
+_MOST = 1 << 27  # elements of a constant that is computed: beyond, a file asks for too much
+_HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+
+
+class Unknown(ValueError):  # noqa: N818 (its text becomes one)
+    """A node that cannot be read, with the reason."""
+
+
+@dataclass(frozen=True)
+class Live:
+    """A tensor that depends on the inputs of the network."""
+
+    index: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+Known = NDArray[Any]
+
+
+class Node:
+    """A node of a graph, prepared once for all runs."""
+
+    def __init__(self, proto: onnx.NodeProto, opsets: Mapping[str, int]) -> None:
+        self.proto = _without_halves(proto)
+        self.op_type, self.text = proto.op_type, described(proto)
+        self._opsets = opsets
+        domain = proto.domain.replace("ai.onnx", "", 1)
+        try:
+            self._schema = defs.get_schema(proto.op_type, opsets.get(domain, 1), domain)
+        except Exception:
+            where = f" of {domain}" if domain else ""
+            raise Unknown(f"{self.text}: ONNX has no such operator{where}") from None
+        self.attributes = {a.name: _value(a) for a in self.proto.attribute}
+        self._evaluator: Any = None
+
+    def arguments(self, given: Sequence[Any]) -> dict[str, Any]:
+        """All that the node is given, by the names of the schema."""
+        formal = self._schema.inputs
+        found: dict[str, Any] = dict(self.attributes)
+        variadic = defs.OpSchema.FormalParameterOption.Variadic
+        for place, value in enumerate(given):
+            own = formal[min(place, len(formal) - 1)]
+            if own.option == variadic:
+                found.setdefault(own.name, []).append(value)
+            else:
+                found[own.name] = value
+        return found
+
+    def known(self, given: Sequence[Known | None]) -> list[Known]:
+        """The results, of arrays."""
+        shapes = self._inferred(given)
+        for shape in shapes:
+            if shape is not None and prod(shape) > _MOST:
+                raise Unknown(f"{self.text}: it asks for {prod(shape)} numbers")
+        names = [name for name in self.proto.input if name]
+        if self._evaluator is None:
+            self._evaluator = self._make_evaluator(names)
+        arrays = [array for array in given if array is not None]
+        try:
+            results = self._evaluator.run(None, dict(zip(names, arrays, strict=True)))
+        except Exception as error:
+            text = " ".join(str(error).split())[:200]
+            raise Unknown(f"{self.text}: {type(error).__name__}: {text}") from None
+        if not all(isinstance(result, (np.ndarray, np.generic)) for result in results):
+            raise Unknown(f"{self.text}: its result is no tensor")
+        return [single(np.asarray(result)) for result in results]
+
+    def shapes(self, given: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
+        """Shape and dtype of each result, some of the inputs being live."""
+        types = self._infer(given)
+        found = []
+        for name in self.proto.output:
+            if not name:
+                continue
+            shape = _shape(types.get(name))
+            if shape is None:
+                raise Unknown(
+                    f"{self.text}: the sizes of its result do not follow from those of its inputs"
+                )
+            kind = types[name].tensor_type.elem_type
+            found.append((shape, str(helper.tensor_dtype_to_np_dtype(kind).name)))
+        return found
+
+    def _inferred(self, given: Sequence[Any]) -> list[tuple[int, ...] | None]:
+        try:
+            types = self._infer(given)
+        except Unknown:
+            return []
+        return [_shape(types.get(name)) for name in self.proto.output if name]
+
+    def _infer(self, given: Sequence[Any]) -> dict[str, onnx.TypeProto]:
+        types, data = {}, {}
+        for name, value in zip(self.proto.input, given, strict=True):
+            if value is None:
+                continue
+            dtype = np.dtype(value.dtype)
+            kind = helper.np_dtype_to_tensor_dtype(dtype)
+            types[name] = helper.make_tensor_type_proto(kind, value.shape)
+            if isinstance(value, np.ndarray) and value.size <= 1024:
+                data[name] = numpy_helper.from_array(value, name)
+        opsets = [helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
+        try:
+            found: dict[str, onnx.TypeProto] = shape_inference.infer_node_outputs(
+                self._schema, self.proto, types, data, opset_imports=opsets
+            )
+        except Exception as error:
+            text = " ".join(str(error).split())[:200]
+            raise Unknown(f"{self.text}: its inputs do not fit: {text}") from None
+        return found
+
+    def _make_evaluator(self, names: Sequence[str]) -> Any:
+        def info(name: str) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None)
+
+        outputs = [info(name) for name in self.proto.output if name]
+        graph = helper.make_graph([self.proto], "one", [info(n) for n in names], outputs)
+        opsets = [helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
+        return ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
+
+
+def _shape(found: onnx.TypeProto | None) -> tuple[int, ...] | None:
+    if found is None or not found.tensor_type.HasField("shape"):
+        return None
+    dims = found.tensor_type.shape.dim
+    if not all(dim.HasField("dim_value") for dim in dims):
+        return None
+    return tuple(dim.dim_value for dim in dims)
+
+
+def _value(attribute: onnx.AttributeProto) -> Any:
+    """An attribute in Python."""
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, onnx.TensorProto):
+        return single(numpy_helper.to_array(value))
+    if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS):
+        return list(value)
+    return value
+
+
+def _without_halves(proto: onnx.NodeProto) -> onnx.NodeProto:
+    """The same node, giving float32 where it gives half precision."""
+    if not any(a.name in ("to", "dtype") and a.i in _HALVES for a in proto.attribute):
+        return proto
+    changed = onnx.NodeProto()
+    changed.CopyFrom(proto)
+    for attribute in changed.attribute:
+        if attribute.name in ("to", "dtype") and attribute.i in _HALVES:
+            attribute.i = onnx.TensorProto.FLOAT
+    return changed
