@@ -30,6 +30,7 @@ PUBLIC = [
     "conv_transpose1d_input_grad",
     "conv_transpose1d_weight_grad",
     "get_num_threads",
+    "load",
     "set_num_threads",
     "show_config",
     "streaming",

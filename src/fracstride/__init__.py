@@ -8,6 +8,10 @@
 (1, 2, 400)
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from fracstride import _load as _load  # first: says plainly where there is no compiled module
 from fracstride import streaming
 from fracstride.config import config, get_num_threads, set_num_threads, show_config
@@ -21,6 +25,9 @@ from fracstride.functional import (
 )
 from fracstride.geometry import Geometry
 from fracstride.layer import ConvTranspose1d
+
+if TYPE_CHECKING:
+    from fracstride.network.files import load
 
 __version__ = _load.native.version
 
@@ -36,7 +43,16 @@ __all__ = [
     "conv_transpose1d_input_grad",
     "conv_transpose1d_weight_grad",
     "get_num_threads",
+    "load",
     "set_num_threads",
     "show_config",
     "streaming",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load":  # what it needs is loaded with it
+        from fracstride.network.files import load
+
+        return load
+    raise AttributeError(f"module 'fracstride' has no attribute {name!r}")

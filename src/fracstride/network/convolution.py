@@ -47,6 +47,10 @@ class ConvolutionOperation(Operation):
         return " ".join(shown)
 
     @property
+    def weight_dtype(self) -> DType:
+        return self.layer.dtype
+
+    @property
     def parameters(self) -> int:
         bias = self.layer.bias
         return int(self.layer.weight.size) + (0 if bias is None else int(bias.size))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import ClassVar
 
 from fracstride._load import native
 from fracstride.arrays import Array, DType
@@ -22,9 +23,9 @@ class Elementwise(Operation):
     in_place = True
 
     #: Names of the arguments of the operator in torch that are its inputs.
-    torch_inputs: tuple[str, ...] = ("self",)
+    torch_inputs: ClassVar[tuple[str, ...]] = ("self",)
     #: The same in ONNX.
-    onnx_inputs: tuple[str, ...] = ("X",)
+    onnx_inputs: ClassVar[tuple[str, ...]] = ("X",)
 
     @abstractmethod
     def emit(self, program: Program, *inputs: Operand) -> Register:

@@ -53,6 +53,19 @@ class Extent:
         """Positions for each tick, in the long run."""
         return Fraction(self.step, self.period)
 
+    @property
+    def first_positive(self) -> int:
+        """The least number of ticks from which on there is a position, of a length that grows.
+
+        >>> Extent.affine(2, -5).first_positive
+        3
+        """
+        # Of each remainder, the last number of ticks without one.
+        without = (
+            (-offset // self.step) * self.period + rest for rest, offset in enumerate(self.offsets)
+        )
+        return max(without) + 1
+
     def __call__(self, clock: int) -> int:
         """The length after ``clock`` ticks."""
         whole, rest = divmod(clock, len(self.offsets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from fracstride.network.value import Value
 
 __all__ = ["Network"]
 
+_MOST_TICKS = 1 << 18  # that pads may need at the least
 _PLANS = 8  # lengths whose steps are remembered
 _SHOWN = 100  # ticks for which a printed network says how much memory they need
 
@@ -35,6 +37,9 @@ class Network:
         layouts: axes of the inputs and outputs, where they are not ``(B, channels, L)``.
         fused: whether operations are fused into one another. The results have the same bits
             without, except where a constant factor, a BatchNorm or a scale is folded into a weight.
+
+    Raises:
+        TypeError: the dtype is none of these, or an operation has weights in another one.
 
     >>> import numpy as np
     >>> import fracstride as fs
@@ -61,6 +66,7 @@ class Network:
         self.dtype: DType = as_dtype(dtype)
         if self.dtype.kind == "c":
             raise TypeError(f"dtype must be real, got {self.dtype}")
+        _check_dtypes(graph, self.dtype)
         #: As the model has it.
         self.graph = graph
         self._fuses = fused
@@ -129,6 +135,28 @@ class Network:
         graph.outputs = list(self.graph.outputs)
         return Network(graph, wanted, self.least, layouts=self._layouts, fused=self._fuses)
 
+    @property
+    def layouts(self) -> Layouts | None:
+        """Axes of the inputs and outputs, where they are not ``(B, channels, L)``."""
+        return self._layouts
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file that :func:`fracstride.load` reads, without a framework.
+
+        The file is one of safetensors, with the graph in its metadata. The network that is read has
+        the bits of this one.
+
+        Args:
+            path: where it goes, such as ``"decoder.safetensors"``.
+
+        Raises:
+            ValueError: an operation runs in torch, which no file can hold; it is named.
+            ModuleNotFoundError: safetensors is not installed.
+        """
+        from fracstride.network.files import save
+
+        save(self, path)
+
     def memory(self, clock: int, batch: int = 1) -> int:
         """Bytes of the arena that a run of so many ticks needs, its outputs and weights apart."""
         sizes = self._sizes(clock, batch)
@@ -161,19 +189,30 @@ def _network(
     return Network(graph, dtype, least, layouts=layouts, fused=fused)
 
 
+def _check_dtypes(graph: Graph, dtype: DType) -> None:
+    for node in graph.nodes:
+        own = node.operation.weight_dtype
+        if own is not None and own != dtype:
+            where = node.path or node.operation.name
+            raise TypeError(f"{where} has weights in {own}, and the network is one in {dtype}")
+
+
 def _least(graph: Graph) -> int:
-    """The least number of ticks at which every operation has the input that it needs."""
+    """The least number of ticks at which every operation has the input that it needs.
+
+    Raises:
+        ValueError: a pad would need more than 2**18.
+    """
     extents = [value.extent for value in graph.values() if value.is_signal]
-    clock = 1
-    for extent in extents:
-        while extent(clock) < 1 and extent.step > 0:
-            clock += 1
+    clock = max([1, *(extent.first_positive for extent in extents if extent.step > 0)])
     for node in graph.nodes:
         first, result = node.inputs[0], node.outputs[0]
         if not (first.is_signal and first.rate and result.is_signal):
             continue
         while not node.operation.accepts(first.extent(clock), result.extent(clock)):
             clock += 1
+            if clock > _MOST_TICKS:
+                raise ValueError(f"it would need inputs of more than {_MOST_TICKS} ticks")
     return clock
 
 

@@ -46,6 +46,11 @@ class Operation(ABC):
         return ""
 
     @property
+    def weight_dtype(self) -> DType | None:
+        """Of the weights; None without weights."""
+        return None
+
+    @property
     def parameters(self) -> int:
         """Numbers that were learnt."""
         return 0

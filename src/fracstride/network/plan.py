@@ -53,7 +53,10 @@ class Plan:
         inputs = [values[value] for value in node.inputs]
         if operation.is_view:
             length = node.output.extent(self.clock)
-            values[node.output] = operation.view(inputs[0], length)
+            shown = operation.view(inputs[0], length)
+            if shown.shape[1:] != (node.output.channels, length):
+                raise ValueError(f"{operation.name} has too short an input at {self.clock} ticks")
+            values[node.output] = shown
             return _nothing
         return operation.bind(inputs, values[node.output])
 

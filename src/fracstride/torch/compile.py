@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -132,6 +133,21 @@ class CompiledModule:
         assembled = captured.assembled.astype(name)
         example = captured.example.astype(getattr(torch, name))
         return CompiledModule(replace(captured, assembled=assembled, example=example))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file that :func:`fracstride.load` reads, without torch.
+
+        What is read takes and gives arrays with the axes that the module's tensors have; several
+        results are a tuple.
+
+        Args:
+            path: where it goes, such as ``"decoder.safetensors"``.
+
+        Raises:
+            ValueError: an operation runs in torch, or a result is a constant; it is named.
+            ModuleNotFoundError: safetensors is not installed.
+        """
+        self._captured.assembled.laid_out().save(path)
 
     def __str__(self) -> str:
         return str(self.network)

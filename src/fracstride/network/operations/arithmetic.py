@@ -18,7 +18,7 @@ class Arithmetic(Elementwise):
 
     instruction: ClassVar[str]
     torch_inputs = ("self", "other")
-    onnx_inputs: tuple[str, ...] = ("A", "B")
+    onnx_inputs: ClassVar[tuple[str, ...]] = ("A", "B")
 
     def emit(self, program: Program, *inputs: Operand) -> Register:
         return program.add(self.instruction, *inputs)

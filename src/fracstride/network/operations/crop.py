@@ -35,6 +35,8 @@ class Crop(Operation):
 
     def result(self, *inputs: Value) -> Shape:
         (x,) = inputs
+        if min(self.left, self.right) < 0:
+            raise ValueError(f"no such crop: {self.left}, {self.right}")
         if self.extent is not None:
             return Shape(x.channels, self.extent)
         return Shape(x.channels, x.extent.then(lambda length: length - self.left - self.right))

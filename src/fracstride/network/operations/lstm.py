@@ -51,11 +51,15 @@ class LSTM(Operation):
     @property
     def units(self) -> int:
         """Channels of the result."""
-        return int(self.recurrent_weight.shape[1])
+        return int(self.recurrent_weight.shape[-1])
 
     @property
     def details(self) -> str:
         return "reversed" if self.reverse else ""
+
+    @property
+    def weight_dtype(self) -> DType:
+        return self.input_weight.dtype
 
     @property
     def parameters(self) -> int:
@@ -68,8 +72,27 @@ class LSTM(Operation):
 
     def result(self, *inputs: Value) -> Shape:
         (x,) = inputs
+        self._check_weights()
         check_channels(self.name, x, self.input_weight.shape[1])
         return Shape(self.units, x.extent)
+
+    def _check_weights(self) -> None:
+        rows = 4 * self.units
+        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+            "input_weight": (self.input_weight, (rows, self.input_weight.shape[-1])),
+            "recurrent_weight": (self.recurrent_weight, (rows, self.units)),
+            "bias": (self.bias, (rows,)),
+            **{f"initial {i}": (x, (self.units,)) for i, x in enumerate(self.initial or ())},
+        }
+        for name, (array, shape) in shapes.items():
+            if array is None:
+                continue
+            if array.shape != shape:
+                raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
+            if array.dtype != self.weight_dtype:
+                raise ValueError(
+                    f"{name} must have the dtype {self.weight_dtype}, got {array.dtype}"
+                )
 
     def delay(self, *inputs: Value) -> Fraction | None:
         return None if self.reverse else Fraction(0)

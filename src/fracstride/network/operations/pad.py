@@ -41,6 +41,8 @@ class Pad(Operation):
 
     def result(self, *inputs: Value) -> Shape:
         (x,) = inputs
+        if self.mode not in MODES or min(self.left, self.right) < 0:
+            raise ValueError(f"no such pad: {self.left}, {self.right}, {self.mode!r}")
         if self.extent is not None:
             return Shape(x.channels, self.extent)
         return Shape(x.channels, x.extent.then(lambda length: length + self.left + self.right))

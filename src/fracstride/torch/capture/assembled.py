@@ -12,6 +12,7 @@ from torch import Tensor
 from fracstride.arrays import Array, as_dtype
 from fracstride.network import Network
 from fracstride.network.layout import as_signal, as_tensor
+from fracstride.network.layouts import Layouts
 from fracstride.network.reading.lowering import Lowered
 from fracstride.network.recording import Constant, Filled, Recording
 from fracstride.network.sizes import fit
@@ -48,6 +49,16 @@ class Assembled:
     def astype(self, dtype: Any) -> Assembled:
         """The same in another dtype."""
         return Assembled(self._recording, self._lowered, self.network.astype(dtype))
+
+    def laid_out(self) -> Network:
+        """A network without torch, of arrays with the axes of the tensors."""
+        inputs, outputs = self._lowered.inputs, self._lowered.outputs
+        for name, side in (("an input", inputs), ("a result", outputs)):
+            if not all(isinstance(axes, tuple) for axes in side):
+                raise ValueError(f"{name} is no signal, and a file holds signals only")
+        layouts = Layouts(inputs, outputs)  # type: ignore[arg-type]
+        net = self.network
+        return Network(net.graph, net.dtype, net.least, layouts=layouts)
 
     def __call__(self, inputs: Sequence[Tensor], clock: int, batch: int) -> list[Tensor]:
         """The results for checked inputs, in memory of their own."""
