@@ -138,7 +138,7 @@ wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what these commands have written
-	rm -rf $(VENV) $(SANITIZE_VENV) build dist demo.wav train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SANITIZE_VENV) build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 %/.venv:
 	$(PYTHON) -m venv $*

@@ -16,12 +16,31 @@ import onnx
 from rich import print
 from rich.box import SIMPLE
 from rich.table import Table
-from speak import CONVOLUTIONS, FRAMES, Decoder, attributes, load, make_layer, session
+from voice import FRAMES, read_aloud, session
 
 import fracstride as fs
 from fracstride.streaming import Chain, Identity, Pointwise, Stream, Sum
 
 CHUNKS = (1, 2, 4, 8, 16, 64)  # frames
+SAMPLES = "/dec/Tanh_output_0"
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+
+
+def attributes(node: onnx.NodeProto) -> dict:
+    """The attributes of a node, by name."""
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def make_layer(node: onnx.NodeProto, given: dict, weights: list) -> fs.ConvTranspose1d:
+    """The layer of a node. A stride-1 Conv is a ConvTranspose with its taps flipped."""
+    known = {"kernel_shape", "strides", "pads", "dilations", "group"}
+    (stride,), (dilation,) = given.get("strides", [1]), given.get("dilations", [1])
+    if given.keys() - known or (node.op_type == "Conv" and stride != 1):
+        raise NotImplementedError(f"{node.name}: no rule here for {node.op_type} {given}")
+    options = {"padding": tuple(given.get("pads", [0, 0])), "groups": given.get("group", 1)}
+    if node.op_type == "Conv":
+        return fs.ConvTranspose1d.from_conv1d(*weights, dilation=dilation, **options)
+    return fs.ConvTranspose1d.from_weights(*weights, stride=stride, dilation=dilation, **options)
 
 
 def stream_of(graph: onnx.GraphProto) -> Stream:
@@ -110,13 +129,15 @@ def main() -> None:
     args = parser.parse_args()
     fs.set_num_threads(args.threads)
 
-    model, rate, frames, _ = load(args.threads)
-    frames = frames[..., : args.frames]
-    decoder, stream, peer = (
-        Decoder(model.graph),
-        stream_of(model.graph),
-        session(model, args.threads),
-    )
+    sentence = read_aloud(args.threads)
+    rate, frames = sentence.rate, sentence.values[FRAMES][..., : args.frames]
+    model = onnx.utils.Extractor(sentence.voice).extract_model([FRAMES], [SAMPLES])
+    stream, peer = stream_of(model.graph), session(model, args.threads)
+
+    def decoder(frames: np.ndarray) -> np.ndarray:
+        """All of it in one push."""
+        return np.concatenate([stream.push(frames), stream.flush()], -1)
+
     expected = decoder(frames)
     decode = lambda x: peer.run(None, {FRAMES: x})[0]  # noqa: E731
     by_peer = decode(frames)

