@@ -136,6 +136,14 @@ KINDS: dict[str, Callable[[Draw], nn.Module]] = {
     "reflect": lambda _: nn.ReflectionPad1d((2, 3)),
     "replicate": lambda _: nn.ReplicationPad1d((4, 1)),
     "crop": lambda _: Of(lambda x: x[:, :, 2:-1]),
+    "pad and crop": lambda _: Of(lambda x: nn.functional.pad(x, (-2, 3), value=0.25)),
+    "nearest": lambda draw: nn.Upsample(scale_factor=draw(2, 6)),
+    "linear": lambda draw: nn.Upsample(scale_factor=draw(2, 6), mode="linear"),
+    # Norms.
+    "layer norm": lambda _: Last(nn.LayerNorm(CHANNELS, eps=1e-3)),
+    "layer norm without weights": lambda _: Last(nn.LayerNorm(CHANNELS, elementwise_affine=False)),
+    "rms norm": lambda _: Last(nn.RMSNorm(CHANNELS, eps=1e-3)),
+    "rms norm without eps": lambda _: Last(nn.RMSNorm(CHANNELS)),
     # Layers.
     "conv1d": lambda draw: nn.Conv1d(
         CHANNELS,

@@ -220,6 +220,16 @@ def clip(rng: np.random.Generator, opset: int, c: int) -> Made:
     return [node("Clip", *names)], {"l": low, "h": high}
 
 
+def resize(mode: str) -> Make:
+    def make(rng: np.random.Generator, opset: int, c: int) -> Made:
+        scale = np.array([1, 1, rng.integers(2, 6)], np.float32)
+        way = "asymmetric" if mode == "nearest" else "half_pixel"
+        attributes = {"coordinate_transformation_mode": way, "nearest_mode": "floor"}
+        return [node("Resize", "x", "", "s", mode=mode, **attributes)], {"s": scale}
+
+    return make
+
+
 def if_by_size(rng: np.random.Generator, opset: int, c: int) -> Made:
     """A branch that the number of channels decides about, as torch's exporter writes squeeze."""
 
@@ -275,6 +285,8 @@ OPERATORS: dict[str, tuple[int, Make]] = {
     "Reshape": (13, shuffle),
     "Pad to a multiple": (11, to_a_multiple),
     "If": (13, if_by_size),
+    "Resize nearest": (13, resize("nearest")),
+    "Resize linear": (13, resize("linear")),
 }
 
 

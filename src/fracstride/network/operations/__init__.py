@@ -21,6 +21,7 @@ FILES = (
     "expanded",
     "functions",
     "gelu",
+    "interpolate",
     "leaky_relu",
     "lstm",
     "pad",

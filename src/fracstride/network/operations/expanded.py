@@ -16,7 +16,7 @@ from fracstride.network.operations.functions import Rsqrt, Sigmoid, Square
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
 
-__all__ = ["GLU", "BatchNorm", "ChannelMean", "LayerNorm", "Linear"]
+__all__ = ["GLU", "BatchNorm", "ChannelMean", "LayerNorm", "Linear", "RMSNorm"]
 
 # Where channels may be the last axis.
 _CHANNELS_LAST = ("BTC", "TBC", "BC", "C")
@@ -187,3 +187,32 @@ def _layer_norm(call: Reader, x: Value, learnt: Sequence[Array | None], eps: flo
     if bias is not None:
         y = call.add(Add(), y, call.constant(bias))
     return y
+
+
+class RMSNorm(Expanded):
+    """A root mean square of 1 of the channels at each position, then a factor."""
+
+    torch = ("rms_norm",)
+    onnx = ("RMSNormalization",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        x, axes = call.signal_of("input", *_CHANNELS_LAST)
+        call.check(len(call.argument("normalized_shape")) == 1, "it is a norm over several axes")
+        eps = call.number("eps", float(np.finfo(as_dtype(call.dtype)).eps))
+        call.give(_rms_norm(call, x, call.optional_weight("weight"), eps), axes)
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        x, axes = call.signal_of("X", *_CHANNELS_LAST)
+        dim = int(call.number("axis", -1))
+        call.check(dim in (-1, len(axes) - 1), "it is a norm over several axes")
+        eps = call.number("epsilon", 1e-5)
+        call.give(_rms_norm(call, x, call.optional_weight("scale"), eps), axes)
+
+
+def _rms_norm(call: Reader, x: Value, weight: Array | None, eps: float) -> Value:
+    mean = mean_over_channels(call, call.add(Square(), x))
+    with_eps = call.add(Add(), mean, call.constant(np.array(eps)))
+    y = call.add(Multiply(), x, call.add(Rsqrt(), with_eps))
+    return y if weight is None else call.add(Multiply(), y, call.constant(weight))

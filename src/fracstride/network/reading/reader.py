@@ -74,6 +74,14 @@ class Reader(ABC):
         """
 
     @abstractmethod
+    def times_as_long(self) -> int:
+        """How many positions of the last axis of the result there are for one of the first input.
+
+        Raises:
+            Unreadable: it is not the same whole number in each run.
+        """
+
+    @abstractmethod
     def check_unused(self, *results: int) -> None:
         """Raise :class:`Unreadable` if something reads one of these results of the call."""
 

@@ -78,6 +78,15 @@ class RecordedReader(Reader):
                 raise Unreadable(f"{name} must be constants")
         return arrays
 
+    def times_as_long(self) -> int:
+        given = next(a for a in self._call.arguments.values() if isinstance(a, Reference))
+        sizes = (self._lowering.shape(index)[-1] for index in (given.index, self._call.results[0]))
+        lengths, results = map(self._lowering.sizes, sizes)
+        ratios = {r // n if n and r % n == 0 else 0 for n, r in zip(lengths, results, strict=True)}
+        if len(ratios) > 1 or min(ratios) < 1:
+            raise Unreadable("the result is not some whole number of times as long")
+        return ratios.pop()
+
     def check_unused(self, *results: int) -> None:
         recording = self._lowering.recording
         unwanted = {self._call.results[r] for r in results if r < len(self._call.results)}

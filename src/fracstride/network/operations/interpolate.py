@@ -1,0 +1,63 @@
+"""Interpolation of time by an integer: a transposed convolution of each channel by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fracstride.arrays import Array, as_dtype
+from fracstride.layer import ConvTranspose1d as Layer
+from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
+from fracstride.network.operations.expanded import Expanded
+from fracstride.network.reading import Reader
+from fracstride.network.value import Value
+
+__all__ = ["Interpolate"]
+
+
+class Interpolate(Expanded):
+    """The nearest sample, or the line between two."""
+
+    torch = ("upsample_nearest1d", "upsample_linear1d")
+    onnx = ("Resize",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        call.check(not call.argument("align_corners"), "align_corners is True")
+        x = call.signal("input" if call.argument("input") is not None else "self", "BCT")
+        linear = call.operator == "upsample_linear1d"
+        call.give(_interpolated(call, x, call.times_as_long(), linear), "BCT")
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        mode = call.argument("mode", "nearest")
+        way = call.argument("coordinate_transformation_mode", "half_pixel")
+        nearest = call.argument("nearest_mode", "round_prefer_floor")
+        known = mode == "linear" and way in ("half_pixel", "pytorch_half_pixel")
+        known |= mode == "nearest" and (way, nearest) == ("asymmetric", "floor")
+        call.check(known, f"it is {mode} with {way}, {nearest}")
+        x = call.signal("X", "BCT")
+        call.give(_interpolated(call, x, call.times_as_long(), mode == "linear"), "BCT")
+
+
+def _interpolated(call: Reader, x: Value, scale: int, linear: bool) -> Value:
+    kernel = _line(scale) if linear else np.ones(scale)
+    weight = np.broadcast_to(kernel, (x.channels, 1, kernel.size)).astype(as_dtype(call.dtype))
+    layer = Layer.from_weights(
+        weight,
+        stride=scale,
+        padding=scale // 2 if linear else 0,
+        groups=x.channels,
+        padding_mode="replicate" if linear else "zeros",
+    )
+    return call.add(ConvTranspose1d(layer), x)
+
+
+def _line(scale: int) -> Array:
+    """What each sample gives to those around it: 1 at its own place, 0 at the next sample's.
+
+    Sample ``n`` lies in the middle of the ``scale`` samples that are made of it, as torch has it
+    with ``align_corners=False``.
+    """
+    places = np.arange(2 * scale - scale % 2) - scale // 2 - (scale - 1) / 2
+    line: Array = 1 - np.abs(places) / scale
+    return line
