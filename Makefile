@@ -127,7 +127,7 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	LD_PRELOAD="$(strip $(SANITIZE_LIBRARIES))" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	FRACSTRIDE_TEST_EXAMPLES=$(SANITIZE_EXAMPLES) \
-	$(SANITIZE_VENV)/bin/python -m pytest -q -p no:cacheprovider \
+	$(SANITIZE_VENV)/bin/python -m pytest -q -n 2 --dist worksteal -p no:cacheprovider \
 	  tests/test_against_reference.py tests/test_invariances.py tests/test_conv1d.py \
 	  tests/streaming/test_layer.py tests/streaming/test_compose.py tests/test_pointwise.py \
 	  tests/test_antialiased.py tests/network/test_lstm.py -k 'not million and not more_memory'
