@@ -27,7 +27,7 @@ from fracstride.geometry import Geometry
 from fracstride.layer import ConvTranspose1d
 
 if TYPE_CHECKING:
-    from fracstride.network.files import load
+    from fracstride.network.loading import load
 
 __version__ = _load.native.version
 
@@ -52,7 +52,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "load":  # what it needs is loaded with it
-        from fracstride.network.files import load
+        from fracstride.network.loading import load
 
         return load
     raise AttributeError(f"module 'fracstride' has no attribute {name!r}")

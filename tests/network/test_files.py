@@ -16,7 +16,6 @@ from installed import torch
 
 import fracstride as fs
 from fracstride.network import Graph, Network, constant
-from fracstride.network.files import FORMAT
 from fracstride.network.operations.arithmetic import Multiply
 from fracstride.network.operations.clamp import Clamp
 from fracstride.network.operations.conv1d import Conv1d
@@ -25,6 +24,7 @@ from fracstride.network.operations.crop import Crop
 from fracstride.network.operations.leaky_relu import LeakyReLU
 from fracstride.network.operations.lstm import LSTM
 from fracstride.network.operations.pad import Pad
+from fracstride.network.saving import FORMAT
 
 safetensors = pytest.importorskip("safetensors.numpy")
 

@@ -138,7 +138,7 @@ KINDS: dict[str, Callable[[Draw], nn.Module]] = {
     "crop": lambda _: Of(lambda x: x[:, :, 2:-1]),
     "pad and crop": lambda _: Of(lambda x: nn.functional.pad(x, (-2, 3), value=0.25)),
     "nearest": lambda draw: nn.Upsample(scale_factor=draw(2, 6)),
-    "linear": lambda draw: nn.Upsample(scale_factor=draw(2, 6), mode="linear"),
+    "linear": lambda draw: nn.Upsample(scale_factor=2 ** draw(1, 4), mode="linear"),
     # Norms.
     "layer norm": lambda _: Last(nn.LayerNorm(CHANNELS, eps=1e-3)),
     "layer norm without weights": lambda _: Last(nn.LayerNorm(CHANNELS, elementwise_affine=False)),

@@ -153,9 +153,9 @@ class Network:
             ValueError: an operation runs in torch, which no file can hold; it is named.
             ModuleNotFoundError: safetensors is not installed.
         """
-        from fracstride.network.files import save
+        from fracstride.network.saving import save
 
-        save(self, path)
+        save(path, self.graph, self.dtype.name, self.least, self._layouts)
 
     def memory(self, clock: int, batch: int = 1) -> int:
         """Bytes of the arena that a run of so many ticks needs, its outputs and weights apart."""
@@ -206,6 +206,8 @@ def _least(graph: Graph) -> int:
     extents = [value.extent for value in graph.values() if value.is_signal]
     clock = max([1, *(extent.first_positive for extent in extents if extent.step > 0)])
     for node in graph.nodes:
+        if not node.inputs:
+            continue
         first, result = node.inputs[0], node.outputs[0]
         if not (first.is_signal and first.rate and result.is_signal):
             continue

@@ -17,6 +17,7 @@ FILES = (
     "conv1d",
     "conv_transpose1d",
     "crop",
+    "divided_by",
     "elu",
     "expanded",
     "functions",

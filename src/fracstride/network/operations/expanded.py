@@ -12,6 +12,7 @@ from fracstride.network.operation import Operation
 from fracstride.network.operations.arithmetic import Add, Multiply, Subtract
 from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.conv1d import Conv1d
+from fracstride.network.operations.divided_by import DividedBy
 from fracstride.network.operations.functions import Rsqrt, Sigmoid, Square
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
@@ -122,11 +123,7 @@ def mean_over_channels(call: Reader, x: Value) -> Value:
     (Its sums have the kernels' order, so the bits do not depend on the length.)
     """
     ones = np.ones((1, x.channels, 1), as_dtype(call.dtype))
-    return call.add(
-        Multiply(),
-        call.add(Conv1d(Layer.from_weights(ones)), x),
-        call.constant(np.array(1 / x.channels)),
-    )
+    return call.add(DividedBy(x.channels), call.add(Conv1d(Layer.from_weights(ones)), x))
 
 
 class ChannelMean(Expanded):
@@ -179,6 +176,8 @@ class LayerNorm(Expanded):
 def _layer_norm(call: Reader, x: Value, learnt: Sequence[Array | None], eps: float) -> Value:
     weight, bias = learnt
     centred = call.add(Subtract(), x, mean_over_channels(call, x))
+    # Once more: where all channels are equal, what rounding leaves would be divided by sqrt(eps).
+    centred = call.add(Subtract(), centred, mean_over_channels(call, centred))
     variance = mean_over_channels(call, call.add(Square(), centred))
     with_eps = call.add(Add(), variance, call.constant(np.array(eps)))
     y = call.add(Multiply(), centred, call.add(Rsqrt(), with_eps))

@@ -24,8 +24,10 @@ class Interpolate(Expanded):
     def from_torch(cls, call: Reader) -> None:
         call.check(not call.argument("align_corners"), "align_corners is True")
         x = call.signal("input" if call.argument("input") is not None else "self", "BCT")
-        linear = call.operator == "upsample_linear1d"
-        call.give(_interpolated(call, x, call.times_as_long(), linear), "BCT")
+        scale, linear = call.times_as_long(), call.operator == "upsample_linear1d"
+        # torch rounds the places between samples, by more for later ones, unless they are binary.
+        call.check(not linear or scale & (scale - 1) == 0, f"{scale} is no power of two")
+        call.give(_interpolated(call, x, scale, linear), "BCT")
 
     @classmethod
     def from_onnx(cls, call: Reader) -> None:

@@ -1,7 +1,6 @@
-"""Networks in files: safetensors, with the graph as JSON in its metadata.
+"""Networks from files that :mod:`fracstride.network.saving` wrote.
 
-A file holds numbers and names, and nothing that is run. All that it says is checked when the graph
-is built anew.
+All that a file says is checked when the graph is built anew.
 """
 
 from __future__ import annotations
@@ -13,26 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from fracstride.arrays import Array, as_dtype
-from fracstride.network.encoding import Decoder, Encoder
+from fracstride.network.encoding import Decoder
 from fracstride.network.graph import Graph
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split
 from fracstride.network.layouts import Layouts
 from fracstride.network.network import Network
-from fracstride.network.operations import OPERATIONS
+from fracstride.network.saving import FORMAT, KINDS, VERSION, safetensors
 from fracstride.network.value import Value, constant
 
-__all__ = ["load", "save"]
+__all__ = ["load"]
 
-FORMAT, VERSION = "fracstride.network", 1
-_KINDS = {kind.__name__: kind for kind in OPERATIONS}
 _AXES = {"batch": BATCH, "time": TIME}
-
-
-def save(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write a network to a file; :meth:`Network.save` says more."""
-    tensors, graph = _written(network)
-    metadata = {"format": FORMAT, "version": str(VERSION), "graph": json.dumps(graph)}
-    _safetensors().save_file(tensors, str(path), metadata)
 
 
 def load(path: str | os.PathLike[str]) -> Network:
@@ -73,21 +63,8 @@ def load(path: str | os.PathLike[str]) -> Network:
         raise ValueError(f"{str(path)!r} is damaged: {type(error).__name__}: {text}") from error
 
 
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "safetensors":
-            raise
-        raise ModuleNotFoundError(
-            "networks in files need the package safetensors: pip install 'fracstride[files]'",
-            name="safetensors",
-        ) from None
-    return safetensors.numpy
-
-
 def _opened(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
-    _safetensors()
+    safetensors()
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -95,53 +72,6 @@ def _opened(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{str(path)!r} is no safetensors file, or damaged: {error}") from None
-
-
-# --- writing --------------------------------------------------------------------------------------
-
-
-def _written(network: Network) -> tuple[dict[str, Array], dict[str, Any]]:
-    encode, graph = Encoder(), network.graph.without_unused()
-    numbers = {value: place for place, value in enumerate(graph.values())}
-
-    def number_of(value: Value) -> int:
-        if value not in numbers:  # a constant
-            numbers[value] = len(numbers)
-            constants.append([numbers[value], encode(value.constant)])
-        return numbers[value]
-
-    constants: list[Any] = []
-    nodes = []
-    for node in graph.nodes:
-        kind = type(node.operation)
-        if _KINDS.get(kind.__name__) is not kind:
-            where = node.path or "the network"
-            raise ValueError(
-                f"{where} ({node.operation.name}) is computed by another library or is an "
-                "operation of your own: a file cannot hold it"
-            )
-        inputs = [number_of(value) for value in node.inputs]
-        nodes.append([kind.__name__, encode.fields(node.operation), inputs, node.path])
-    inputs_written = [[v.name, v.channels, encode(v.extent)] for v in graph.inputs]
-    written: dict[str, Any] = {
-        "dtype": network.dtype.name,
-        "least": network.least,
-        "inputs": inputs_written,
-        "constants": constants,
-        "nodes": nodes,
-        "outputs": [number_of(value) for value in graph.outputs],
-    }
-    if network.layouts is not None:
-        sides = network.layouts.inputs, network.layouts.outputs
-        written["layouts"] = [[_named(axes) for axes in side] for side in sides]
-    return encode.tensors, written
-
-
-def _named(axes: Axes) -> list[Any]:
-    return [[a.size, a.step] if isinstance(a, Split) else repr(a) for a in axes]
-
-
-# --- reading --------------------------------------------------------------------------------------
 
 
 def _read(written: dict[str, Any], tensors: dict[str, Array]) -> Network:
@@ -155,7 +85,7 @@ def _read(written: dict[str, Any], tensors: dict[str, Array]) -> Network:
         values[number] = constant(decode.tensor(array))
     first = len(graph.inputs)
     for place, (kind, fields, inputs, path) in enumerate(written["nodes"]):
-        operation = _KINDS[kind](**decode.fields(_KINDS[kind], fields)).astype(dtype)
+        operation = KINDS[kind](**decode.fields(KINDS[kind], fields)).astype(dtype)
         given = [values[number] for number in inputs]
         values[first + place] = graph.add(operation, *given, path=str(path))
     graph.outputs = [values[number] for number in written["outputs"]]
