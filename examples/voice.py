@@ -20,6 +20,7 @@ PHONEMES = (
 )
 # Names in the graph: what the flow reads, what the decoder reads, and the samples.
 FLOW, MASK, FRAMES, SAMPLES = "/Add_output_0", "/Cast_2_output_0", "/Mul_7_output_0", "output"
+ENOUGH_DB = 80  # sums in another order agree better than this; a single wrong tap does not
 
 
 @dataclass
