@@ -2,6 +2,8 @@
 
 import sys
 import wave
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from time import perf_counter
 
@@ -11,6 +13,13 @@ import numpy as np  # noqa: E402
 import fracstride as fs  # noqa: E402
 
 FRAMEWORKS = {"torch", "onnx", "onnxruntime", "jax"}
+NEEDED = ("fracstride", "numpy", "safetensors")
+
+
+def installed(*packages: str) -> float:
+    """The megabytes of their files."""
+    files = (file.locate() for name in packages for file in distribution(name).files or ())
+    return sum(path.stat().st_size for path in map(Path, files) if path.is_file()) / 1e6
 
 
 def main() -> None:
@@ -32,6 +41,10 @@ def main() -> None:
         f"{saved} ({size:.0f} MB): the same samples in a process of its own, without onnx or a "
         f"framework, {ready:.2f} s after its start"
     )
+    with suppress(PackageNotFoundError):
+        print(f"Installed, {', '.join(NEEDED)}: {installed(*NEEDED):.0f} MB", end="")
+        print(f"; onnxruntime and NumPy: {installed('onnxruntime', 'numpy'):.0f} MB", end="")
+    print()
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def test_speak(tmp_path: Path) -> None:
     single, half = (float(decibels) for decibels in re.findall(r"([\d.]+) dB", printed))
     assert single >= 80
     assert half >= 35
+    assert "the same samples in a process of its own" in printed
     with wave.open(str(wav)) as file:
         rate = file.getframerate()
         audio = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 2**15

@@ -129,6 +129,22 @@ def test_weights_in_half_precision() -> None:
     assert_close(fracstride.onnx.load(model)(x), run(model, x)[0])
 
 
+def test_quantised_weights() -> None:
+    rng = np.random.default_rng(8)
+    found = {
+        "q": rng.integers(-128, 128, (5, 4, 3)).astype(np.int8),
+        "scale": np.abs(rng.standard_normal(5)).astype(np.float32) / 50,
+        "zero": rng.integers(-3, 4, 5).astype(np.int8),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["w"], axis=0),
+        helper.make_node("Conv", ["x", "w"], ["y"]),
+    ]
+    model = model_of(nodes, {"x": ("b", 4, "t")}, weights=found)
+    x = rng.standard_normal((2, 4, 20)).astype(np.float32)
+    assert_close(fracstride.onnx.load(model)(x), run(model, x)[0])
+
+
 def test_lengths_that_must_be_multiples() -> None:
     """A model that takes even lengths only."""
     nodes = [
