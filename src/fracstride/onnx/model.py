@@ -17,8 +17,6 @@ from onnx import inliner, numpy_helper, shape_inference
 __all__ = ["Part", "described", "name_of", "read_model", "single", "wanted_part"]
 
 OLDEST_OPSET = 11
-# In files, half precision saves memory; networks compute in float32 unless they are told otherwise.
-_HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
 @dataclass(frozen=True, eq=False)

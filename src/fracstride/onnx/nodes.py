@@ -18,6 +18,8 @@ from fracstride.onnx.model import described, single
 __all__ = ["Live", "Node", "Unknown"]
 
 _MOST = 1 << 27  # elements of a constant that is computed: beyond, a file asks for too much
+# Operators that onnx evaluates from this opset on only, and that meant the same before.
+_EVALUATED_FROM = {"DequantizeLinear": 19}
 _HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
@@ -73,10 +75,10 @@ class Node:
             if shape is not None and prod(shape) > _MOST:
                 raise Unknown(f"{self.text}: it asks for {prod(shape)} numbers")
         names = [name for name in self.proto.input if name]
-        if self._evaluator is None:
-            self._evaluator = self._make_evaluator(names)
         arrays = [array for array in given if array is not None]
         try:
+            if self._evaluator is None:
+                self._evaluator = self._make_evaluator(names)
             results = self._evaluator.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
             text = " ".join(str(error).split())[:200]
@@ -134,7 +136,11 @@ class Node:
 
         outputs = [info(name) for name in self.proto.output if name]
         graph = helper.make_graph([self.proto], "one", [info(n) for n in names], outputs)
-        opsets = [helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
+        least = _EVALUATED_FROM.get(self.op_type, 1)
+        opsets = [
+            helper.make_opsetid(domain, version if domain else max(version, least))
+            for domain, version in self._opsets.items()
+        ]
         return ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
 
 
