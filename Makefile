@@ -50,7 +50,7 @@ check: $(VENV)/.test ## the tests to run after each change: about two and a half
 	FRACSTRIDE_TEST_EXAMPLES=$(CHECK_EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist worksteal \
 	  $(CHECKED)
 
-test: $(VENV)/.test ## the whole test suite: about ten minutes on two cores
+test: $(VENV)/.test ## the whole test suite: about thirteen minutes on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 train: $(VENV)/.demo $(VENV)/.train ## train a speech upsampler on demo.wav with this layer and with torch's
