@@ -129,6 +129,17 @@ def test_weights_in_half_precision() -> None:
     assert_close(fracstride.onnx.load(model)(x), run(model, x)[0])
 
 
+def test_the_other_name_of_the_domain() -> None:
+    nodes = [
+        helper.make_node("Neg", ["w"], ["n"], domain="ai.onnx"),
+        helper.make_node("Add", ["x", "n"], ["y"], domain="ai.onnx"),
+    ]
+    model = model_of(nodes, {"x": ("b", 2, "t")}, weights={"w": np.float32(3)})
+    model.opset_import[0].domain = "ai.onnx"
+    x = np.ones((1, 2, 7), np.float32)
+    assert_close(fracstride.onnx.load(model)(x), x - 3)
+
+
 def test_quantised_weights() -> None:
     rng = np.random.default_rng(8)
     found = {

@@ -41,6 +41,11 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         {},
         "no such operator",
     ),
+    "of another domain": (
+        [helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", name="n")],
+        {},
+        r"the node 'n' \(Scaler\)",
+    ),
     "not in the library": (
         [node("Softmax", "x", axis=1)],
         {},

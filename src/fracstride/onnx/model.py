@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import inliner, numpy_helper, shape_inference
 
-__all__ = ["Part", "described", "name_of", "read_model", "single", "wanted_part"]
+__all__ = ["Part", "described", "domain_of", "name_of", "read_model", "single", "wanted_part"]
 
 OLDEST_OPSET = 11
 
@@ -80,7 +80,13 @@ def _read(path: Path) -> onnx.ModelProto:
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:
-    return {entry.domain.replace("ai.onnx", "", 1): entry.version for entry in model.opset_import}
+    return {domain_of(entry): entry.version for entry in model.opset_import}
+
+
+def domain_of(entry: Any) -> str:
+    """The domain of a node or an opset; ONNX's own one has two names, of which "" is one."""
+    domain = str(entry.domain)
+    return "" if domain == "ai.onnx" else domain
 
 
 def wanted_part(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import defs, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from fracstride.onnx.model import described, single
+from fracstride.onnx.model import described, domain_of, single
 
 __all__ = ["Live", "Node", "Unknown"]
 
@@ -46,10 +46,10 @@ class Node:
         self.proto = _without_halves(proto)
         self.op_type, self.text = proto.op_type, described(proto)
         self._opsets = opsets
-        domain = proto.domain.replace("ai.onnx", "", 1)
+        domain = domain_of(proto)
         try:
             self._schema = defs.get_schema(proto.op_type, opsets.get(domain, 1), domain)
-        except Exception:
+        except defs.SchemaError:
             where = f" of {domain}" if domain else ""
             raise Unknown(f"{self.text}: ONNX has no such operator{where}") from None
         self.attributes = {a.name: _value(a) for a in self.proto.attribute}
@@ -167,10 +167,9 @@ def _value(attribute: onnx.AttributeProto) -> Any:
 
 def _without_halves(proto: onnx.NodeProto) -> onnx.NodeProto:
     """The same node, giving float32 where it gives half precision."""
-    if not any(a.name in ("to", "dtype") and a.i in _HALVES for a in proto.attribute):
-        return proto
     changed = onnx.NodeProto()
     changed.CopyFrom(proto)
+    changed.domain = domain_of(proto)
     for attribute in changed.attribute:
         if attribute.name in ("to", "dtype") and attribute.i in _HALVES:
             attribute.i = onnx.TensorProto.FLOAT

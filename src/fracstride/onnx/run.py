@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from fracstride.network.recording import Conditions
 from fracstride.onnx.inputs import Given
-from fracstride.onnx.model import Part, described, single
+from fracstride.onnx.model import Part, described, domain_of, single
 from fracstride.onnx.nodes import Live, Node, Unknown
 
 __all__ = ["Run", "Runner", "Step"]
@@ -110,7 +110,7 @@ class _Running:
                     "are not in order, or form a cycle"
                 )
             read.append(values[name] if name else None)
-        if proto.op_type == "If" and not proto.domain:
+        if proto.op_type == "If" and not domain_of(proto):
             return self._branch(proto, read[0], values, depth)
         if proto.op_type in _LOOPS:
             raise Unknown(f"{described(proto)}: loops cannot be read")

@@ -147,7 +147,7 @@ class CompiledModule:
             ValueError: an operation runs in torch, or a result is a constant; it is named.
             ModuleNotFoundError: safetensors is not installed.
         """
-        self._captured.assembled.laid_out().save(path)
+        self._captured.assembled.save(path)
 
     def __str__(self) -> str:
         return str(self.network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from fracstride.network.layout import as_signal, as_tensor
 from fracstride.network.layouts import Layouts
 from fracstride.network.reading.lowering import Lowered
 from fracstride.network.recording import Constant, Filled, Recording
+from fracstride.network.saving import save
 from fracstride.network.sizes import fit
 from fracstride.torch.capture.foreign import as_tensor_of
 from fracstride.torch.capture.reading.lower import lower
@@ -50,15 +52,15 @@ class Assembled:
         """The same in another dtype."""
         return Assembled(self._recording, self._lowered, self.network.astype(dtype))
 
-    def laid_out(self) -> Network:
-        """A network without torch, of arrays with the axes of the tensors."""
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, with the axes of the tensors."""
         inputs, outputs = self._lowered.inputs, self._lowered.outputs
         for name, side in (("an input", inputs), ("a result", outputs)):
             if not all(isinstance(axes, tuple) for axes in side):
                 raise ValueError(f"{name} is no signal, and a file holds signals only")
         layouts = Layouts(inputs, outputs)  # type: ignore[arg-type]
         net = self.network
-        return Network(net.graph, net.dtype, net.least, layouts=layouts)
+        save(path, net.graph, net.dtype.name, net.least, layouts)
 
     def __call__(self, inputs: Sequence[Tensor], clock: int, batch: int) -> list[Tensor]:
         """The results for checked inputs, in memory of their own."""
