@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 import fracstride as fs
-from fracstride.network import Extent, Graph, Shape, constant
+from fracstride.network import Extent, Graph, Network, Shape, constant
+from fracstride.network.layout import BATCH, TIME, split
+from fracstride.network.layouts import Layouts
 from fracstride.network.operations.arithmetic import Add, Multiply
 from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.concatenate import Concatenate
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.crop import Crop
 from fracstride.network.operations.functions import Tanh
+from fracstride.network.operations.lstm import LSTM
 from fracstride.network.operations.pad import Pad
 from fracstride.network.value import foreign
 
@@ -104,3 +107,59 @@ def test_foreign_values_are_no_signals() -> None:
     value = foreign("codes")
     assert not value.is_signal
     assert value.shape is None
+
+
+def test_weights_of_another_dtype_are_refused() -> None:
+    graph = Graph()
+    layer = fs.Conv1d(2, 2, 3, dtype=np.float64, rng=0)
+    graph.outputs.append(graph.add(Conv1d(layer), graph.add_input("x", 2), path="conv"))
+    with pytest.raises(TypeError, match="conv has weights in float64, and the network is one in f"):
+        Network(graph)
+    assert Network(graph, np.float64)(np.ones((2, 5))).shape == (2, 3)
+
+
+def test_lstm_weights_that_do_not_fit() -> None:
+    rng = np.random.default_rng(0)
+    weights = {"input_weight": (8, 3), "recurrent_weight": (8, 2), "bias": (8,)}
+    for name, wrong in (("input_weight", (7, 3)), ("recurrent_weight", (8, 3)), ("bias", (9,))):
+        shapes = {**weights, name: wrong}
+        lstm = LSTM(**{key: rng.normal(size=s).astype("f4") for key, s in shapes.items()})
+        with pytest.raises(ValueError, match="must have the shape"):
+            Graph().add(lstm, Graph().add_input("x", 3))
+
+
+def test_pads_and_crops_that_cannot_be() -> None:
+    graph = Graph()
+    x = graph.add_input("x", 1)
+    for operation in (Pad(-1, 0), Pad(0, -1), Pad(1, 1, "mirror"), Crop(-1, 0), Crop(0, -1)):
+        with pytest.raises(ValueError, match="no such"):
+            graph.add(operation, x)
+
+
+def test_a_reflected_pad_needs_more_than_it_adds() -> None:
+    graph = Graph()
+    graph.outputs.append(graph.add(Pad(3, 5, "reflect"), graph.add_input("x", 1)))
+    net = Network(graph)
+    assert net.least == 6
+    assert net(np.arange(6, dtype="f4")[None]).tolist() == [[3, 2, 1, *range(6), 4, 3, 2, 1, 0]]
+    with pytest.raises(ValueError, match="at least 6"):
+        net(np.zeros((1, 5), "f4"))
+
+
+def test_inputs_of_layouts() -> None:
+    graph = Graph()
+    values = [graph.add_input(name, 6) for name in ("x", "y")]
+    graph.outputs.append(graph.add(Add(), *values))
+    axes = split(TIME, BATCH, 2, 3)
+    net = Network(graph, layouts=Layouts((axes, axes), (axes,)))
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 7, 4, 2, 3)).astype("f4")
+    assert np.array_equal(net(x, y), x + y)
+    with pytest.raises(
+        ValueError, match=r"x must have the shape \(L, B, 2, 3\), got \(7, 4, 3, 2\)"
+    ):
+        net(x.swapaxes(2, 3), y)
+    with pytest.raises(ValueError, match="y must have the batch of x, 4, got 3"):
+        net(x, y[:, :3])
+    with pytest.raises(ValueError, match="the length of y must be 7, got 6"):
+        net(x, y[:6])
