@@ -55,6 +55,7 @@ class Runner:
     def __init__(self, part: Part, inputs: list[Given]) -> None:
         self._part, self._inputs = part, inputs
         self._nodes: dict[int, Node] = {}
+        self._branches: dict[tuple[int, str], _Branch] = {}
 
     def run(self, conditions: Conditions) -> Run:
         """The run.
@@ -62,20 +63,41 @@ class Runner:
         Raises:
             Unknown: a node cannot be read, or does not fit; the node is named.
         """
-        return _Running(self._part, self._inputs, conditions, self._node).run()
+        return _Running(self._part, self._inputs, conditions, self).run()
 
-    def _node(self, proto: onnx.NodeProto) -> Node:
-        # (By identity: the protos live as long as the part.)
+    # By identity: the protos of the part live as long as it does, those of a branch as long as it.
+
+    def node(self, proto: onnx.NodeProto) -> Node:
+        """A node, prepared."""
         if id(proto) not in self._nodes:
             self._nodes[id(proto)] = Node(proto, self._part.opsets)
         return self._nodes[id(proto)]
 
+    def branch(self, proto: onnx.NodeProto, name: str) -> _Branch:
+        """A branch of an ``If``."""
+        key = id(proto), name
+        if key not in self._branches:
+            (graph,) = (a.g for a in proto.attribute if a.name == name)
+            self._branches[key] = _Branch(
+                tuple(graph.node),
+                {t.name: single(numpy_helper.to_array(t)) for t in graph.initializer},
+                tuple(info.name for info in graph.output),
+            )
+        return self._branches[key]
+
+
+@dataclass(frozen=True)
+class _Branch:
+    nodes: tuple[onnx.NodeProto, ...]
+    constants: dict[str, Any]
+    outputs: tuple[str, ...]
+
 
 class _Running:
     def __init__(
-        self, part: Part, inputs: list[Given], conditions: Conditions, node_of: Any
+        self, part: Part, inputs: list[Given], conditions: Conditions, runner: Runner
     ) -> None:
-        self._part, self._conditions, self._node_of = part, conditions, node_of
+        self._part, self._conditions, self._runner = part, conditions, runner
         self._tensors: list[Live] = []
         self._steps: list[Step] = []
         self._values: dict[str, Any] = dict(part.constants)
@@ -119,7 +141,7 @@ class _Running:
                 f"{described(proto)} draws random numbers: make the noise an input of the model, "
                 "or cut the network behind it with inputs="
             )
-        node = self._node_of(proto)
+        node = self._runner.node(proto)
         live = [value for value in read if isinstance(value, Live)]
         if not live:
             return _spread(proto, node.known(read))
@@ -144,15 +166,13 @@ class _Running:
         if depth > _DEEPEST:
             raise Unknown(f"{described(proto)}: its branches are too deep")
         wanted = "then_branch" if condition.reshape(-1)[0] else "else_branch"
-        (graph,) = (a.g for a in proto.attribute if a.name == wanted)
-        inside = dict(values)
-        for tensor in graph.initializer:
-            inside[tensor.name] = single(numpy_helper.to_array(tensor))
-        self._nodes(graph.node, inside, depth + 1)
-        missing = [info.name for info in graph.output if info.name not in inside]
+        branch = self._runner.branch(proto, wanted)
+        inside = {**values, **branch.constants}
+        self._nodes(branch.nodes, inside, depth + 1)
+        missing = [name for name in branch.outputs if name not in inside]
         if missing:
             raise Unknown(f"{described(proto)}: nothing gives {missing[0]!r}")
-        return [inside[info.name] for info in graph.output]
+        return [inside[name] for name in branch.outputs]
 
 
 def _spread(proto: onnx.NodeProto, results: list[Any]) -> list[Any]:
