@@ -123,6 +123,32 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
 }
 
 
+def by_length(comparison: str, length: int) -> onnx.ModelProto:
+    """A model that negates its input where a comparison of its length holds, else takes tanh."""
+    nodes = [
+        node("Shape", "x", out="s"),
+        node("Gather", "s", "two", out="t"),
+        node(comparison, "t", "length", out="is"),
+        node("If", "is", then_branch=branch("Neg"), else_branch=branch("Tanh")),
+    ]
+    return model_of(nodes, X, weights={"two": np.array(2), "length": np.array(length)})
+
+
+def test_short_inputs_that_go_another_way() -> None:
+    net = load(by_length("Less", 6))
+    assert net.least == 6
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(1, 2, 6)
+    assert np.allclose(np.asarray(net(x)), np.tanh(x), atol=1e-6)
+    with pytest.raises(ValueError, match="at least 6"):
+        net(x[..., 1:])
+
+
+def test_a_length_that_goes_another_way() -> None:
+    """Found where the runs that the graph is made of do not have it."""
+    with pytest.raises(ValueError, match="another way at 94 ticks"):
+        load(by_length("Equal", 94))
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_models(name: str) -> None:
     nodes, weights, match = REFUSED[name]
