@@ -15,7 +15,9 @@ import pytest
 from installed import torch
 
 import fracstride as fs
-from fracstride.network import Graph, Network, constant
+from fracstride.network import Extent, Graph, Network, constant
+from fracstride.network.layout import BATCH, TIME, split
+from fracstride.network.layouts import Layouts
 from fracstride.network.operations.arithmetic import Multiply
 from fracstride.network.operations.clamp import Clamp
 from fracstride.network.operations.conv1d import Conv1d
@@ -136,6 +138,32 @@ def parts(path: Path) -> tuple[dict[str, Any], Any, dict[str, str]]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
     return tensors, json.loads(metadata["graph"]), metadata
+
+
+def test_axes_beyond_the_signal_are_refused(tmp_path: Path) -> None:
+    """They would show memory that is not the signal's."""
+    graph, path = Graph(), tmp_path / "net"
+    graph.outputs.append(graph.add(LeakyReLU(0.1), graph.add_input("x", channels=6)))
+    axes = split(BATCH, 2, 3, TIME)
+    Network(graph, layouts=Layouts((axes,), (axes,))).save(path)
+    tensors, written, metadata = parts(path)
+    x = np.ones((1, 2, 3, 5), np.float32)
+    assert fs.load(path)(x).shape == x.shape
+    assert written["layouts"][1] == [["batch", [2, 3], [3, 1], "time"]]
+    for wrong in ([2, 4], [3, 3], [2, -3], [0, 3]):
+        written["layouts"][1] = [["batch", wrong, [3, 1], "time"]]
+        safetensors.save_file(tensors, str(path), {**metadata, "graph": json.dumps(written)})
+        with pytest.raises(ValueError, match="is damaged"):
+            fs.load(path)
+
+
+def test_a_crop_that_is_longer_than_its_input(tmp_path: Path) -> None:
+    graph = Graph()
+    crop = Crop(0, 0, Extent.affine(1, 100))
+    graph.outputs.append(graph.add(LeakyReLU(0.1), graph.add(crop, graph.add_input("x", 1))))
+    Network(graph).save(tmp_path / "net")
+    with pytest.raises(ValueError, match="Crop has too short an input at 5 ticks"):
+        fs.load(tmp_path / "net")(np.zeros((1, 1, 5), np.float32))
 
 
 def changed(value: Any, rng: random.Random) -> Any:
