@@ -15,6 +15,7 @@ from fracstride.arrays import Array, DType
 from fracstride.convolution import Convolution
 from fracstride.extension import MODES
 from fracstride.network.operation import Operation, check_channels
+from fracstride.network.part import Part
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
 
@@ -61,10 +62,14 @@ class ConvolutionOperation(Operation):
         g, count = self.layer.geometry, int(self.layer.weight.size)
         return -(-count // g.stride) if g.is_transposed else count
 
+    @property
+    def stride(self) -> int:
+        g = self.layer.geometry
+        return 1 if g.is_transposed else int(g.stride)
+
     def result(self, *inputs: Value) -> Shape:
-        geometry, x = self.layer.geometry, inputs[0]
-        period = 1 if geometry.is_transposed else geometry.stride
-        shape = Shape(self.layer.out_channels, x.extent.then(geometry.output_length, period))
+        extent = inputs[0].extent.then(self.layer.geometry.output_length, self.stride)
+        shape = Shape(self.layer.out_channels, extent)
         check_inputs(self, shape, *inputs)
         return shape
 
@@ -78,7 +83,63 @@ class ConvolutionOperation(Operation):
             return Fraction(g.padding_left, g.stride) / rate
         return Fraction(g.span - g.stride - g.padding_left) / rate
 
+    def obstacle(self, *inputs: Value) -> str:
+        mode = MODES[self.layer.geometry.padding_mode]
+        return "" if mode.streams else f"is padded {mode.name!r}: {mode.obstacle}"
+
+    def known(self, known: Sequence[int], inputs: Sequence[Value]) -> int:
+        g, frames = self.layer.geometry, known[0]
+        if frames <= g.mirrored_left:
+            return 0
+        if g.is_transposed:
+            positions = frames * g.stride - g.padding_left
+        else:
+            positions = (frames + g.padding_left - g.span) // g.stride + 1
+        return min(positions, *known[1:]) if len(known) > 1 else positions
+
+    def needed(
+        self, position: int, known: Sequence[int], inputs: Sequence[Value]
+    ) -> Sequence[int]:
+        first = self._first_read(position)
+        if self._reads_beyond(inputs):
+            first = min(first, known[0] - 1 - self._mirrored(inputs))
+        return [first, *[position] * (len(known) - 1)]
+
+    def _first_read(self, position: int) -> int:
+        """The first position of the input that a position of the result reads."""
+        g = self.layer.geometry
+        if not g.is_transposed:
+            return int(position * g.stride - g.padding_left)
+        # The last tap of the first frame, or where there is a gap between frames, that before it.
+        at = position + g.padding_left
+        return int(min(-((g.span - 1 - at) // g.stride), at // g.stride))
+
+    def _reads_beyond(self, inputs: Sequence[Value]) -> bool:
+        """Whether there are positions that wait for the end of the signal."""
+        g = self.layer.geometry
+        return bool(g.padding_right if not g.is_transposed else g.overhang + g.padding_left > 0)
+
+    def _mirrored(self, inputs: Sequence[Value]) -> int:
+        """How far from the last position of the input its extension reads."""
+        return int(self.layer.geometry.mirrored_right)
+
+    def bind_part(
+        self, inputs: Sequence[Part], out: Part, state: Array | None
+    ) -> Callable[[], object]:
+        x, *residual = inputs
+        if not x.ends:
+            x = x.since(max(self._first_read(out.start), 0))
+        arrays = [x.array, *(each.between(out.start, out.stop) for each in residual)]
+        left = self.layer.geometry.crop_of_part(x.start, out.start)
+        return self.bind_padded(arrays, out.array, left)
+
     def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
+        return self.bind_padded(inputs, out, self.layer.geometry.padding_left)
+
+    def bind_padded(
+        self, inputs: Sequence[Array], out: Array, padding_left: int
+    ) -> Callable[[], object]:
+        """:meth:`bind` with another padding on the left, of any sign for a Conv1d."""
         packed = self.layer.packed
         around: tuple[float, ...] = ()
         if len(inputs) > 1:
@@ -93,7 +154,7 @@ class ConvolutionOperation(Operation):
             *native.signal_of(inputs[0]),
             0 if bias is None else bias.address,
             *native.signal_of(out),
-            geometry.padding_left,
+            padding_left,
             MODES[geometry.padding_mode].number,
             *around,
         )

@@ -91,6 +91,26 @@ class Extent:
         step = lengths[ticks] - lengths[0]
         return Extent(step, tuple(n - step * (later // ticks) for n in lengths[:ticks]))._reduced()
 
+    def least_from_then_on(self) -> Extent:
+        """The least of the lengths after so many ticks or more.
+
+        >>> Extent(1, (3, 2)).least_from_then_on().offsets
+        (2, 2)
+        """
+        least, lengths = self(2 * self.period - 1), []
+        for clock in range(2 * self.period - 1, -1, -1):
+            least = min(least, self(clock))
+            lengths.append(least)
+        return Extent(self.step, tuple(lengths[::-1][: self.period]))
+
+    def most_to(self, longer: Extent) -> int:
+        """How many positions another length of the same rate has more, at the most.
+
+        >>> Extent.affine(1).most_to(Extent(4, (0, 4, 4, 4)))
+        3
+        """
+        return max(longer(t) - self(t) for t in range(lcm(self.period, longer.period)))
+
     def joined(self, other: Extent, rule: Callable[[int, int], int]) -> Extent:
         """``min`` or ``max`` of both lengths, whose rate is the same."""
         ticks = lcm(self.period, other.period)

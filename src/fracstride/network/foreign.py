@@ -25,6 +25,9 @@ class Foreign(Operation):
     def delay(self, *inputs: Value) -> Fraction | None:
         return None
 
+    def obstacle(self, *inputs: Value) -> str:
+        return "runs in another library, and nobody knows at which times it looks"
+
     @abstractmethod
     def call(self, inputs: Sequence[Any], clock: int, batch: int) -> Sequence[Any]:
         """The results, of arrays ``(B, channels, L)`` for signals and of its own objects."""

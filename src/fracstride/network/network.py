@@ -17,6 +17,8 @@ from fracstride.network.inputs import Inputs
 from fracstride.network.layouts import Layouts
 from fracstride.network.memory import Arena, plan_slots
 from fracstride.network.plan import Plan
+from fracstride.network.streaming import NetworkStream
+from fracstride.network.streaming.obstacles import check_streams
 from fracstride.network.table import table
 from fracstride.network.value import Value
 
@@ -134,6 +136,35 @@ class Network:
             graph.nodes.append(type(node)(operation, node.inputs, node.outputs, node.path))
         graph.outputs = list(self.graph.outputs)
         return Network(graph, wanted, self.least, layouts=self._layouts, fused=self._fuses)
+
+    def stream(self, batch_size: int | None = 1, constants: Sequence[Any] = ()) -> NetworkStream:
+        """The network fed chunk by chunk: the bits of its output for the whole input.
+
+        Args:
+            batch_size: rows ``B`` of each chunk, or None for chunks without a batch.
+            constants: the inputs without time, such as the embedding of a speaker, in their order.
+
+        Raises:
+            ValueError: an operation cannot stream: the message names it, and says why.
+            ValueError, TypeError: an argument does not fit.
+
+        >>> import numpy as np
+        >>> import fracstride as fs
+        >>> from fracstride.network import Graph
+        >>> from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
+        >>> graph = Graph()
+        >>> layer = fs.ConvTranspose1d(4, 1, kernel_size=4, stride=2, padding=1, rng=0)
+        >>> frames = graph.add_input("frames", channels=4)
+        >>> graph.outputs.append(graph.add(ConvTranspose1d(layer), frames))
+        >>> stream = Network(graph).stream()
+        >>> pieces = stream.push(np.ones((1, 4, 10), np.float32)), stream.flush()
+        >>> [piece.shape[2] for piece in pieces], stream.latency
+        ([19, 1], 1)
+        """
+        check_streams(self.graph)
+        return NetworkStream(
+            self.fused, self.dtype, self.least, self._layouts, batch_size, constants
+        )
 
     @property
     def layouts(self) -> Layouts | None:

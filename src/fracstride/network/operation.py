@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import ClassVar
 
 from fracstride.arrays import Array, DType
+from fracstride.network.part import Part
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
 
@@ -60,6 +61,11 @@ class Operation(ABC):
         """For one position of the result, all channels."""
         return 0
 
+    @property
+    def stride(self) -> int:
+        """Positions of the first input from one of the result to the next; 1 if that is less."""
+        return 1
+
     @abstractmethod
     def result(self, *inputs: Value) -> Shape:
         """Channels and length of the result.
@@ -79,6 +85,46 @@ class Operation(ABC):
         """
         return Fraction(0)
 
+    # In a stream. These three are right for an operation whose positions read the same positions.
+
+    def obstacle(self, *inputs: Value) -> str:
+        """Why it cannot stream, as the end of a sentence; empty where it can."""
+        return "looks at the whole signal" if self.delay(*inputs) is None else ""
+
+    def known(self, known: Sequence[int], inputs: Sequence[Value]) -> int:
+        """The positions of the result that no later input changes.
+
+        Args:
+            known: so many positions of each input are at hand.
+            inputs: as in :meth:`result`.
+        """
+        return min(known)
+
+    def needed(
+        self, position: int, known: Sequence[int], inputs: Sequence[Value]
+    ) -> Sequence[int]:
+        """Of each input, the first position that results from ``position`` on still read.
+
+        What an end of the signal mirrors counts, wherever it may come: at ``known`` or later.
+        """
+        return [position] * len(inputs)
+
+    def bind_part(
+        self, inputs: Sequence[Part], out: Part, state: Array | None
+    ) -> Callable[[], object]:
+        """:meth:`bind` for some positions of the result.
+
+        Args:
+            inputs: what is at hand of them.
+            out: where the result goes.
+            state: what :meth:`new_state` gave, as the part before left it.
+        """
+        return self.bind([x.between(out.start, out.stop) for x in inputs], out.array)
+
+    def new_state(self, batch: int) -> Array | None:
+        """What is carried from part to part beside positions: ``(..., batch, units)``, at first."""
+        return None
+
     def compute(self, inputs: Sequence[Array], out: Array) -> None:
         """Write the result of the arrays ``(B, channels, L)`` to ``out``."""
         raise NotImplementedError
@@ -86,6 +132,10 @@ class Operation(ABC):
     def view(self, x: Array, length: int) -> Array:
         """The result as a view of the only input, of this length; of an operation that is one."""
         raise NotImplementedError
+
+    def view_part(self, x: Part) -> Part:
+        """:meth:`view` of what is at hand of the input."""
+        return Part(self.view(x.array, x.array.shape[2]), x.first, x.ends)
 
     def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
         """A function that computes the result of these arrays, at each call anew.

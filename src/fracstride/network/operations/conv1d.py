@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fracstride.conv1d import Conv1d as Layer
 from fracstride.conv1d_geometry import conv1d_geometry_of
+from fracstride.extension import MODES
 from fracstride.network.convolution import ConvolutionOperation, check_inputs, onnx_sizes
 from fracstride.network.extent import Extent
 from fracstride.network.reading import Reader
@@ -40,6 +42,15 @@ class Conv1d(ConvolutionOperation):
         )
         check_inputs(self, shape, *inputs)
         return shape
+
+    def _reads_beyond(self, inputs: Sequence[Value]) -> bool:
+        return self.padded is not None or super()._reads_beyond(inputs)
+
+    def _mirrored(self, inputs: Sequence[Value]) -> int:
+        if self.padded is None:
+            return super()._mirrored(inputs)
+        g, x = self.layer.geometry, inputs[0].extent
+        return MODES[g.padding_mode].mirrored(x.most_to(self.padded) - g.padding_left)
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from fracstride.arrays import Array
 from fracstride.network.extent import Extent
 from fracstride.network.operation import Operation
+from fracstride.network.part import Part
 from fracstride.network.value import Shape, Value
 
 __all__ = ["Crop"]
@@ -47,3 +49,15 @@ class Crop(Operation):
 
     def view(self, x: Array, length: int) -> Array:
         return x[:, :, self.left : self.left + length]
+
+    def known(self, known: Sequence[int], inputs: Sequence[Value]) -> int:
+        return known[0] - self.left
+
+    def needed(
+        self, position: int, known: Sequence[int], inputs: Sequence[Value]
+    ) -> Sequence[int]:
+        return [position + self.left]
+
+    def view_part(self, x: Part) -> Part:
+        x = x.since(min(self.left, x.stop))
+        return Part(x.array, max(x.start - self.left, 0), x.ends)

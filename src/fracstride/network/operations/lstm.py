@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from fracstride.arrays import Array, DType
 from fracstride.conv1d import Conv1d as Layer
 from fracstride.network.operation import Operation, check_channels
 from fracstride.network.operations.concatenate import Concatenate
+from fracstride.network.part import Part
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
 
@@ -96,6 +97,20 @@ class LSTM(Operation):
 
     def delay(self, *inputs: Value) -> Fraction | None:
         return None if self.reverse else Fraction(0)
+
+    def obstacle(self, *inputs: Value) -> str:
+        return "begins at the end of the signal" if self.reverse else ""
+
+    def new_state(self, batch: int) -> Array:
+        state: Array = np.zeros((2, batch, self.units), self.weight_dtype)
+        if self.initial is not None:
+            state[0], state[1] = self.initial
+        return state
+
+    def bind_part(
+        self, inputs: Sequence[Part], out: Part, state: Array | None
+    ) -> Callable[[], object]:
+        return partial(self.call, inputs[0].between(out.start, out.stop), out.array, state)
 
     @cached_property
     def layers(self) -> tuple[Layer, Layer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,6 +12,7 @@ from fracstride.arrays import Array
 from fracstride.extension import MODES, source_frame
 from fracstride.network.extent import Extent
 from fracstride.network.operation import Operation
+from fracstride.network.part import Part
 from fracstride.network.value import Shape, Value
 
 __all__ = ["Pad"]
@@ -55,14 +56,46 @@ class Pad(Operation):
         rate = inputs[0].rate
         return -self.left / rate if rate else Fraction(0)
 
-    def compute(self, inputs: Sequence[Array], out: Array) -> None:
+    def obstacle(self, *inputs: Value) -> str:
+        mode = MODES[self.mode]
+        return "" if mode.streams else f"pads {mode.name!r}: {mode.obstacle}"
+
+    def known(self, known: Sequence[int], inputs: Sequence[Value]) -> int:
+        mirrored = MODES[self.mode].mirrored(self.left)
+        return known[0] + self.left if known[0] > mirrored else 0
+
+    def needed(
+        self, position: int, known: Sequence[int], inputs: Sequence[Value]
+    ) -> Sequence[int]:
+        right = self.right
+        if self.extent is not None:
+            right = inputs[0].extent.most_to(self.extent) - self.left
+        if right <= 0:
+            return [position - self.left]
+        return [min(position - self.left, known[0] - 1 - MODES[self.mode].mirrored(right))]
+
+    def bind_part(
+        self, inputs: Sequence[Part], out: Part, state: Array | None
+    ) -> Callable[[], object]:
         (x,) = inputs
-        length = x.shape[2]
-        end = self.left + length
-        out[:, :, self.left : end] = x
-        if MODES[self.mode].source(-1, length) is None:
-            out[:, :, : self.left] = out[:, :, end:] = self.number
-            return
-        for outside in (range(self.left), range(end, out.shape[2])):
-            sources = [source_frame(n - self.left, length, self.mode) for n in outside]
-            out[:, :, outside.start : outside.stop] = x[:, :, np.array(sources, int)]
+        return lambda: self._fill(x, out)
+
+    def compute(self, inputs: Sequence[Array], out: Array) -> None:
+        self._fill(Part(inputs[0], 0, ends=True), Part(out, 0))
+
+    def _fill(self, x: Part, out: Part) -> None:
+        """Write some positions of the result."""
+        start, stop = out.start - self.left, out.stop - self.left
+        # Inside the input there is one place to read from; outside it, what the mode says.
+        inside = max(start, 0), min(stop, x.stop)
+        if inside[0] < inside[1]:
+            out.array[:, :, inside[0] - start : inside[1] - start] = x.between(*inside)
+        for first, after in ((start, min(stop, 0)), (max(start, x.stop), stop)):
+            if first >= after:
+                continue
+            target = out.array[:, :, first - start : after - start]
+            if MODES[self.mode].source(-1, x.stop) is None:
+                target[...] = self.number
+                continue
+            sources = [source_frame(n, x.stop, self.mode) for n in range(first, after)]
+            target[...] = x.array[:, :, np.array(sources, int) - x.start]

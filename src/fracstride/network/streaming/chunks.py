@@ -1,0 +1,120 @@
+"""The chunks that a network's stream takes, and the pieces that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fracstride.arrays import Array, DType, as_operands
+from fracstride.network.graph import Graph
+from fracstride.network.layout import Axes
+from fracstride.network.layouts import Layouts
+from fracstride.network.streaming.schedule import has_time
+from fracstride.network.value import Value
+
+__all__ = ["Chunks"]
+
+
+class Chunks:
+    """What a caller gives at each push, and how it lies.
+
+    Args:
+        graph: of the network.
+        dtype: of the signals.
+        layouts: axes of the inputs and outputs, where they are not ``(B, channels, L)``.
+        batch_size: rows, or None for chunks without a batch.
+    """
+
+    def __init__(
+        self, graph: Graph, dtype: DType, layouts: Layouts | None, batch_size: int | None
+    ) -> None:
+        if layouts is not None and batch_size is None:
+            raise ValueError("batch_size must be a number for a network with axes of its own")
+        self._dtype, self._layouts, self._batch_size = dtype, layouts, batch_size
+        self._rows = 1 if batch_size is None else batch_size
+        #: The inputs with time, and those without.
+        self.values = [value for value in graph.inputs if has_time(value)]
+        self._timeless = [value for value in graph.inputs if not has_time(value)]
+        self._axes = dict(zip(graph.inputs, layouts.inputs, strict=True)) if layouts else {}
+
+    def signals(self, given: Sequence[Any]) -> tuple[list[Array], int]:
+        """The chunks as ``(B, channels, L)``, and the ticks that they last.
+
+        Raises:
+            ValueError, TypeError: one does not fit, with what would.
+        """
+        if len(given) != len(self.values):
+            raise TypeError(f"a push takes {len(self.values)} chunks, got {len(given)}")
+        arrays = self._arrays(self.values, given, "chunk")
+        ticks: int | None = None
+        for value, array in zip(self.values, arrays, strict=True):
+            per_tick, length = int(value.rate), array.shape[2]
+            count, rest = divmod(length, per_tick)
+            if rest or ticks not in (None, count):
+                wanted = f"a multiple of {per_tick}" if ticks is None else str(per_tick * ticks)
+                raise ValueError(
+                    f"the length of the chunk of {value.name or 'the input'} must be {wanted}, "
+                    f"got {length}"
+                )
+            ticks = count
+        assert ticks is not None
+        return arrays, ticks
+
+    def empty(self) -> tuple[list[Array], int]:
+        """Chunks of no ticks."""
+        return [np.empty((self._rows, v.channels, 0), self._dtype) for v in self.values], 0
+
+    def constants(self, given: Sequence[Any]) -> dict[Value, Array]:
+        """The inputs without time.
+
+        Raises:
+            ValueError, TypeError: one does not fit, with what would.
+        """
+        if len(given) != len(self._timeless):
+            names = ", ".join(value.name or "an input" for value in self._timeless)
+            shown = f" ({names})" if names else ""
+            raise TypeError(
+                f"constants must be the {len(self._timeless)} inputs without time{shown}, got "
+                f"{len(given)}"
+            )
+        arrays = self._arrays(self._timeless, given, "constants")
+        return {v: np.array(x) for v, x in zip(self._timeless, arrays, strict=True)}
+
+    def results(self, outs: Sequence[Array]) -> Any:
+        """The outputs as the caller has them: one, or a tuple."""
+        if self._layouts is not None:
+            outs = self._layouts.arrays(outs)
+        elif self._batch_size is None:
+            outs = [out[0] for out in outs]
+        return outs[0] if len(outs) == 1 else tuple(outs)
+
+    def _arrays(self, values: Sequence[Value], given: Sequence[Any], what: str) -> list[Array]:
+        if self._layouts is not None:
+            axes: tuple[Axes, ...] = tuple(self._axes[value] for value in values)
+            found = Layouts(axes, ()).signals(values, self._dtype, given)
+            for value, array in found:
+                self._check_rows(value, what, len(array))
+            return [array for _, array in found]
+        arrays = []
+        for value, x in zip(values, given, strict=True):
+            name = self._named(value, what)
+            (array,) = as_operands(self._dtype, **{what: x})
+            lead = (value.channels,) if self._batch_size is None else (self._rows, value.channels)
+            if array.ndim != len(lead) + 1 or array.shape[:-1] != lead:
+                shape = ", ".join([*map(str, lead), "T" if value.rate else "1"])
+                raise ValueError(f"{name} must have the shape ({shape}), got shape {array.shape}")
+            arrays.append(array if self._batch_size is not None else array[None])
+        return arrays
+
+    def _check_rows(self, value: Value, what: str, rows: int) -> None:
+        if rows != self._rows:
+            name = self._named(value, what)
+            raise ValueError(f"{name} must have a batch of {self._rows}, got {rows}")
+
+    def _named(self, value: Value, what: str) -> str:
+        """A chunk in messages: by its input, where there are several."""
+        if what == "chunk" and len(self.values) == 1:
+            return what
+        return f"{what} of {value.name or 'an input'}" if what == "chunk" else f"{what}: {value.name}"

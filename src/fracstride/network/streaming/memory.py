@@ -1,0 +1,88 @@
+"""The memory of a network's stream: one arena of windows, and the plans that are bound to it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+
+from fracstride.arrays import Array, DType
+from fracstride.network.graph import Node
+from fracstride.network.memory import Arena
+from fracstride.network.streaming.part_plan import PartPlan, Piece, after_piece
+from fracstride.network.streaming.schedule import Schedule
+from fracstride.network.value import Value
+
+__all__ = ["StreamMemory"]
+
+_LINE = 64  # bytes that a cache reads at once
+_PLANS = 512  # pieces whose steps are remembered
+
+
+class StreamMemory:
+    """What is carried from push to push, for so many rows.
+
+    Args:
+        schedule: of the network.
+        batch: rows.
+        dtype: of the signals.
+        whole: the values without time.
+    """
+
+    def __init__(
+        self, schedule: Schedule, batch: int, dtype: DType, whole: dict[Value, Array]
+    ) -> None:
+        self._schedule, self._batch, self._dtype, self._whole = schedule, batch, dtype, whole
+        self._arena = Arena()
+        self._plans: OrderedDict[Piece, PartPlan] = OrderedDict()
+        #: The window of each value with memory of its own.
+        self.windows: dict[Value, Array] = {}
+        self._room = dict.fromkeys(schedule.after(0).kept, 0)
+        self._first = {
+            node: state
+            for node in schedule.nodes
+            if (state := node.operation.new_state(batch)) is not None
+        }
+        #: What operations carry themselves.
+        self.states: dict[Node, Array] = {n: state.copy() for n, state in self._first.items()}
+
+    def run(self, piece: Piece, inputs: Sequence[Any], outs: Sequence[Array]) -> None:
+        """Compute a piece."""
+        plan = self._plans.get(piece)
+        if plan is None:
+            plan = self._plan(piece)
+        plan.run(inputs, outs)
+
+    def restart(self, rows: slice) -> None:
+        """Some rows begin anew."""
+        for node, state in self.states.items():
+            state[..., rows, :] = self._first[node][..., rows, :]
+
+    def reserve(self, positions: dict[Value, int]) -> None:
+        """Have room for so many positions of each value; what is there stays."""
+        if all(self._room[value] >= count for value, count in positions.items()):
+            return
+        self._room = {v: max(self._room[v], positions[v]) for v in self._room}
+        item, batch = self._dtype.itemsize, self._batch
+        # An odd number of cache lines to a row, so that rows do not share a few sets of the cache.
+        widths = {v: (-(-n * item // _LINE) | 1) * _LINE // item for v, n in self._room.items()}
+        before, self.windows, start = self.windows, {}, 0
+        self._arena = Arena()  # the windows before keep the old one until they are copied
+        self._arena.reserve(sum(batch * v.channels * w * item for v, w in widths.items()))
+        for value, width in widths.items():
+            array = self._arena.array(start, (batch, value.channels, width), self._dtype)
+            start += array.nbytes
+            if value in before:
+                array[:, :, : before[value].shape[2]] = before[value]
+            self.windows[value] = array
+        self._plans.clear()
+
+    def _plan(self, piece: Piece) -> PartPlan:
+        before, after = self._schedule.after(piece.place), after_piece(self._schedule, piece)
+        self.reserve({v: after.known[v] - before.kept[v] for v in self._room})
+        plan = PartPlan(self._schedule, piece, self.windows, self._whole, self.states)
+        self._plans[piece] = plan
+        if len(self._plans) > _PLANS:
+            self._plans.popitem(last=False)
+        return plan

@@ -1,0 +1,40 @@
+"""Whether a network can stream, and the sentence that says why not."""
+
+from __future__ import annotations
+
+from fracstride.network.graph import Graph
+from fracstride.network.streaming.schedule import has_time
+from fracstride.network.value import Value
+
+__all__ = ["check_streams", "obstacle_of"]
+
+_WAYS_ON = (
+    "Take a model that is causal there, or one without it, or compile the parts before and after "
+    "it by themselves and stream those"
+)
+
+
+def obstacle_of(graph: Graph) -> str:
+    """The first operation that cannot stream and why, ``"decoder.1 (Pad) ..."``; else empty."""
+    timed: set[Value] = {value for value in graph.inputs if has_time(value)}
+    for node in graph.nodes:
+        if timed.isdisjoint(node.inputs):
+            continue
+        timed.update(node.outputs)
+        why = node.operation.obstacle(*node.inputs)
+        if why:
+            name = node.operation.name
+            return f"{node.path} ({name}) {why}" if node.path else f"{name} {why}"
+    for place, value in enumerate(graph.outputs):
+        if not has_time(value):
+            return f"output {place} has no time"
+    return ""
+
+
+def check_streams(graph: Graph) -> None:
+    """Raise ``ValueError`` unless the network can stream."""
+    if not any(has_time(value) for value in graph.inputs):
+        raise ValueError("the network cannot stream: none of its inputs has time")
+    obstacle = obstacle_of(graph)
+    if obstacle:
+        raise ValueError(f"the network cannot stream: {obstacle}. {_WAYS_ON}")

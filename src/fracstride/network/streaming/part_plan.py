@@ -1,0 +1,125 @@
+"""The steps of a push: everything about it that does not depend on numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from fracstride.arrays import Array
+from fracstride.network.graph import Node
+from fracstride.network.part import Part
+from fracstride.network.streaming.schedule import Progress, Schedule, has_time
+from fracstride.network.value import Value
+
+__all__ = ["PartPlan", "Piece"]
+
+
+class Piece(NamedTuple):
+    """A piece of a signal for some rows of the batch that are at the same place.
+
+    Args:
+        place: ticks before it (:meth:`Schedule.place`).
+        ticks: in it.
+        ends: whether the signal ends behind it.
+        rows: the first of the rows, and the one behind the last.
+    """
+
+    place: int
+    ticks: int
+    ends: bool
+    rows: tuple[int, int]
+
+
+class PartPlan:
+    """Steps that are bound to windows of memory.
+
+    A window has the positions of a signal that were kept, and those that are new behind them. After
+    the steps, what is kept from now on moves to its beginning.
+
+    Args:
+        schedule: of the network.
+        piece: what is computed.
+        windows: memory of each value with time, but views, for all rows and enough positions.
+        whole: values without time.
+        states: of operations, for all rows.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        piece: Piece,
+        windows: Mapping[Value, Array],
+        whole: Mapping[Value, Array],
+        states: Mapping[Node, Array],
+    ) -> None:
+        graph, rows = schedule.graph, slice(*piece.rows)
+        before, after = schedule.after(piece.place), after_piece(schedule, piece)
+        self._parts: dict[Value, Part] = {
+            value: Part(array[rows], None) for value, array in whole.items()
+        }
+        self._moves: list[tuple[Array, Array]] = []
+        for value, array in windows.items():
+            first, stop = before.kept[value], after.known[value]
+            window = array[rows, :, : stop - first]
+            self._parts[value] = Part(window, first, piece.ends)
+            keep = stop - after.kept[value]
+            if keep and after.kept[value] > first:
+                self._moves.append((window[:, :, :keep], window[:, :, -keep:]))
+        self._steps = [
+            step
+            for node in schedule.nodes
+            for step in self._steps_of(node, before, after, states.get(node), rows)
+        ]
+        #: Where new positions of the inputs are written.
+        self.inputs = [
+            self._new(value, before, after).array for value in graph.inputs if has_time(value)
+        ]
+        #: Where the positions lie that are given now.
+        self.outputs = [
+            self._parts[value].between(first, stop)
+            for value, first, stop in zip(graph.outputs, before.given, after.given, strict=True)
+        ]
+
+    def _new(self, value: Value, before: Progress, after: Progress) -> Part:
+        """The positions that are new."""
+        part, first = self._parts[value], before.known[value]
+        return Part(part.between(first, after.known[value]), first, part.ends)
+
+    def _steps_of(
+        self, node: Node, before: Progress, after: Progress, state: Array | None, rows: slice
+    ) -> Sequence[Callable[[], object]]:
+        operation, value = node.operation, node.output
+        if operation.is_view:
+            part = operation.view_part(self._parts[node.inputs[0]])
+            stop = after.known[value]
+            shown = part.array[:, :, : max(stop - part.start, 0)]
+            self._parts[value] = Part(shown, part.first, part.ends)
+            return ()
+        out = self._new(value, before, after)
+        if not out.array.shape[2]:
+            return ()
+        own = None if state is None else state[..., rows, :]
+        return (operation.bind_part([self._parts[v] for v in node.inputs], out, own),)
+
+    def run(self, inputs: Sequence[Any], outs: Sequence[Array]) -> None:
+        """Compute from new positions of the inputs what is given now."""
+        for place, given in zip(self.inputs, inputs, strict=True):
+            place[...] = given
+        for step in self._steps:
+            step()
+        for out, result in zip(outs, self.outputs, strict=True):
+            out[...] = result
+        for target, source in self._moves:
+            target[...] = source
+
+
+def after_piece(schedule: Schedule, piece: Piece) -> Progress:
+    """Progress after a piece; at the end, everything is known and nothing is kept."""
+    ticks = piece.place + piece.ticks
+    if not piece.ends:
+        return schedule.after(ticks)
+    known = schedule.lengths(ticks)
+    before = schedule.after(piece.place)
+    kept = {value: known[value] for value in before.kept}
+    return Progress(known, kept, tuple(known[value] for value in schedule.graph.outputs))
+

@@ -1,0 +1,176 @@
+"""When the positions of a network's signals are final, and how long they are needed.
+
+After ``T`` ticks, the first positions of each signal are *known*: no later input changes them, and
+an input that ends now, or at any later time, has them. What a later part of the signal still reads
+of them is *kept*. Both follow from the graph, one operation after the other, and are worked out
+once for each remainder of ``T`` by some period: see :meth:`Schedule.place`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from math import lcm
+
+from fracstride.arguments import MAX_SIZE
+from fracstride.network.extent import Extent
+from fracstride.network.graph import Graph, Node
+from fracstride.network.part import FOREVER
+from fracstride.network.value import Value
+
+__all__ = ["Progress", "Schedule", "has_time"]
+
+_REMEMBERED = 512  # numbers of ticks whose progress is kept
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The signals of a network after some ticks.
+
+    Args:
+        known: of each value with time, how many of its first positions are final.
+        kept: of each value that has memory of its own, the first position that is needed later.
+        given: of each output, how many positions are out.
+    """
+
+    known: dict[Value, int]
+    kept: dict[Value, int]
+    given: tuple[int, ...]
+
+
+class Schedule:
+    """The schedule of a network's stream.
+
+    Args:
+        graph: the one that runs.
+        least: ticks that an input has to last.
+
+    >>> import fracstride as fs
+    >>> from fracstride.network.operations.conv1d import Conv1d
+    >>> graph = Graph()
+    >>> x = graph.add_input("x", channels=1)
+    >>> layer = fs.Conv1d(1, 1, kernel_size=5, padding=2)
+    >>> graph.outputs.append(graph.add(Conv1d(layer), x))
+    >>> schedule = Schedule(graph, least=1)
+    >>> schedule.after(10).given, schedule.after(10).kept[x], schedule.settled
+    ((8,), 6, 5)
+    """
+
+    def __init__(self, graph: Graph, least: int) -> None:
+        self.graph, self.least = graph, least
+        #: Operations that run at each push; the others have no time, and run once.
+        self.nodes = [node for node in graph.nodes if has_time(node.output)]
+        #: Of a view, the value in whose memory it lies, and the operations that lead to it.
+        self.views = _views(self.nodes)
+        self._ends = {
+            value: _least_from_then_on(value.extent)
+            for value in graph.values()
+            if value.is_signal and has_time(value)
+        }
+        #: Progress depends on the ticks by their remainder of this alone, once it is settled.
+        self.period = _period(graph, self.nodes)
+        self.after = lru_cache(maxsize=_REMEMBERED)(self._after)
+        self.settled = self._settled_after()
+
+    def place(self, ticks: int) -> int:
+        """A small number of ticks whose progress differs from that after ``ticks`` by a shift."""
+        return min(ticks, self.settled + max(ticks - self.settled, 0) % self.period)
+
+    def lengths(self, ticks: int) -> dict[Value, int]:
+        """How long each value with time is, if the signal ends after so many ticks."""
+        return {value: max(0, value.extent(ticks)) for value in self._ends}
+
+    def output_length(self, output: int, ticks: int) -> int:
+        """How many positions of an output are out after so many ticks."""
+        place = self.place(ticks)
+        rate = self.graph.outputs[output].rate
+        return self.after(place).given[output] + int((ticks - place) * rate)
+
+    def length_at_end(self, output: int, ticks: int) -> int:
+        """How long an output is after so many ticks; 0 where the network refuses the input."""
+        return max(0, self.graph.outputs[output].extent(ticks)) if ticks >= self.least else 0
+
+    def latency(self, output: int) -> Fraction:
+        """The most by which an output, once it has begun, is behind its rate, in positions."""
+        rate = self.graph.outputs[output].rate
+        ticks = range(self.settled, self.settled + self.period)
+        return max(rate * t - self.after(t).given[output] for t in ticks)
+
+    def _after(self, ticks: int) -> Progress:
+        known = {value: int(value.rate) * ticks for value in self.graph.inputs if value in self._ends}
+        for node in self.nodes:
+            found = 0
+            if ticks:
+                of_inputs = [known.get(value, FOREVER) for value in node.inputs]
+                found = node.operation.known(of_inputs, node.inputs)
+            value = node.output
+            ends = self._ends[value](max(ticks, self.least))
+            known[value] = max(0, min(found, ends))
+        given = tuple(known[v] if ticks >= self.least else 0 for v in self.graph.outputs)
+        return Progress(known, self._kept(known, given), given)
+
+    def _kept(self, known: dict[Value, int], given: tuple[int, ...]) -> dict[Value, int]:
+        kept = {value: known[value] for value in known if value not in self.views}
+
+        def need(value: Value, position: int) -> None:
+            for view in self.views.get(value, ()):
+                (position,) = view.operation.needed(position, [known[view.inputs[0]]], view.inputs)
+                value = view.inputs[0]
+            kept[value] = max(0, min(kept[value], position))
+
+        for value, position in zip(self.graph.outputs, given, strict=True):
+            need(value, position)
+        for node in self.nodes:
+            if node.output in self.views:
+                continue
+            of_inputs = [known.get(value, FOREVER) for value in node.inputs]
+            first = node.operation.needed(known[node.output], of_inputs, node.inputs)
+            for value, position in zip(node.inputs, first, strict=True):
+                if value in known:
+                    need(value, position)
+        return kept
+
+    def _settled_after(self) -> int:
+        """The least number of ticks from which on each tick, or period, does what the last did."""
+
+        def settled(ticks: int) -> bool:
+            now = self._after(ticks)
+            return all(now.known.values()) and all(now.kept.values()) and ticks >= self.least
+
+        low, high = 0, 1
+        while high < MAX_SIZE and not settled(high):
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if settled(middle) else (middle, high)
+        return high
+
+
+def has_time(value: Value) -> bool:
+    """Whether a value is a signal whose length grows."""
+    return value.is_signal and value.rate > 0
+
+
+def _views(nodes: list[Node]) -> dict[Value, tuple[Node, ...]]:
+    """For each view, the nodes that lead from it back to memory."""
+    views: dict[Value, tuple[Node, ...]] = {}
+    for node in nodes:
+        if node.operation.is_view:
+            views[node.output] = (node, *views.get(node.inputs[0], ()))
+    return views
+
+
+@lru_cache(maxsize=1024)
+def _least_from_then_on(extent: Extent) -> Extent:
+    return extent.least_from_then_on()
+
+
+def _period(graph: Graph, nodes: list[Node]) -> int:
+    """Ticks after which every signal is a whole number of strides further."""
+    period = lcm(*(value.extent.period for value in graph.values() if has_time(value)))
+    for node in nodes:
+        stride = node.operation.stride
+        rates = [value.rate for value in node.inputs if has_time(value)]
+        period = lcm(period, *((rate / stride).denominator for rate in rates))
+    return period

@@ -1,0 +1,297 @@
+"""A network fed chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from fracstride.arguments import MAX_SIZE, as_size
+from fracstride.arrays import Array, DType
+from fracstride.network.graph import Graph
+from fracstride.network.layouts import Layouts
+from fracstride.network.streaming.chunks import Chunks
+from fracstride.network.streaming.memory import StreamMemory
+from fracstride.network.streaming.part_plan import Piece
+from fracstride.network.streaming.schedule import Schedule
+from fracstride.network.streaming.whole import whole_values
+from fracstride.streaming.pieces import loaded
+from fracstride.streaming.rows import alike
+from fracstride.streaming.stream import Stream, check_state
+
+__all__ = ["NetworkStream"]
+
+#: A push is computed in pieces whose windows take about so many bytes.
+_BYTES = 1 << 23
+
+
+class NetworkStream(Stream):
+    """A :class:`fracstride.network.Network` fed chunk by chunk; its ``stream`` method makes it.
+
+    What comes out, one piece after the other, is the output of the network for the whole input, bit
+    for bit, in any chunks. After each push exactly those positions are out that no later input
+    changes and that an input ending now has too.
+
+    A network of several inputs with time takes as many chunks at each push; they last as many
+    ticks. One of several outputs gives a tuple at each push. ``rate``, ``latency`` and
+    ``output_length`` are those of the first output, in positions of the first input.
+
+    Args:
+        graph: that runs.
+        dtype: of the signals.
+        least: the least number of ticks that the network accepts.
+        layouts: axes of the inputs and outputs, where they are not ``(B, channels, L)``.
+        batch_size: rows ``B`` of each chunk, or None for chunks without a batch.
+        constants: the inputs without time, in their order, for all rows.
+    """
+
+    independent_rows = True
+
+    def __init__(
+        self,
+        graph: Graph,
+        dtype: DType,
+        least: int,
+        layouts: Layouts | None,
+        batch_size: int | None,
+        constants: Sequence[Any],
+    ) -> None:
+        self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
+        self.independent_rows = batch_size is not None
+        self._rows = 1 if self.batch_size is None else self.batch_size
+        self._chunks = Chunks(graph, dtype, layouts, self.batch_size)
+        self._schedule = schedule = Schedule(graph, least)
+        whole = whole_values(graph, self._chunks.constants(constants), self._rows, dtype)
+        self._memory = StreamMemory(schedule, self._rows, dtype, whole)
+        self._dtype, self._outputs = dtype, graph.outputs
+        #: Ticks that each row has received.
+        self._ticks = [0] * self._rows
+        first, out = self._chunks.values[0], graph.outputs[0]
+        self._per_tick = int(first.rate)
+        self.in_channels, self.out_channels = first.channels, out.channels
+        self.rate = out.rate / first.rate
+        self.latency = max(0, ceil(schedule.latency(0)))
+        self.overhang = None
+        each = sum(v.channels * v.rate for v in schedule.after(0).kept) * dtype.itemsize
+        most = max(1, int(_BYTES // (each * self._rows)))
+        # Whole periods, of which each has the same plan.
+        self._most = most - most % schedule.period if most > schedule.period else most
+
+    def push(self, chunk: Any, *more: Any, active: Any = None) -> Any:
+        """All that the chunks make final, perhaps of no positions.
+
+        Args:
+            chunk: of the first input with time, as the network takes it; ``more``: of the others.
+            active: a mask ``(B,)`` of the rows that the chunks are for. The others are not read and
+                stay as they are. The result is as long as that of the row which has most;
+                ``lengths`` says how many positions of each row count.
+
+        Raises:
+            ValueError, TypeError: an argument does not fit. The stream stays as it was.
+        """
+        return self._advance((chunk, *more), "active", active, ends=False)
+
+    def finish(self, chunk: Any, *more: Any, rows: Any = None) -> Any:
+        """``push`` and :meth:`flush` at once; ``rows`` as ``active`` and ``rows`` there."""
+        return self._advance((chunk, *more), "rows", rows, ends=True)
+
+    def flush(self, *, rows: Any = None) -> Any:
+        """What is left, perhaps of no positions; the stream is then as new.
+
+        Nothing, too, where the network would refuse so short an input. ``rows``: a mask ``(B,)`` of
+        the rows that end. They are then as new, and may begin again; the others go on.
+        """
+        return self._advance(None, "rows", rows, ends=True)
+
+    def final_length(self, frames: int) -> int:
+        return self._schedule.output_length(0, frames // self._per_tick)
+
+    def length_at_end(self, frames: int) -> int:
+        return self._schedule.length_at_end(0, frames // self._per_tick)
+
+    def advance(self, chunk: Any, last: bool) -> Any:
+        given = None if chunk is None else (chunk,)
+        return self._advance(given, "rows", None, ends=last)
+
+    def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
+        given = None if chunk is None else self._chunks.signals((chunk,))
+        signals, _ = given or self._chunks.empty()
+        ticks = [int(count) // self._per_tick for count in frames]
+        outs, lengths = self._some_rows(signals, ticks, [bool(end) for end in ends])
+        return self._chunks.results(outs), lengths[0]
+
+    @property
+    def rows_differ(self) -> bool:
+        return any(ticks != self._ticks[0] for ticks in self._ticks)
+
+    def clear(self) -> None:
+        self._begin(0, self._rows)
+
+    def clear_rows(self, rows: Array) -> None:
+        for row in np.flatnonzero(rows).tolist():
+            self._begin(row, row + 1)
+
+    def _begin(self, first: int, stop: int) -> None:
+        """These rows are as new."""
+        self._ticks[first:stop] = [0] * (stop - first)
+        self._memory.restart(slice(first, stop))
+
+    def _advance(self, given: Any, name: str, mask: Any, *, ends: bool) -> Any:
+        signals, ticks = self._chunks.empty() if given is None else self._chunks.signals(given)
+        if mask is None and not self.rows_differ:
+            outs = self._all_rows(signals, ticks, ends)
+            self._last = outs[0].shape if self.batch_size is not None else outs[0].shape[1:]
+        else:
+            rows = self.checked_mask(name, mask).tolist()
+            counts = [ticks * active for active in rows]
+            outs, lengths = self._some_rows(signals, counts, [r and ends for r in rows])
+            self._last = lengths[0]
+        return self._chunks.results(outs)
+
+    def _all_rows(self, signals: Sequence[Array], ticks: int, ends: bool) -> list[Array]:
+        before = self._ticks[0]
+        lengths = self._lengths(before, ticks, ends)
+        outs = [
+            np.empty((self._rows, value.channels, length), self._dtype)
+            for value, length in zip(self._outputs, lengths, strict=True)
+        ]
+        self._compute(signals, outs, (0, self._rows), before, ticks, ends)
+        return outs
+
+    def _some_rows(
+        self, signals: Sequence[Array], ticks: Sequence[int], ends: Sequence[bool]
+    ) -> tuple[list[Array], list[Array]]:
+        """The outputs where each row gets ticks of its own, and how long they are by row."""
+        lengths = np.array(
+            [
+                self._lengths(before, count, end)
+                for before, count, end in zip(self._ticks, ticks, ends, strict=True)
+            ],
+            np.int64,
+        ).reshape(self._rows, -1)
+        outs = [
+            np.zeros((self._rows, value.channels, int(each.max())), self._dtype)
+            for value, each in zip(self._outputs, lengths.T, strict=True)
+        ]
+        columns = np.array(self._ticks), np.array(ticks), np.array(ends)
+        for (before, count, end), some in alike(*columns):
+            if not count and not end:
+                continue
+            runs = [(some.start, some.stop)] if isinstance(some, slice) else [(r, r + 1) for r in some.tolist()]
+            for first, stop in runs:
+                own = [out[first:stop, :, : lengths[first, i]] for i, out in enumerate(outs)]
+                chunk = [x[first:stop] for x in signals]
+                self._compute(chunk, own, (first, stop), before, count, bool(end))
+        return outs, list(lengths.T)
+
+    def _lengths(self, before: int, ticks: int, ends: bool) -> list[int]:
+        """How long the outputs of so many ticks more are."""
+        schedule, after = self._schedule, before + ticks
+        total = schedule.length_at_end if ends else schedule.output_length
+        return [
+            max(0, total(i, after) - schedule.output_length(i, before))
+            for i in range(len(self._outputs))
+        ]
+
+    def _compute(
+        self,
+        signals: Sequence[Array],
+        outs: Sequence[Array],
+        rows: tuple[int, int],
+        before: int,
+        ticks: int,
+        ends: bool,
+    ) -> None:
+        """Compute rows that are at the same place, in pieces."""
+        schedule, memory = self._schedule, self._memory
+        if ends and before + ticks < schedule.least:
+            self._begin(*rows)
+            return
+        done = [0] * len(outs)
+        start, now = 0, before
+        while True:
+            count = min(ticks - start, self._most)
+            last = start + count == ticks
+            piece = Piece(schedule.place(now), count, ends and last, rows)
+            lengths = self._lengths(now, count, piece.ends)
+            new = [
+                x[:, :, int(v.rate) * start : int(v.rate) * (start + count)]
+                for v, x in zip(self._chunks.values, signals, strict=True)
+            ]
+            own = [
+                out[:, :, at : at + length]
+                for out, at, length in zip(outs, done, lengths, strict=True)
+            ]
+            memory.run(piece, new, own)
+            done = [at + length for at, length in zip(done, lengths, strict=True)]
+            start, now = start + count, now + count
+            if last:
+                break
+        if ends:
+            self._begin(*rows)
+        else:
+            self._ticks[rows[0] : rows[1]] = [now] * (rows[1] - rows[0])
+
+    def state(self) -> dict[str, Array]:
+        """All that is carried, as new arrays: ticks by row, positions by signal, and states."""
+        places = [self._schedule.after(self._schedule.place(ticks)) for ticks in self._ticks]
+        state = {"ticks": np.array(self._ticks, np.int64)}
+        for number, value in enumerate(places[0].kept):
+            keep = [place.known[value] - place.kept[value] for place in places]
+            frames = np.zeros((self._rows, value.channels, max(keep)), self._dtype)
+            for row, count in enumerate(keep):
+                if count:
+                    frames[row, :, :count] = self._memory.windows[value][row, :, :count]
+            state[f"signal {number}"] = frames
+        for number, own in enumerate(self._memory.states.values()):
+            state[f"state {number}"] = own.copy()
+        return state
+
+    def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
+        like = self.state()
+        checked = {name: loaded(np.asarray(a)) for name, a in check_state(state, set(like)).items()}
+        ticks = checked.pop("ticks")
+        if (
+            ticks.dtype.kind not in "iu"
+            or ticks.shape != (self._rows,)
+            or any(not 0 <= int(count) <= MAX_SIZE for count in ticks)
+        ):
+            raise ValueError(
+                f"state ticks must be {self._rows} integers from 0 to 2**62, one for each row, got "
+                f"{ticks.dtype} of shape {ticks.shape}: {ticks}"
+            )
+        places = [self._schedule.after(self._schedule.place(int(count))) for count in ticks]
+        values = list(places[0].kept)
+        shapes = {
+            f"signal {i}": (self._rows, v.channels, max(p.known[v] - p.kept[v] for p in places))
+            for i, v in enumerate(values)
+        }
+        shapes |= {name: a.shape for name, a in like.items() if name.startswith("state ")}
+        for name, array in checked.items():
+            if array.shape != shapes[name] or array.dtype != self._dtype:
+                raise ValueError(
+                    f"state {name} must be {self._dtype} of shape {shapes[name]} after "
+                    f"{ticks.tolist()} ticks, got {array.dtype} of shape {array.shape}"
+                )
+
+        def take() -> None:
+            memory = self._memory
+            memory.reserve({v: shapes[f"signal {i}"][2] for i, v in enumerate(values)})
+            for i, value in enumerate(values):
+                frames = checked[f"signal {i}"]
+                memory.windows[value][:, :, : frames.shape[2]] = frames
+            for i, own in enumerate(memory.states.values()):
+                own[...] = checked[f"state {i}"]
+            self._ticks = ticks.tolist()
+
+        return take
+
+    def empty_output(self) -> Any:
+        return self._chunks.results(
+            [np.empty((self._rows, v.channels, 0), self._dtype) for v in self._outputs]
+        )
+
+    def __repr__(self) -> str:
+        return f"NetworkStream(batch_size={self.batch_size}, rate={self.rate}, latency={self.latency})"
