@@ -65,9 +65,7 @@ class Antialiased(Operation):
     def known(self, known: Sequence[int], inputs: Sequence[Value]) -> int:
         return self.down.known([self.up.known(known, inputs)], self._between)
 
-    def needed(
-        self, position: int, known: Sequence[int], inputs: Sequence[Value]
-    ) -> Sequence[int]:
+    def needed(self, position: int, known: Sequence[int], inputs: Sequence[Value]) -> Sequence[int]:
         between = self.up.known(known, inputs)
         (first,) = self.down.needed(position, [between], self._between)
         return self.up.needed(max(first, 0), known, inputs)

@@ -95,11 +95,9 @@ class ConvolutionOperation(Operation):
             positions = frames * g.stride - g.padding_left
         else:
             positions = (frames + g.padding_left - g.span) // g.stride + 1
-        return min(positions, *known[1:]) if len(known) > 1 else positions
+        return min([int(positions), *known[1:]])
 
-    def needed(
-        self, position: int, known: Sequence[int], inputs: Sequence[Value]
-    ) -> Sequence[int]:
+    def needed(self, position: int, known: Sequence[int], inputs: Sequence[Value]) -> Sequence[int]:
         first = self._first_read(position)
         if self._reads_beyond(inputs):
             first = min(first, known[0] - 1 - self._mirrored(inputs))

@@ -18,6 +18,7 @@ from fracstride.network.layouts import Layouts
 from fracstride.network.memory import Arena, plan_slots
 from fracstride.network.plan import Plan
 from fracstride.network.streaming import NetworkStream
+from fracstride.network.streaming.chunks import Chunks
 from fracstride.network.streaming.obstacles import check_streams
 from fracstride.network.table import table
 from fracstride.network.value import Value
@@ -162,9 +163,8 @@ class Network:
         ([19, 1], 1)
         """
         check_streams(self.graph)
-        return NetworkStream(
-            self.fused, self.dtype, self.least, self._layouts, batch_size, constants
-        )
+        chunks = Chunks(self.fused, self.dtype, self._layouts, batch_size)
+        return NetworkStream(self.fused, self.dtype, self.least, chunks, constants)
 
     @property
     def layouts(self) -> Layouts | None:

@@ -100,9 +100,7 @@ class Operation(ABC):
         """
         return min(known)
 
-    def needed(
-        self, position: int, known: Sequence[int], inputs: Sequence[Value]
-    ) -> Sequence[int]:
+    def needed(self, position: int, known: Sequence[int], inputs: Sequence[Value]) -> Sequence[int]:
         """Of each input, the first position that results from ``position`` on still read.
 
         What an end of the signal mirrors counts, wherever it may come: at ``known`` or later.

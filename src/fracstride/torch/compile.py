@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from fracstride.network.recording import Conditions, Reference
+from fracstride.network.streaming import NetworkStream
 from fracstride.torch.capture.assembled import assemble
 from fracstride.torch.capture.driver import Assemble, Captured, capture
-from fracstride.torch.capture.example import Example, Layout, check_plain
+from fracstride.torch.capture.example import Example
 from fracstride.torch.capture.unchanged import unchanged
+from fracstride.torch.inputs import check_guards, check_inputs, shared
+from fracstride.torch.network_stream import network_stream
 
 __all__ = ["CompiledModule", "compile"]
 
@@ -108,16 +110,10 @@ class CompiledModule:
     def _run(self, *inputs: Tensor) -> Any:
         captured = self._captured
         conditions = check_inputs(captured.example.layouts, inputs, captured.least)
-        for guard in captured.guards:
-            if not guard.holds(conditions):
-                raise ValueError(
-                    f"with inputs of this size, {guard.described(conditions)} and takes a way "
-                    "through its code that the network does not have; give compile() an example "
-                    "of such a size"
-                )
+        check_guards(captured.guards, conditions)
         with torch.no_grad():
             results = captured.assembled(inputs, conditions.clock, conditions.batch)
-        return captured.structure.build(_shared(captured.recording.outputs, results))
+        return captured.structure.build(shared(captured.recording.outputs, results))
 
     def astype(self, dtype: torch.dtype | str) -> CompiledModule:
         """The same network in another dtype: ``net.astype("bfloat16")``.
@@ -133,6 +129,31 @@ class CompiledModule:
         assembled = captured.assembled.astype(name)
         example = captured.example.astype(getattr(torch, name))
         return CompiledModule(replace(captured, assembled=assembled, example=example))
+
+    def stream(self, batch_size: int = 1, constants: Sequence[Tensor] = ()) -> NetworkStream:
+        """The module fed chunk by chunk: the bits of its compiled output for the whole input.
+
+        A push takes as many chunks as the module has inputs with time, with the axes of the
+        examples, and gives what the module gives, of the positions that are final.
+
+        Args:
+            batch_size: rows ``B`` of each chunk.
+            constants: the inputs without time, such as the embedding of a speaker, in their order.
+
+        Returns:
+            A :class:`fracstride.streaming.Stream` of tensors; its states are dicts of arrays.
+
+        Raises:
+            ValueError: an operation looks at the whole signal; it is named, with what would help.
+            ValueError, TypeError: an argument does not fit.
+
+        >>> decoder = nn.Sequential(nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1), nn.Tanh())
+        >>> stream = compile(decoder, torch.randn(1, 4, 10)).stream()
+        >>> pieces = stream.push(torch.randn(1, 4, 7)), stream.flush()
+        >>> [piece.shape[2] for piece in pieces], stream.latency
+        ([13, 1], 1)
+        """
+        return network_stream(self._captured, batch_size, constants)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file that :func:`fracstride.load` reads, without torch.
@@ -155,75 +176,3 @@ class CompiledModule:
     def __repr__(self) -> str:
         shapes = ", ".join(layout.described() for layout in self._captured.example.layouts)
         return f"CompiledModule(inputs: {shapes}, T >= {self.least})"
-
-
-def check_inputs(layouts: Sequence[Layout], inputs: Sequence[Any], least: int) -> Conditions:
-    """Ticks and rows of the inputs of a call.
-
-    Raises:
-        TypeError, ValueError: an input does not fit, with what would.
-    """
-    if len(inputs) != len(layouts):
-        raise TypeError(f"the network takes {len(layouts)} inputs, got {len(inputs)}")
-    clock = batch = None
-    for place, (layout, tensor) in enumerate(zip(layouts, inputs, strict=True)):
-        name = "input" if len(layouts) == 1 else f"input {place}"
-        _check_kind(name, layout, tensor)
-        if layout.time is not None:
-            clock = _ticks(name, layout, tensor.shape[layout.time], clock, least)
-        if layout.batched:
-            rows = tensor.shape[0]
-            if batch not in (None, rows):
-                raise ValueError(f"{name} must have the batch of the others, {batch}, got {rows}")
-            batch = rows
-    assert clock is not None
-    return Conditions(clock, 1 if batch is None else batch)
-
-
-def _check_kind(name: str, layout: Layout, tensor: Any) -> None:
-    check_plain(name, tensor)
-    if tensor.dtype != layout.dtype:
-        raise TypeError(f"{name} must have the dtype {layout.dtype}, got {tensor.dtype}")
-    if tensor.requires_grad and torch.is_grad_enabled():
-        raise ValueError(
-            f"{name} must not require derivatives, which a network does not have: call it in "
-            "torch.no_grad(), or with a detached tensor"
-        )
-    fixed = [a for a in range(len(layout.sizes)) if a != layout.time and (a or not layout.batched)]
-    if tensor.dim() != len(layout.sizes) or any(
-        tensor.shape[axis] != layout.sizes[axis] for axis in fixed
-    ):
-        shape = tuple(tensor.shape)
-        raise ValueError(f"{name} must have the shape {layout.described()}, got {shape}")
-    if layout.batched and not tensor.shape[0]:
-        raise ValueError(f"{name} must have a batch of at least 1, got {tuple(tensor.shape)}")
-
-
-def _ticks(name: str, layout: Layout, length: int, clock: int | None, least: int) -> int:
-    ticks, rest = divmod(length, layout.per_clock)
-    if rest:
-        raise ValueError(
-            f"{name} must have a multiple of {layout.per_clock} positions of time, got {length}"
-        )
-    if clock not in (None, ticks):
-        raise ValueError(
-            f"{name} must have {layout.per_clock * (clock or 0)} positions of time, in proportion "
-            f"to the inputs before it, got {length}"
-        )
-    if ticks < least:
-        raise ValueError(
-            f"{name} must have at least {layout.per_clock * least} positions of time for this "
-            f"module, got {length}"
-        )
-    return ticks
-
-
-def _shared(outputs: Sequence[Any], results: list[Tensor]) -> list[Tensor]:
-    """The results, with one tensor where the module gives the same one twice."""
-    first: dict[int, Tensor] = {}
-    shared = []
-    for output, result in zip(outputs, results, strict=True):
-        if isinstance(output, Reference):
-            result = first.setdefault(output.index, result)
-        shared.append(result)
-    return shared

@@ -53,9 +53,7 @@ class Crop(Operation):
     def known(self, known: Sequence[int], inputs: Sequence[Value]) -> int:
         return known[0] - self.left
 
-    def needed(
-        self, position: int, known: Sequence[int], inputs: Sequence[Value]
-    ) -> Sequence[int]:
+    def needed(self, position: int, known: Sequence[int], inputs: Sequence[Value]) -> Sequence[int]:
         return [position + self.left]
 
     def view_part(self, x: Part) -> Part:

@@ -64,9 +64,7 @@ class Pad(Operation):
         mirrored = MODES[self.mode].mirrored(self.left)
         return known[0] + self.left if known[0] > mirrored else 0
 
-    def needed(
-        self, position: int, known: Sequence[int], inputs: Sequence[Value]
-    ) -> Sequence[int]:
+    def needed(self, position: int, known: Sequence[int], inputs: Sequence[Value]) -> Sequence[int]:
         right = self.right
         if self.extent is not None:
             right = inputs[0].extent.most_to(self.extent) - self.left

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fracstride.arguments import as_size
 from fracstride.arrays import Array, DType, as_operands
 from fracstride.network.graph import Graph
 from fracstride.network.layout import Axes
@@ -32,8 +33,10 @@ class Chunks:
     ) -> None:
         if layouts is not None and batch_size is None:
             raise ValueError("batch_size must be a number for a network with axes of its own")
-        self._dtype, self._layouts, self._batch_size = dtype, layouts, batch_size
-        self._rows = 1 if batch_size is None else batch_size
+        self._dtype, self._layouts = dtype, layouts
+        #: Rows of each chunk; None for chunks without a batch, which have one.
+        self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
+        self.rows = 1 if self.batch_size is None else self.batch_size
         #: The inputs with time, and those without.
         self.values = [value for value in graph.inputs if has_time(value)]
         self._timeless = [value for value in graph.inputs if not has_time(value)]
@@ -48,6 +51,10 @@ class Chunks:
         if len(given) != len(self.values):
             raise TypeError(f"a push takes {len(self.values)} chunks, got {len(given)}")
         arrays = self._arrays(self.values, given, "chunk")
+        return arrays, self._ticks(arrays)
+
+    def _ticks(self, arrays: Sequence[Array]) -> int:
+        """The ticks that the chunks last."""
         ticks: int | None = None
         for value, array in zip(self.values, arrays, strict=True):
             per_tick, length = int(value.rate), array.shape[2]
@@ -60,11 +67,11 @@ class Chunks:
                 )
             ticks = count
         assert ticks is not None
-        return arrays, ticks
+        return ticks
 
     def empty(self) -> tuple[list[Array], int]:
         """Chunks of no ticks."""
-        return [np.empty((self._rows, v.channels, 0), self._dtype) for v in self.values], 0
+        return [np.empty((self.rows, v.channels, 0), self._dtype) for v in self.values], 0
 
     def constants(self, given: Sequence[Any]) -> dict[Value, Array]:
         """The inputs without time.
@@ -82,11 +89,14 @@ class Chunks:
         arrays = self._arrays(self._timeless, given, "constants")
         return {v: np.array(x) for v, x in zip(self._timeless, arrays, strict=True)}
 
+    def check_end(self, ticks: int) -> None:
+        """Raise ``ValueError`` if a signal of so many ticks is refused, though not as too short."""
+
     def results(self, outs: Sequence[Array]) -> Any:
         """The outputs as the caller has them: one, or a tuple."""
         if self._layouts is not None:
             outs = self._layouts.arrays(outs)
-        elif self._batch_size is None:
+        elif self.batch_size is None:
             outs = [out[0] for out in outs]
         return outs[0] if len(outs) == 1 else tuple(outs)
 
@@ -101,20 +111,22 @@ class Chunks:
         for value, x in zip(values, given, strict=True):
             name = self._named(value, what)
             (array,) = as_operands(self._dtype, **{what: x})
-            lead = (value.channels,) if self._batch_size is None else (self._rows, value.channels)
+            lead = (value.channels,) if self.batch_size is None else (self.rows, value.channels)
             if array.ndim != len(lead) + 1 or array.shape[:-1] != lead:
                 shape = ", ".join([*map(str, lead), "T" if value.rate else "1"])
                 raise ValueError(f"{name} must have the shape ({shape}), got shape {array.shape}")
-            arrays.append(array if self._batch_size is not None else array[None])
+            arrays.append(array if self.batch_size is not None else array[None])
         return arrays
 
     def _check_rows(self, value: Value, what: str, rows: int) -> None:
-        if rows != self._rows:
+        if rows != self.rows:
             name = self._named(value, what)
-            raise ValueError(f"{name} must have a batch of {self._rows}, got {rows}")
+            raise ValueError(f"{name} must have a batch of {self.rows}, got {rows}")
 
     def _named(self, value: Value, what: str) -> str:
         """A chunk in messages: by its input, where there are several."""
         if what == "chunk" and len(self.values) == 1:
             return what
-        return f"{what} of {value.name or 'an input'}" if what == "chunk" else f"{what}: {value.name}"
+        return (
+            f"{what} of {value.name or 'an input'}" if what == "chunk" else f"{what}: {value.name}"
+        )

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-
 from fracstride.arrays import Array, DType
 from fracstride.network.graph import Node
 from fracstride.network.memory import Arena

@@ -122,4 +122,3 @@ def after_piece(schedule: Schedule, piece: Piece) -> Progress:
     before = schedule.after(piece.place)
     kept = {value: known[value] for value in before.kept}
     return Progress(known, kept, tuple(known[value] for value in schedule.graph.outputs))
-

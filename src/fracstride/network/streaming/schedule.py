@@ -98,7 +98,9 @@ class Schedule:
         return max(rate * t - self.after(t).given[output] for t in ticks)
 
     def _after(self, ticks: int) -> Progress:
-        known = {value: int(value.rate) * ticks for value in self.graph.inputs if value in self._ends}
+        known = {
+            value: int(value.rate) * ticks for value in self.graph.inputs if value in self._ends
+        }
         for node in self.nodes:
             found = 0
             if ticks:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fracstride.arguments import MAX_SIZE, as_size
+from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array, DType
 from fracstride.network.graph import Graph
-from fracstride.network.layouts import Layouts
 from fracstride.network.streaming.chunks import Chunks
 from fracstride.network.streaming.memory import StreamMemory
 from fracstride.network.streaming.part_plan import Piece
@@ -42,8 +41,7 @@ class NetworkStream(Stream):
         graph: that runs.
         dtype: of the signals.
         least: the least number of ticks that the network accepts.
-        layouts: axes of the inputs and outputs, where they are not ``(B, channels, L)``.
-        batch_size: rows ``B`` of each chunk, or None for chunks without a batch.
+        chunks: what the caller gives at each push, and gets.
         constants: the inputs without time, in their order, for all rows.
     """
 
@@ -54,14 +52,11 @@ class NetworkStream(Stream):
         graph: Graph,
         dtype: DType,
         least: int,
-        layouts: Layouts | None,
-        batch_size: int | None,
+        chunks: Chunks,
         constants: Sequence[Any],
     ) -> None:
-        self.batch_size = None if batch_size is None else as_size("batch_size", batch_size, 1)
-        self.independent_rows = batch_size is not None
-        self._rows = 1 if self.batch_size is None else self.batch_size
-        self._chunks = Chunks(graph, dtype, layouts, self.batch_size)
+        self.batch_size, self._rows, self._chunks = chunks.batch_size, chunks.rows, chunks
+        self.independent_rows = self.batch_size is not None
         self._schedule = schedule = Schedule(graph, least)
         whole = whole_values(graph, self._chunks.constants(constants), self._rows, dtype)
         self._memory = StreamMemory(schedule, self._rows, dtype, whole)
@@ -141,10 +136,15 @@ class NetworkStream(Stream):
     def _advance(self, given: Any, name: str, mask: Any, *, ends: bool) -> Any:
         signals, ticks = self._chunks.empty() if given is None else self._chunks.signals(given)
         if mask is None and not self.rows_differ:
+            if ends:
+                self._chunks.check_end(self._ticks[0] + ticks)
             outs = self._all_rows(signals, ticks, ends)
             self._last = outs[0].shape if self.batch_size is not None else outs[0].shape[1:]
         else:
             rows = self.checked_mask(name, mask).tolist()
+            if ends:
+                for ended in {t + ticks for t, row in zip(self._ticks, rows, strict=True) if row}:
+                    self._chunks.check_end(ended)
             counts = [ticks * active for active in rows]
             outs, lengths = self._some_rows(signals, counts, [r and ends for r in rows])
             self._last = lengths[0]
@@ -179,7 +179,11 @@ class NetworkStream(Stream):
         for (before, count, end), some in alike(*columns):
             if not count and not end:
                 continue
-            runs = [(some.start, some.stop)] if isinstance(some, slice) else [(r, r + 1) for r in some.tolist()]
+            runs = (
+                [(some.start, some.stop)]
+                if isinstance(some, slice)
+                else [(r, r + 1) for r in some.tolist()]
+            )
             for first, stop in runs:
                 own = [out[first:stop, :, : lengths[first, i]] for i, out in enumerate(outs)]
                 chunk = [x[first:stop] for x in signals]
@@ -294,4 +298,6 @@ class NetworkStream(Stream):
         )
 
     def __repr__(self) -> str:
-        return f"NetworkStream(batch_size={self.batch_size}, rate={self.rate}, latency={self.latency})"
+        return (
+            f"NetworkStream(batch_size={self.batch_size}, rate={self.rate}, latency={self.latency})"
+        )

@@ -21,7 +21,7 @@ from fracstride.network.sizes import fit
 from fracstride.torch.capture.foreign import as_tensor_of
 from fracstride.torch.capture.reading.lower import lower
 
-__all__ = ["Assembled", "assemble"]
+__all__ = ["Assembled", "assemble", "readable"]
 
 
 def assemble(recording: Recording, least: int) -> Assembled:
@@ -62,10 +62,20 @@ class Assembled:
         net = self.network
         save(path, net.graph, net.dtype.name, net.least, layouts)
 
+    @property
+    def input_axes(self) -> Sequence[Any]:
+        """How the tensors of the inputs lie over signals; None of one that is no signal."""
+        return self._lowered.inputs
+
+    @property
+    def output_axes(self) -> Sequence[Any]:
+        """The same of the results, or what they are instead."""
+        return self._lowered.outputs
+
     def __call__(self, inputs: Sequence[Tensor], clock: int, batch: int) -> list[Tensor]:
         """The results for checked inputs, in memory of their own."""
         arrays = [
-            given if axes is None else as_signal(_readable(given), axes)
+            given if axes is None else as_signal(readable(given), axes)
             for given, axes in zip(inputs, self._lowered.inputs, strict=True)
         ]
         given = iter(self.network.run(arrays, clock, batch))
@@ -91,7 +101,7 @@ class Assembled:
         return torch.full(sizes, output.number, dtype=getattr(torch, output.dtype))
 
 
-def _readable(tensor: Tensor) -> Array:
+def readable(tensor: Tensor) -> Array:
     """The same memory as an array."""
     # Not by Tensor.numpy, after which the caller could not resize the tensor any more.
     tensor = tensor.detach().resolve_conj().resolve_neg()

@@ -1,0 +1,74 @@
+"""The stream of a compiled module: tensors in, tensors out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fracstride.arrays import Array
+from fracstride.network.layout import as_signal, as_tensor
+from fracstride.network.recording import Conditions
+from fracstride.network.streaming.chunks import Chunks
+from fracstride.network.streaming.obstacles import check_streams
+from fracstride.network.streaming.stream import NetworkStream
+from fracstride.network.value import Value
+from fracstride.torch.capture.assembled import readable
+from fracstride.torch.capture.driver import Captured
+from fracstride.torch.capture.foreign import as_tensor_of
+from fracstride.torch.inputs import check_guards, check_inputs, shared
+
+__all__ = ["network_stream"]
+
+
+def network_stream(captured: Captured, batch_size: int, constants: Sequence[Any]) -> NetworkStream:
+    """The stream of a captured module.
+
+    Raises:
+        ValueError: an operation cannot stream; it is named.
+        ValueError, TypeError: an argument does not fit.
+    """
+    network = captured.assembled.network
+    check_streams(network.graph)
+    for place, axes in enumerate(captured.assembled.output_axes):
+        if not isinstance(axes, tuple):
+            raise ValueError(f"the network cannot stream: result {place} is no signal")
+    chunks = TensorChunks(captured, batch_size)
+    return NetworkStream(network.fused, network.dtype, captured.least, chunks, constants)
+
+
+class TensorChunks(Chunks):
+    """Chunks with the axes of a module's tensors."""
+
+    def __init__(self, captured: Captured, batch_size: int) -> None:
+        network = captured.assembled.network
+        super().__init__(network.fused, network.dtype, None, batch_size)
+        self._captured = captured
+        layouts, axes = captured.example.layouts, captured.assembled.input_axes
+        self._of_input = dict(
+            zip(network.fused.inputs, zip(layouts, axes, strict=True), strict=True)
+        )
+        if self.rows > 1 and not any(layout.batched for layout in layouts):
+            raise ValueError(f"batch_size must be 1 for this module, got {batch_size}")
+
+    def check_end(self, ticks: int) -> None:
+        if ticks >= self._captured.least:
+            check_guards(self._captured.guards, Conditions(ticks, self.rows))
+
+    def results(self, outs: Sequence[Array]) -> Any:
+        axes, captured = self._captured.assembled.output_axes, self._captured
+        tensors = [as_tensor_of(as_tensor(out, a)) for out, a in zip(outs, axes, strict=True)]
+        return captured.structure.build(shared(captured.recording.outputs, tensors))
+
+    def _arrays(self, values: Sequence[Value], given: Sequence[Any], what: str) -> list[Array]:
+        if not values:
+            return []
+        layouts = [self._of_input[value][0] for value in values]
+        check_inputs(layouts, given)
+        arrays = []
+        for value, tensor, layout in zip(values, given, layouts, strict=True):
+            rows = tensor.shape[0] if layout.batched else 1
+            if layout.batched and rows != self.rows:
+                raise ValueError(f"{what} must have a batch of {self.rows}, got {rows}")
+            axes = self._of_input[value][1]
+            arrays.append(as_signal(readable(tensor), axes))
+        return arrays
