@@ -53,6 +53,11 @@ class StreamMemory:
             plan = self._plan(piece)
         plan.run(inputs, outs)
 
+    @property
+    def plan_count(self) -> int:
+        """How many pieces have their steps remembered."""
+        return len(self._plans)
+
     def restart(self, rows: slice) -> None:
         """Some rows begin anew."""
         for node, state in self.states.items():

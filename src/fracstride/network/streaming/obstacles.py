@@ -17,6 +17,7 @@ _WAYS_ON = (
 def obstacle_of(graph: Graph) -> str:
     """The first operation that cannot stream and why, ``"decoder.1 (Pad) ..."``; else empty."""
     timed: set[Value] = {value for value in graph.inputs if has_time(value)}
+    graph = graph.without_unused()
     for node in graph.nodes:
         if timed.isdisjoint(node.inputs):
             continue

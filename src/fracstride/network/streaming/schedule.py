@@ -116,10 +116,8 @@ class Schedule:
         kept = {value: known[value] for value in known if value not in self.views}
 
         def need(value: Value, position: int) -> None:
-            for view in self.views.get(value, ()):
-                (position,) = view.operation.needed(position, [known[view.inputs[0]]], view.inputs)
-                value = view.inputs[0]
-            kept[value] = max(0, min(kept[value], position))
+            owner, position = self._in_memory(value, position, known)
+            kept[owner] = max(0, min(kept[owner], position))
 
         for value, position in zip(self.graph.outputs, given, strict=True):
             need(value, position)
@@ -133,12 +131,22 @@ class Schedule:
                     need(value, position)
         return kept
 
+    def _in_memory(self, value: Value, position: int, known: dict[Value, int]) -> tuple[Value, int]:
+        """The value in whose memory another one lies, and where a position of that is there."""
+        for view in self.views.get(value, ()):
+            (value,) = view.inputs
+            (position,) = view.operation.needed(position, [known[value]], view.inputs)
+        return value, position
+
     def _settled_after(self) -> int:
         """The least number of ticks from which on each tick, or period, does what the last did."""
 
         def settled(ticks: int) -> bool:
             now = self._after(ticks)
-            return all(now.known.values()) and all(now.kept.values()) and ticks >= self.least
+            if ticks < self.least or not all(now.known.values()) or not all(now.kept.values()):
+                return False
+            starts = [self._in_memory(view, 0, now.known) for view in self.views]
+            return all(now.kept[value] >= start for value, start in starts)
 
         low, high = 0, 1
         while high < MAX_SIZE and not settled(high):

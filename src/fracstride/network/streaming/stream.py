@@ -23,7 +23,7 @@ from fracstride.streaming.stream import Stream, check_state
 __all__ = ["NetworkStream"]
 
 #: A push is computed in pieces whose windows take about so many bytes.
-_BYTES = 1 << 23
+_BYTES = 1 << 28
 
 
 class NetworkStream(Stream):
@@ -57,9 +57,11 @@ class NetworkStream(Stream):
     ) -> None:
         self.batch_size, self._rows, self._chunks = chunks.batch_size, chunks.rows, chunks
         self.independent_rows = self.batch_size is not None
-        self._schedule = schedule = Schedule(graph, least)
+        #: When what is final.
+        self.schedule = schedule = Schedule(graph, least)
         whole = whole_values(graph, self._chunks.constants(constants), self._rows, dtype)
-        self._memory = StreamMemory(schedule, self._rows, dtype, whole)
+        #: What is carried.
+        self.memory = StreamMemory(schedule, self._rows, dtype, whole)
         self._dtype, self._outputs = dtype, graph.outputs
         #: Ticks that each row has received.
         self._ticks = [0] * self._rows
@@ -101,10 +103,10 @@ class NetworkStream(Stream):
         return self._advance(None, "rows", rows, ends=True)
 
     def final_length(self, frames: int) -> int:
-        return self._schedule.output_length(0, frames // self._per_tick)
+        return self.schedule.output_length(0, frames // self._per_tick)
 
     def length_at_end(self, frames: int) -> int:
-        return self._schedule.length_at_end(0, frames // self._per_tick)
+        return self.schedule.length_at_end(0, frames // self._per_tick)
 
     def advance(self, chunk: Any, last: bool) -> Any:
         given = None if chunk is None else (chunk,)
@@ -131,7 +133,7 @@ class NetworkStream(Stream):
     def _begin(self, first: int, stop: int) -> None:
         """These rows are as new."""
         self._ticks[first:stop] = [0] * (stop - first)
-        self._memory.restart(slice(first, stop))
+        self.memory.restart(slice(first, stop))
 
     def _advance(self, given: Any, name: str, mask: Any, *, ends: bool) -> Any:
         signals, ticks = self._chunks.empty() if given is None else self._chunks.signals(given)
@@ -192,7 +194,7 @@ class NetworkStream(Stream):
 
     def _lengths(self, before: int, ticks: int, ends: bool) -> list[int]:
         """How long the outputs of so many ticks more are."""
-        schedule, after = self._schedule, before + ticks
+        schedule, after = self.schedule, before + ticks
         total = schedule.length_at_end if ends else schedule.output_length
         return [
             max(0, total(i, after) - schedule.output_length(i, before))
@@ -209,7 +211,7 @@ class NetworkStream(Stream):
         ends: bool,
     ) -> None:
         """Compute rows that are at the same place, in pieces."""
-        schedule, memory = self._schedule, self._memory
+        schedule, memory = self.schedule, self.memory
         if ends and before + ticks < schedule.least:
             self._begin(*rows)
             return
@@ -240,16 +242,16 @@ class NetworkStream(Stream):
 
     def state(self) -> dict[str, Array]:
         """All that is carried, as new arrays: ticks by row, positions by signal, and states."""
-        places = [self._schedule.after(self._schedule.place(ticks)) for ticks in self._ticks]
+        places = [self.schedule.after(self.schedule.place(ticks)) for ticks in self._ticks]
         state = {"ticks": np.array(self._ticks, np.int64)}
         for number, value in enumerate(places[0].kept):
             keep = [place.known[value] - place.kept[value] for place in places]
             frames = np.zeros((self._rows, value.channels, max(keep)), self._dtype)
             for row, count in enumerate(keep):
                 if count:
-                    frames[row, :, :count] = self._memory.windows[value][row, :, :count]
+                    frames[row, :, :count] = self.memory.windows[value][row, :, :count]
             state[f"signal {number}"] = frames
-        for number, own in enumerate(self._memory.states.values()):
+        for number, own in enumerate(self.memory.states.values()):
             state[f"state {number}"] = own.copy()
         return state
 
@@ -266,7 +268,7 @@ class NetworkStream(Stream):
                 f"state ticks must be {self._rows} integers from 0 to 2**62, one for each row, got "
                 f"{ticks.dtype} of shape {ticks.shape}: {ticks}"
             )
-        places = [self._schedule.after(self._schedule.place(int(count))) for count in ticks]
+        places = [self.schedule.after(self.schedule.place(int(count))) for count in ticks]
         values = list(places[0].kept)
         shapes = {
             f"signal {i}": (self._rows, v.channels, max(p.known[v] - p.kept[v] for p in places))
@@ -281,7 +283,7 @@ class NetworkStream(Stream):
                 )
 
         def take() -> None:
-            memory = self._memory
+            memory = self.memory
             memory.reserve({v: shapes[f"signal {i}"][2] for i, v in enumerate(values)})
             for i, value in enumerate(values):
                 frames = checked[f"signal {i}"]

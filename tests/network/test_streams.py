@@ -1,0 +1,216 @@
+"""Networks fed chunk by chunk."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_streams import check_streams
+from networks import RandomGraph, inputs_of
+
+import fracstride as fs
+from fracstride.network import Extent, Graph, Network
+from fracstride.network.operations.arithmetic import Add, Multiply
+from fracstride.network.operations.conv1d import Conv1d
+from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
+from fracstride.network.operations.functions import Tanh
+from fracstride.network.operations.leaky_relu import LeakyReLU
+from fracstride.network.operations.lstm import LSTM
+from fracstride.network.operations.pad import Pad
+from fracstride.network.streaming.schedule import Schedule
+from fracstride.streaming.testing import assert_streams_exactly
+
+EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "150"))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_random_graphs(exact: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    graph = RandomGraph(rng, exact=exact).graph
+    dtype = "f8" if exact else "f4"
+    network = Network(graph, dtype, fused=bool(rng.integers(4))).astype(dtype)
+    for ticks in (network.least - 1, network.least, network.least + int(rng.integers(1, 40))):
+        if ticks:
+            check_streams(network, inputs_of(graph, ticks, 2, dtype), ticks, rng)
+
+
+@settings(max_examples=max(1, EXAMPLES // 6), deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_rows_states_and_claims(seed: int) -> None:
+    """What each stream promises: rows of their own, states, rate and latency."""
+    rng = np.random.default_rng(seed)
+    graph = RandomGraph(rng, exact=False).graph
+    del graph.outputs[1:]
+    network = Network(graph, "f4")
+    x, whole = inputs_of(graph, network.least + int(rng.integers(2, 20)), 3)
+    another = network.stream(3, [whole])
+    assert_streams_exactly(
+        network.stream(3, [whole]), lambda x: network(x, whole[: len(x)]), x, another=another
+    )
+
+
+def decoder(rng: Any, *, units: int = 4, reverse: bool = False) -> Graph:
+    """Frames and a signal at their samples' rate, with a part that has no time."""
+    graph = Graph()
+    frames = graph.add_input("frames", 3)
+    source = graph.add_input("source", 2, Extent.affine(4))
+    speaker = graph.add_input("speaker", 5, Extent.affine(0, 1))
+    weights = [
+        rng.normal(0, 0.4, shape).astype("f4") for shape in ((4 * units, 3), (4 * units, units))
+    ]
+    x = graph.add(LSTM(weights[0], weights[1], reverse=reverse), frames, path="rnn")
+    condition = graph.add(Tanh(), graph.add(Conv1d(fs.Conv1d(5, units, 1, rng=1)), speaker))
+    x = graph.add(Multiply(), x, condition)
+    up = fs.ConvTranspose1d(units, 2, 8, stride=4, padding=2, padding_mode="reflect", rng=2)
+    x = graph.add(Add(), graph.add(ConvTranspose1d(up), x), source)
+    y = graph.add(Conv1d(fs.Conv1d(2, 2, 7, padding=3, rng=3)), graph.add(LeakyReLU(0.1), x))
+    down = graph.add(Conv1d(fs.Conv1d(2, 3, 5, stride=8, padding=2, rng=4)), y)
+    graph.outputs += [graph.add(Add(), x, y), down]
+    return graph
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_several_rates(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    network = Network(decoder(rng)).astype(dtype)
+    for ticks in (1, 2, 5, 40):
+        inputs = inputs_of(network.graph, ticks, 2, network.dtype)
+        check_streams(network, inputs, ticks, rng)
+
+
+def test_threads_and_one_network() -> None:
+    """Streams of one network in threads of their own, while the library uses two."""
+    network = Network(decoder(np.random.default_rng(1)))
+    failed: list[BaseException] = []
+
+    def listen(seed: int) -> None:
+        try:
+            check_streams(
+                network, inputs_of(network.graph, 30, 2, seed=seed), 30, np.random.default_rng(seed)
+            )
+        except BaseException as error:
+            failed.append(error)
+
+    before = fs.get_num_threads()
+    fs.set_num_threads(2)
+    try:
+        threads = [threading.Thread(target=listen, args=(seed,)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        fs.set_num_threads(before)
+    assert not failed
+
+
+def test_no_growth() -> None:
+    """Memory and plans stay as they are, whatever comes later."""
+    graph = Graph()
+    x = graph.add_input("x", 2)
+    layer = fs.Conv1d(2, 2, 5, stride=3, padding=2, rng=0)
+    graph.outputs.append(graph.add(Conv1d(layer), graph.add(LeakyReLU(0.1), x)))
+    stream = Network(graph).stream()
+    chunk = np.ones((1, 2, 1), np.float32)
+    for _ in range(60):
+        stream.push(chunk)
+    windows, plans = dict(stream.memory.windows), stream.memory.plan_count
+    for _ in range(100_000):
+        stream.push(chunk)
+    assert stream.memory.windows == windows
+    assert stream.memory.plan_count == plans
+    assert stream.flush().shape[2] == layer.geometry.output_length(100_060) - stream.output_length(
+        100_060
+    )
+
+
+def test_refusals() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"cannot stream: rnn \(LSTM\) begins at the end"):
+        Network(decoder(rng, reverse=True)).stream(constants=[np.ones((1, 5, 1), "f4")])
+    graph = Graph()
+    x = graph.add_input("x", 2)
+    graph.outputs.append(graph.add(Pad(1, 1, "circular"), x, path="net.pad"))
+    with pytest.raises(ValueError, match=r"net\.pad \(Pad\) pads 'circular': its first"):
+        Network(graph).stream()
+    circular = fs.Conv1d(2, 2, 3, padding=1, padding_mode="circular")
+    graph.outputs = [graph.add(Conv1d(circular), x, path="net.conv")]
+    with pytest.raises(ValueError, match=r"net\.conv \(Conv1d\) is padded 'circular'"):
+        Network(graph).stream()
+    whole = graph.add_input("whole", 2, Extent.affine(0, 1))
+    graph.outputs = [graph.add(Tanh(), x), graph.add(Tanh(), whole)]
+    with pytest.raises(ValueError, match="output 1 has no time"):
+        Network(graph).stream(constants=[np.ones((1, 2, 1), "f4")])
+    alone = Graph()
+    alone.outputs.append(alone.add(Tanh(), alone.add_input("x", 2, Extent.affine(0, 1))))
+    with pytest.raises(ValueError, match="none of its inputs has time"):
+        Network(alone).stream()
+
+
+def test_wrong_chunks() -> None:
+    """Each gets a sentence, and the stream is as it was."""
+    network = Network(decoder(np.random.default_rng(0)))
+    speaker = np.ones((2, 5, 1), "f4")
+    with pytest.raises(TypeError, match=r"constants must be the 1 inputs without time \(speaker\)"):
+        network.stream(2)
+    with pytest.raises(ValueError, match=r"constants: speaker must have the shape \(2, 5, 1\)"):
+        network.stream(2, [speaker[:1]])
+    with pytest.raises(ValueError, match="batch_size must be a positive int, got 0"):
+        network.stream(0, [speaker])
+    frames, source, _ = inputs_of(network.graph, 12, 2)
+    stream = network.stream(2, [speaker])
+    stream.push(frames[:, :, :9], source[:, :, :36])
+    before = stream.state()
+    wrong: list[tuple[type[Exception], str, tuple[Any, ...], dict[str, Any]]] = [
+        (TypeError, "takes 2 chunks, got 1", (frames,), {}),
+        (
+            ValueError,
+            "length of the chunk of source must be 48, got 47",
+            (frames, source[:, :, 1:]),
+            {},
+        ),
+        (ValueError, "chunk of frames must have the shape", (frames[:1], source), {}),
+        (TypeError, "chunk", (frames.astype("f8"), source), {}),
+        (ValueError, "active must be a mask of 2 bools", (frames, source), {"active": [True]}),
+    ]
+    for kind, message, chunks, more in wrong:
+        with pytest.raises(kind, match=message):
+            stream.push(*chunks, **more)
+    after = stream.state()
+    assert all((after[name] == array).all() for name, array in before.items())
+    with pytest.raises(ValueError, match="state ticks must be 2 integers"):
+        stream.restore({**before, "ticks": np.array([1.0, 2.0])})
+    with pytest.raises(ValueError, match="state signal 0 must be float32 of shape"):
+        stream.restore({**before, "signal 0": before["signal 0"][:, :, 1:]})
+    with pytest.raises(ValueError, match="state must have the keys"):
+        stream.restore({"ticks": before["ticks"]})
+
+
+def test_without_a_batch() -> None:
+    graph = Graph()
+    layer = fs.ConvTranspose1d(3, 2, 7, stride=3, padding=2, rng=0)
+    graph.outputs.append(graph.add(ConvTranspose1d(layer), graph.add_input("x", 3)))
+    network = Network(graph)
+    x = np.random.default_rng(0).normal(size=(3, 20)).astype("f4")
+    assert_streams_exactly(network.stream(None), network, x)
+
+
+def test_places() -> None:
+    """Late ticks give what the small numbers that stand for them give, shifted."""
+    for seed in range(40):
+        graph = RandomGraph(np.random.default_rng(seed), exact=False).graph
+        network = Network(graph)
+        schedule = Schedule(network.fused, network.least)
+        for ticks in (1, 2, 3, 7, 20, schedule.settled, schedule.settled + 11):
+            far = ticks + 1000 * schedule.period
+            assert schedule.place(far) <= schedule.settled + schedule.period
+            direct = schedule.after(far).given
+            found = tuple(schedule.output_length(i, far) for i in range(len(direct)))
+            assert found == direct
