@@ -21,6 +21,7 @@
 #include "peak.hpp"
 #include "plan.hpp"
 #include "pointwise_bindings.hpp"
+#include "steps_bindings.hpp"
 #include "threads.hpp"
 
 namespace nb = nanobind;
@@ -90,7 +91,31 @@ template <>
 constexpr std::uint64_t infinity_of<bfloat16> = 0x7f80;
 
 template <class S>
-void bind_maps(nb::module_& m, const char* name) {
+auto forward_step(const PackedWeight<S>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
+                  i64 xl, i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc, i64 yl,
+                  i64 output_length, i64 padding_left, int extension, std::uintptr_t residual,
+                  i64 rb, i64 rc, i64 rl, double negative_slope, std::uintptr_t carried, i64 cb,
+                  i64 cc, i64 cl, i64 carried_length, std::uintptr_t residual_carried, i64 rcb,
+                  i64 rcc, i64 rcl, i64 residual_carried_length) {
+  const Extension mode = extension_of(extension);
+  Signal<const S> source = signal_at<const S>(x, xb, xc, xl, length);
+  Carried<S> before{};
+  if (carried) before = carry(signal_at<const S>(carried, cb, cc, cl, carried_length), source);
+  Around<S> around;
+  around.negative_slope = static_cast<Sum<S>>(negative_slope);
+  if (residual) around.residual = signal_at<const S>(residual, rb, rc, rl, output_length);
+  if (residual_carried)
+    around.residual_carried =
+        carry(signal_at<const S>(residual_carried, rcb, rcc, rcl, residual_carried_length),
+              around.residual);
+  return [=, &weight] {
+    forward<S>(weight, batch, source, reinterpret_cast<const S*>(bias),
+               signal_at<S>(y, yb, yc, yl, output_length), padding_left, mode, around, before);
+  };
+}
+
+template <class S>
+void bind_maps(nb::module_& m, nb::class_<Steps>& steps, const char* name) {
   nb::class_<PackedWeight<S>>(m, name).def_prop_ro(
       "instruction_set", [](const PackedWeight<S>& w) { return w.isa.name; });
 
@@ -114,35 +139,12 @@ void bind_maps(nb::module_& m, const char* name) {
         },
         nb::rv_policy::take_ownership);
 
-  m.def(
-      "forward",
-      [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t x, i64 xb, i64 xc, i64 xl,
-         i64 length, std::uintptr_t bias, std::uintptr_t y, i64 yb, i64 yc, i64 yl,
-         i64 output_length, i64 padding_left, int extension, std::uintptr_t residual, i64 rb,
-         i64 rc, i64 rl, double negative_slope, std::uintptr_t carried, i64 cb, i64 cc, i64 cl,
-         i64 carried_length, std::uintptr_t residual_carried, i64 rcb, i64 rcc, i64 rcl,
-         i64 residual_carried_length) {
-        const Extension mode = extension_of(extension);
-        Signal<const S> source = signal_at<const S>(x, xb, xc, xl, length);
-        Carried<S> before{};
-        if (carried)
-          before = carry(signal_at<const S>(carried, cb, cc, cl, carried_length), source);
-        Around<S> around;
-        around.negative_slope = static_cast<Sum<S>>(negative_slope);
-        if (residual) around.residual = signal_at<const S>(residual, rb, rc, rl, output_length);
-        if (residual_carried)
-          around.residual_carried =
-              carry(signal_at<const S>(residual_carried, rcb, rcc, rcl, residual_carried_length),
-                    around.residual);
-        nb::gil_scoped_release release;
-        forward<S>(weight, batch, source, reinterpret_cast<const S*>(bias),
-                   signal_at<S>(y, yb, yc, yl, output_length), padding_left, mode, around, before);
-      },
-      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
-      nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg() = 0,
-      nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 1.0, nb::arg() = 0, nb::arg() = 0,
-      nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0,
-      nb::arg() = 0, nb::arg() = 0);
+  bind_step(m, steps, "forward", &forward_step<S>, std::tuple<nb::keep_alive<1, 2>>(), nb::arg(),
+            nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(),
+            nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg(), nb::arg() = 0,
+            nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 1.0, nb::arg() = 0,
+            nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0,
+            nb::arg() = 0, nb::arg() = 0, nb::arg() = 0, nb::arg() = 0);
 
   m.def("input_grad",
         [](const PackedWeight<S>& weight, i64 batch, std::uintptr_t gy, i64 gyb, i64 gyc, i64 gyl,
@@ -156,26 +158,32 @@ void bind_maps(nb::module_& m, const char* name) {
 }
 
 template <class S>
-void bind_antialiased(nb::module_& m) {
-  m.def("antialiased", [](const PackedWeight<S>& up, const AnyProgram& program,
-                          const PackedWeight<S>& down, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
-                          i64 xl, i64 length, std::uintptr_t up_bias, i64 up_padding_left,
-                          int up_extension, i64 middle, std::uintptr_t down_bias,
-                          i64 down_padding_left, int down_extension, std::uintptr_t y, i64 yb,
-                          i64 yc, i64 yl, i64 output_length) {
-    const auto* between = std::get_if<std::unique_ptr<Program<S>>>(&program.of);
-    if (!between || (*between)->inputs() != 1)
-      throw nb::value_error("the program must have one input, and the dtype of the weights");
-    if ((*between)->channels() >= 0 && (*between)->channels() < up.layer.groups)
-      throw nb::value_error("the program has values for fewer channels than the weights");
-    const Filtering<S> first{up, reinterpret_cast<const S*>(up_bias), up_padding_left,
-                             extension_of(up_extension)};
-    const Filtering<S> last{down, reinterpret_cast<const S*>(down_bias), down_padding_left,
-                            extension_of(down_extension)};
-    nb::gil_scoped_release release;
-    return antialiased<S>(first, **between, last, batch, signal_at<const S>(x, xb, xc, xl, length),
+auto antialiased_step(const PackedWeight<S>& up, const AnyProgram& program,
+                      const PackedWeight<S>& down, i64 batch, std::uintptr_t x, i64 xb, i64 xc,
+                      i64 xl, i64 length, std::uintptr_t up_bias, i64 up_padding_left,
+                      int up_extension, i64 middle, std::uintptr_t down_bias, i64 down_padding_left,
+                      int down_extension, std::uintptr_t y, i64 yb, i64 yc, i64 yl,
+                      i64 output_length) {
+  const auto* between = std::get_if<std::unique_ptr<Program<S>>>(&program.of);
+  if (!between || (*between)->inputs() != 1)
+    throw nb::value_error("the program must have one input, and the dtype of the weights");
+  if ((*between)->channels() >= 0 && (*between)->channels() < up.layer.groups)
+    throw nb::value_error("the program has values for fewer channels than the weights");
+  const Filtering<S> first{up, reinterpret_cast<const S*>(up_bias), up_padding_left,
+                           extension_of(up_extension)};
+  const Filtering<S> last{down, reinterpret_cast<const S*>(down_bias), down_padding_left,
+                          extension_of(down_extension)};
+  const Program<S>& chain = **between;
+  return [=, &chain] {
+    return antialiased<S>(first, chain, last, batch, signal_at<const S>(x, xb, xc, xl, length),
                           middle, signal_at<S>(y, yb, yc, yl, output_length));
-  });
+  };
+}
+
+template <class S>
+void bind_antialiased(nb::module_& m, nb::class_<Steps>& steps) {
+  bind_step(m, steps, "antialiased", &antialiased_step<S>,
+            std::tuple<nb::keep_alive<1, 2>, nb::keep_alive<1, 3>, nb::keep_alive<1, 4>>());
 }
 
 template <class T>
@@ -316,20 +324,21 @@ NB_MODULE(_native, m) {
       .def("matches", [](const Fingerprint& self, std::uintptr_t weight, i64 frames) {
         return self.matches(reinterpret_cast<const void*>(weight), frames);
       });
-  bind_maps<float>(m, "PackedWeightFloat32");
-  bind_maps<double>(m, "PackedWeightFloat64");
-  bind_maps<float16>(m, "PackedWeightFloat16");
-  bind_maps<bfloat16>(m, "PackedWeightBFloat16");
+  nb::class_<Steps> steps = bind_steps(m);
+  bind_maps<float>(m, steps, "PackedWeightFloat32");
+  bind_maps<double>(m, steps, "PackedWeightFloat64");
+  bind_maps<float16>(m, steps, "PackedWeightFloat16");
+  bind_maps<bfloat16>(m, steps, "PackedWeightBFloat16");
   bind_gradients<float>(m);
   bind_gradients<double>(m);
   bind_gradients<float16>(m);
   bind_gradients<bfloat16>(m);
-  bind_pointwise(m);
-  bind_lstm(m);
-  bind_antialiased<float>(m);
-  bind_antialiased<double>(m);
-  bind_antialiased<float16>(m);
-  bind_antialiased<bfloat16>(m);
+  bind_pointwise(m, steps);
+  bind_lstm(m, steps);
+  bind_antialiased<float>(m, steps);
+  bind_antialiased<double>(m, steps);
+  bind_antialiased<float16>(m, steps);
+  bind_antialiased<bfloat16>(m, steps);
   m.def("signal_of", &signal_of);
   m.def("new_output", &new_output);
   m.attr("large_output") = large_output;

@@ -2,8 +2,10 @@
 #pragma once
 #include <nanobind/nanobind.h>
 
+#include "steps_bindings.hpp"
+
 namespace fracstride {
 
-void bind_lstm(nanobind::module_& m);
+void bind_lstm(nanobind::module_& m, nanobind::class_<Steps>& steps);
 
 }  // namespace fracstride

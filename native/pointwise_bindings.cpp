@@ -76,29 +76,52 @@ class Integers {
 
 constexpr double small_cost = 16 * 1024;  // multiply-adds
 
+// A program on arrays of these sizes.
+template <class S>
+class ProgramCall {
+ public:
+  ProgramCall(const Program<S>& program, const nb::args& arguments) : program_(&program) {
+    const std::size_t wanted = 7 + 4 * static_cast<std::size_t>(program.inputs());
+    if (arguments.size() != wanted)
+      throw std::invalid_argument("a program of " + std::to_string(program.inputs()) +
+                                  " inputs needs " + std::to_string(wanted) +
+                                  " integers after it, not " + std::to_string(arguments.size()));
+    Integers integers(arguments);
+    batch_ = integers.next(), channels_ = integers.next(), length_ = integers.next();
+    if (batch_ < 0 || channels_ < 0 || length_ < 0)
+      throw std::invalid_argument("batch, channels and length must not be negative");
+    if (program.channels() >= 0 && channels_ > program.channels())
+      throw std::invalid_argument("there are " + std::to_string(channels_) +
+                                  " channels, but the program has values for " +
+                                  std::to_string(program.channels()));
+    out_ = integers.array<S>();
+    for (int i = 0; i < program.inputs(); ++i) inputs_[i] = integers.array<const S>();
+  }
+
+  double cost() const {
+    return program_->cost() * static_cast<double>(batch_) * channels_ * length_;
+  }
+  void operator()() const { pointwise<S>(*program_, batch_, channels_, length_, out_, inputs_); }
+
+ private:
+  const Program<S>* program_;
+  i64 batch_, channels_, length_;
+  PointwiseArray<S> out_;
+  PointwiseArray<const S> inputs_[most_registers];
+};
+
 template <class S>
 void run(const Program<S>& program, const nb::args& arguments) {
-  const std::size_t wanted = 7 + 4 * static_cast<std::size_t>(program.inputs());
-  if (arguments.size() != wanted)
-    throw std::invalid_argument("a program of " + std::to_string(program.inputs()) +
-                                " inputs needs " + std::to_string(wanted) +
-                                " integers after it, not " + std::to_string(arguments.size()));
-  Integers integers(arguments);
-  const i64 batch = integers.next(), channels = integers.next(), length = integers.next();
-  if (batch < 0 || channels < 0 || length < 0)
-    throw std::invalid_argument("batch, channels and length must not be negative");
-  if (program.channels() >= 0 && channels > program.channels())
-    throw std::invalid_argument("there are " + std::to_string(channels) +
-                                " channels, but the program has values for " +
-                                std::to_string(program.channels()));
-  const PointwiseArray<S> out = integers.array<S>();
-  PointwiseArray<const S> inputs[most_registers];
-  for (int i = 0; i < program.inputs(); ++i) inputs[i] = integers.array<const S>();
+  const ProgramCall<S> call(program, arguments);
   // Other threads of Python run meanwhile, but for a call that is over as soon as they would be.
   std::optional<nb::gil_scoped_release> release;
-  if (program.cost() * static_cast<double>(batch) * channels * length > small_cost)
-    release.emplace();
-  pointwise<S>(program, batch, channels, length, out, inputs);
+  if (call.cost() > small_cost) release.emplace();
+  call();
+}
+
+template <class S>
+void add(Steps& steps, const Program<S>& program, const nb::args& arguments) {
+  steps.add(ProgramCall<S>(program, arguments));
 }
 
 template <class S>
@@ -109,13 +132,19 @@ void apply(const Program<S>& program, i64 channel, std::uintptr_t values, i64 co
 
 }  // namespace
 
-void bind_pointwise(nb::module_& m) {
+void bind_pointwise(nb::module_& m, nb::class_<Steps>& steps) {
   nb::class_<AnyProgram>(m, "PointwiseProgram");
   m.def("pointwise_operations", &pointwise_operations);
   m.def("pointwise_program", &make_program, nb::rv_policy::take_ownership);
   m.def("pointwise", [](const AnyProgram& program, const nb::args& arguments) {
     std::visit([&](const auto& of) { run(*of, arguments); }, program.of);
   });
+  steps.def(
+      "pointwise",
+      [](Steps& self, const AnyProgram& program, const nb::args& arguments) {
+        std::visit([&](const auto& of) { add(self, *of, arguments); }, program.of);
+      },
+      nb::keep_alive<1, 2>());
   // For tests: what a kernel that fuses a program does to the row that it holds.
   m.def("pointwise_apply",
         [](const AnyProgram& program, i64 channel, std::uintptr_t values, i64 count) {

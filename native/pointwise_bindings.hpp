@@ -7,6 +7,8 @@
 
 #include "pointwise.hpp"
 
+#include "steps_bindings.hpp"
+
 namespace fracstride {
 
 // A program of any dtype.
@@ -16,6 +18,6 @@ struct AnyProgram {
       of;
 };
 
-void bind_pointwise(nanobind::module_& m);
+void bind_pointwise(nanobind::module_& m, nanobind::class_<Steps>& steps);
 
 }  // namespace fracstride

@@ -187,8 +187,8 @@ def test_wrong_chunks() -> None:
     assert all((after[name] == array).all() for name, array in before.items())
     with pytest.raises(ValueError, match="state ticks must be 2 integers"):
         stream.restore({**before, "ticks": np.array([1.0, 2.0])})
-    with pytest.raises(ValueError, match="state signal 0 must be float32 of shape"):
-        stream.restore({**before, "signal 0": before["signal 0"][:, :, 1:]})
+    with pytest.raises(ValueError, match="state signal 1 must be float32 of shape"):
+        stream.restore({**before, "signal 1": before["signal 1"][:, :, 1:]})
     with pytest.raises(ValueError, match="state must have the keys"):
         stream.restore({"ticks": before["ticks"]})
 

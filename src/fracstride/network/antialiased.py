@@ -111,22 +111,26 @@ class Antialiased(Operation):
             self.up.layer.packed.packed_weight().native,
             self.chain.compiled,
             self.down.layer.packed.packed_weight().native,
-            out.shape[0],
+        )
+        numbers = (
             *native.signal_of(x),
             *_filtering(self.up, up_left),
             between,
             *_filtering(self.down, down_left),
             *native.signal_of(out),
         )
+        if call(0, *numbers):  # of no rows: whether the module has it for these layers
+            return partial(call, len(out), *numbers)
+        middle = np.empty((len(out), self.middle.channels, between), out.dtype)
+        steps = (
+            self.up.bind_padded([x], middle, up_left),
+            self.chain.bind([middle], middle),
+            self.down.bind_padded([middle], out, down_left),
+        )
 
         def run() -> None:
-            """In one pass, or where the module has none for these layers, one after the other."""
-            if call():
-                return
-            middle = np.empty((len(out), self.middle.channels, between), out.dtype)
-            self.up.bind_padded([x], middle, up_left)()
-            self.chain.bind([middle], middle)()
-            self.down.bind_padded([middle], out, down_left)()
+            for step in steps:
+                step()
 
         return run
 

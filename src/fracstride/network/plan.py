@@ -9,6 +9,7 @@ from fracstride.arrays import DType
 from fracstride.network.foreign import Foreign
 from fracstride.network.graph import Graph, Node
 from fracstride.network.memory import Arena, Slots
+from fracstride.network.steps import Steps
 from fracstride.network.value import Value
 
 __all__ = ["Plan"]
@@ -42,14 +43,18 @@ class Plan:
         for value, slot in slots.slot.items():
             shape = (batch, value.channels, value.extent(clock))
             self._values[value] = arena.array(starts[slot], shape, dtype)
-        self._steps = [self._step(node) for node in graph.nodes]
+        #: What runs.
+        self.steps = Steps()
+        for node in graph.nodes:
+            self._add(node)
         #: Arrays that the inputs are written to; None of a foreign one.
         self.inputs = [self._values.get(value) for value in graph.inputs]
 
-    def _step(self, node: Node) -> Callable[[], object]:
+    def _add(self, node: Node) -> None:
         operation, values = node.operation, self._values
         if isinstance(operation, Foreign):
-            return self._foreign(operation, node)
+            self.steps.add(self._foreign(operation, node))
+            return
         inputs = [values[value] for value in node.inputs]
         if operation.is_view:
             length = node.output.extent(self.clock)
@@ -57,8 +62,8 @@ class Plan:
             if shown.shape[1:] != (node.output.channels, length):
                 raise ValueError(f"{operation.name} has too short an input at {self.clock} ticks")
             values[node.output] = shown
-            return _nothing
-        return operation.bind(inputs, values[node.output])
+        else:
+            self.steps.add(operation.bind(inputs, values[node.output]))
 
     def _foreign(self, operation: Foreign, node: Node) -> Callable[[], object]:
         values = self._values
@@ -77,10 +82,5 @@ class Plan:
     def run(self, foreign: dict[Value, Any]) -> list[Any]:
         """Run all steps and return the outputs, which lie in the arena."""
         self._values.update(foreign)
-        for step in self._steps:
-            step()
+        self.steps.run()
         return [self._values[value] for value in self._graph.outputs]
-
-
-def _nothing() -> None:
-    """What a view needs at each call."""

@@ -110,7 +110,7 @@ class LSTM(Operation):
     def bind_part(
         self, inputs: Sequence[Part], out: Part, state: Array | None
     ) -> Callable[[], object]:
-        return partial(self.call, inputs[0].between(out.start, out.stop), out.array, state)
+        return self.bound(inputs[0].between(out.start, out.stop), out.array, state)
 
     @cached_property
     def layers(self) -> tuple[Layer, Layer]:
@@ -125,30 +125,33 @@ class LSTM(Operation):
         (x,) = inputs
         if self.reverse:
             x, out = x[:, :, ::-1], out[:, :, ::-1]
-        state = (
-            None
-            if self.initial is None
-            else np.empty((2, len(x), self.units), self.recurrent_weight.dtype)
-        )
+        if self.initial is None:
+            return self.bound(x, out)
+        state = self.new_state(len(x))
+        call, first = self.bound(x, out, state), state.copy()
 
         def run() -> None:
-            if state is not None and self.initial is not None:
-                state[0], state[1] = self.initial
-            self.call(x, out, state)
+            state[...] = first
+            call()
 
         return run
 
     def call(self, x: Array, out: Array, state: Array | None = None) -> None:
-        """Compute ``(B, units, L)`` from ``(B, channels, L)``.
+        """Compute ``(B, units, L)`` from ``(B, channels, L)``; see :meth:`bound`."""
+        self.bound(x, out, state)()
+
+    def bound(self, x: Array, out: Array, state: Array | None = None) -> Callable[[], object]:
+        """A function that computes ``(B, units, L)`` from ``(B, channels, L)``.
 
         Args:
             x: the input.
             out: where the result goes.
-            state: ``h`` and ``c`` before the first position, ``(2, B, units)``, contiguous: they
-                become those after the last one. None: zeros, and not wanted.
+            state: ``h`` and ``c`` before the first position, ``(2, B, units)``, each contiguous:
+                they become those after the last one. None: zeros, and not wanted.
         """
         first, second = (layer.packed for layer in self.layers)
-        native.lstm(
+        return partial(
+            native.lstm,
             first.packed_weight().native,
             second.packed_weight().native,
             len(x),

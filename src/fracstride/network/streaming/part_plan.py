@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from fracstride.arrays import Array
 from fracstride.network.graph import Node
 from fracstride.network.part import Part
+from fracstride.network.steps import Steps, move_rows
 from fracstride.network.streaming.schedule import Progress, Schedule, has_time
 from fracstride.network.value import Value
 
@@ -57,19 +58,20 @@ class PartPlan:
         self._parts: dict[Value, Part] = {
             value: Part(array[rows], None) for value, array in whole.items()
         }
-        self._moves: list[tuple[Array, Array]] = []
+        moves: list[Callable[[], object]] = []
         for value, array in windows.items():
             first, stop = before.kept[value], after.known[value]
             window = array[rows, :, : stop - first]
             self._parts[value] = Part(window, first, piece.ends)
             keep = stop - after.kept[value]
             if keep and after.kept[value] > first:
-                self._moves.append((window[:, :, :keep], window[:, :, -keep:]))
-        self._steps = [
-            step
-            for node in schedule.nodes
-            for step in self._steps_of(node, before, after, states.get(node), rows)
-        ]
+                moves.append(move_rows(window[:, :, :keep], window[:, :, -keep:]))
+        #: What runs; and what runs after the outputs are copied.
+        self.steps, self._after = Steps(), Steps()
+        for node in schedule.nodes:
+            self._add(node, before, after, states.get(node), rows)
+        for move in moves:
+            self._after.add(move)
         #: Where new positions of the inputs are written.
         self.inputs = [
             self._new(value, before, after).array for value in graph.inputs if has_time(value)
@@ -85,32 +87,30 @@ class PartPlan:
         part, first = self._parts[value], before.known[value]
         return Part(part.between(first, after.known[value]), first, part.ends)
 
-    def _steps_of(
+    def _add(
         self, node: Node, before: Progress, after: Progress, state: Array | None, rows: slice
-    ) -> Sequence[Callable[[], object]]:
+    ) -> None:
         operation, value = node.operation, node.output
         if operation.is_view:
             part = operation.view_part(self._parts[node.inputs[0]])
             stop = after.known[value]
             shown = part.array[:, :, : max(stop - part.start, 0)]
             self._parts[value] = Part(shown, part.first, part.ends)
-            return ()
+            return
         out = self._new(value, before, after)
-        if not out.array.shape[2]:
-            return ()
-        own = None if state is None else state[..., rows, :]
-        return (operation.bind_part([self._parts[v] for v in node.inputs], out, own),)
+        if out.array.shape[2]:
+            own = None if state is None else state[..., rows, :]
+            parts = [self._parts[v] for v in node.inputs]
+            self.steps.add(operation.bind_part(parts, out, own))
 
     def run(self, inputs: Sequence[Any], outs: Sequence[Array]) -> None:
         """Compute from new positions of the inputs what is given now."""
         for place, given in zip(self.inputs, inputs, strict=True):
             place[...] = given
-        for step in self._steps:
-            step()
+        self.steps.run()
         for out, result in zip(outs, self.outputs, strict=True):
             out[...] = result
-        for target, source in self._moves:
-            target[...] = source
+        self._after.run()
 
 
 def after_piece(schedule: Schedule, piece: Piece) -> Progress:

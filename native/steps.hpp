@@ -1,0 +1,26 @@
+// Calls of kernels that are made once and run many times, one after the other: what a network does
+// at each call, and a stream at each push. Nothing of Python runs between them.
+#pragma once
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace fracstride {
+
+class Steps {
+ public:
+  void add(std::function<void()> step) { steps_.push_back(std::move(step)); }
+  std::size_t size() const { return steps_.size(); }
+
+  void run() const {
+    for (const auto& step : steps_) step();
+  }
+
+  // Runs, and gives the seconds that each step takes.
+  std::vector<double> run_timed() const;
+
+ private:
+  std::vector<std::function<void()>> steps_;
+};
+
+}  // namespace fracstride

@@ -1,0 +1,60 @@
+"""What a network does at each call, as a list that the compiled module goes through by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fracstride._load import native
+from fracstride.arrays import Array
+
+__all__ = ["Steps", "move_rows"]
+
+#: Functions of the compiled module that it keeps as steps.
+_NAMES = ("forward", "pointwise", "lstm", "antialiased", "move_rows")
+_METHODS: dict[Any, str] = {getattr(native, name): name for name in _NAMES}
+
+
+class Steps:
+    """Functions that run one after the other.
+
+    Those that are a call of a kernel, a ``partial`` of a function of the compiled module, run there
+    without Python between them.
+    """
+
+    def __init__(self) -> None:
+        self._native = native.Steps()
+        #: Runs all of them.
+        self.run: Callable[[], None] = self._native.run
+        #: Runs all of them, and gives the seconds of each.
+        self.run_timed: Callable[[], list[float]] = self._native.run_timed
+
+    def add(self, step: Callable[[], object]) -> None:
+        """One more at the end."""
+        method = _METHODS.get(step.func) if isinstance(step, partial) else None
+        if method is None or step.keywords:  # type: ignore[attr-defined]
+            self._native.call(step)
+        else:
+            getattr(self._native, method)(*step.args)  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        return len(self._native)
+
+
+def move_rows(target: Array, source: Array) -> Callable[[], object]:
+    """A step that copies ``(B, channels, n)`` to another place in the same memory.
+
+    Both have the same strides, rows of positions that lie one after the other, and may overlap.
+    """
+    batch, channels, count = target.shape
+    return partial(
+        native.move_rows,
+        target.ctypes.data,
+        source.ctypes.data,
+        batch,
+        target.strides[0],
+        channels,
+        target.strides[1],
+        count * target.itemsize,
+    )
