@@ -25,8 +25,13 @@ class Foreign(Operation):
     def delay(self, *inputs: Value) -> Fraction | None:
         return None
 
+    @property
+    def depends_on_length(self) -> bool:
+        """Whether it is called with numbers that follow from how long the signal is."""
+        return False
+
     def obstacle(self, *inputs: Value) -> str:
-        return "runs in another library, and nobody knows at which times it looks"
+        return "is unknown to this library, and so at which times it looks"
 
     @abstractmethod
     def call(self, inputs: Sequence[Any], clock: int, batch: int) -> Sequence[Any]:

@@ -72,8 +72,9 @@ def compiled(
             )
         if tensor.device.type != "cpu":
             raise ValueError(f"module must be on the CPU, and {name} is on {tensor.device}")
+    kinds = {path: type(part) for path, part in module.named_modules()}
     with unchanged(module):
-        return CompiledModule(capture(module, checked, make))
+        return CompiledModule(capture(module, checked, make), kinds)
 
 
 class CompiledModule:
@@ -83,8 +84,8 @@ class CompiledModule:
     lengths in their smallest proportion last one.
     """
 
-    def __init__(self, captured: Captured) -> None:
-        self._captured = captured
+    def __init__(self, captured: Captured, kinds: dict[str, type[nn.Module]]) -> None:
+        self._captured, self._kinds = captured, kinds
         #: The least number of ticks that the inputs must last.
         self.least = captured.least
         # A graph of torch.compile calls a network as it is. (As a decorator, this would load
@@ -128,9 +129,16 @@ class CompiledModule:
         captured = self._captured
         assembled = captured.assembled.astype(name)
         example = captured.example.astype(getattr(torch, name))
-        return CompiledModule(replace(captured, assembled=assembled, example=example))
+        converted = replace(captured, assembled=assembled, example=example)
+        return CompiledModule(converted, self._kinds)
 
-    def stream(self, batch_size: int = 1, constants: Sequence[Tensor] = ()) -> NetworkStream:
+    def stream(
+        self,
+        batch_size: int = 1,
+        constants: Sequence[Tensor] = (),
+        *,
+        elementwise: tuple[type[nn.Module], ...] = (),
+    ) -> NetworkStream:
         """The module fed chunk by chunk: the bits of its compiled output for the whole input.
 
         A push takes as many chunks as the module has inputs with time, with the axes of the
@@ -139,6 +147,9 @@ class CompiledModule:
         Args:
             batch_size: rows ``B`` of each chunk.
             constants: the inputs without time, such as the embedding of a speaker, in their order.
+            elementwise: classes of submodules whose output at one time depends on their input at
+                that time only, where the library cannot know it. They run in torch, which may
+                round a number in another way at the end of a chunk.
 
         Returns:
             A :class:`fracstride.streaming.Stream` of tensors; its states are dicts of arrays.
@@ -153,7 +164,8 @@ class CompiledModule:
         >>> [piece.shape[2] for piece in pieces], stream.latency
         ([13, 1], 1)
         """
-        return network_stream(self._captured, batch_size, constants)
+        paths = [path for path, kind in self._kinds.items() if issubclass(kind, elementwise)]
+        return network_stream(self._captured, batch_size, constants, paths)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to a file that :func:`fracstride.load` reads, without torch.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from fracstride.arrays import Array
 from fracstride.network.layout import as_signal, as_tensor
 from fracstride.network.recording import Conditions
 from fracstride.network.streaming.chunks import Chunks
+from fracstride.network.streaming.declared import declare
 from fracstride.network.streaming.obstacles import check_streams
 from fracstride.network.streaming.stream import NetworkStream
 from fracstride.network.value import Value
@@ -20,20 +21,32 @@ from fracstride.torch.inputs import check_guards, check_inputs, shared
 __all__ = ["network_stream"]
 
 
-def network_stream(captured: Captured, batch_size: int, constants: Sequence[Any]) -> NetworkStream:
-    """The stream of a captured module.
+def network_stream(
+    captured: Captured,
+    batch_size: int,
+    constants: Sequence[Any],
+    elementwise: Collection[str] = (),
+) -> NetworkStream:
+    """The stream of a captured module; ``elementwise``: paths of submodules that are.
 
     Raises:
         ValueError: an operation cannot stream; it is named.
         ValueError, TypeError: an argument does not fit.
     """
     network = captured.assembled.network
-    check_streams(network.graph)
+    check_streams(declare(network.graph, elementwise), _ELEMENTWISE)
+    fused = declare(network.fused, elementwise)
     for place, axes in enumerate(captured.assembled.output_axes):
         if not isinstance(axes, tuple):
             raise ValueError(f"the network cannot stream: result {place} is no signal")
     chunks = TensorChunks(captured, batch_size)
-    return NetworkStream(network.fused, network.dtype, captured.least, chunks, constants)
+    return NetworkStream(fused, network.dtype, captured.least, chunks, constants)
+
+
+_ELEMENTWISE = (
+    "Where each position depends on no other time, say so by elementwise=, with the class of the "
+    "submodule"
+)
 
 
 class TensorChunks(Chunks):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from fracstride.arguments import as_size
 from fracstride.streaming.compose import Chain
 from fracstride.streaming.stream import Stream
+from fracstride.torch.compile import compile
 from fracstride.torch.layer_stream import ModuleStream
 from fracstride.torch.module_kinds import (
     Classification,
@@ -36,8 +38,14 @@ def stream(
     batch_size: int | None = 1,
     *,
     elementwise: tuple[type[nn.Module], ...] = (),
+    example: Sequence[Tensor] | Tensor | None = None,
+    time: Any = -1,
+    constants: Sequence[Tensor] = (),
 ) -> Stream:
     """A module fed chunk by chunk: what comes out is its output, with the same bits in any chunks.
+
+    With an ``example``, any module that :func:`compile` takes, for inference: its stream has the
+    bits of the compiled module. Without one, the modules named below, also for training:
 
     On the CPU the bits are those of :class:`fracstride.torch.ConvTranspose1d` for the same input in
     one piece. Torch's own layers differ by rounding in three cases: a ``Conv1d`` and a linear
@@ -80,16 +88,29 @@ def stream(
     >>> gated = stream(padded, batch_size=2)
     >>> gated.push(torch.zeros(2, 2, 10)).shape, gated.latency
     (torch.Size([2, 2, 7]), 3)
+    >>> gated = stream(padded, 2, example=torch.zeros(1, 2, 20))
+    >>> gated.push(torch.zeros(2, 2, 10)).shape, gated.latency
+    (torch.Size([2, 2, 7]), 3)
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    classes = _classes(elementwise)
+    if example is not None:
+        examples = (example,) if isinstance(example, Tensor) else tuple(example)
+        compiled = compile(module, *examples, time=time)
+        return compiled.stream(
+            1 if batch_size is None else batch_size, constants, elementwise=classes
+        )
     if batch_size is not None:
         batch_size = as_size("batch_size", batch_size, 1)
+    return _Maker(module, batch_size, classes).make(module, "", None, [])
+
+
+def _classes(elementwise: Any) -> tuple[type[nn.Module], ...]:
     classes = (elementwise,) if isinstance(elementwise, type) else elementwise
     if not isinstance(classes, (tuple, list)) or not all(isinstance(c, type) for c in classes):
         raise TypeError(f"elementwise must be a tuple of classes of modules, got {elementwise!r}")
-    classes = tuple(classes)
-    return _Maker(module, batch_size, classes).make(module, "", None, [])
+    return tuple(classes)
 
 
 class ModuleChain(Chain):

@@ -32,10 +32,11 @@ def obstacle_of(graph: Graph) -> str:
     return ""
 
 
-def check_streams(graph: Graph) -> None:
-    """Raise ``ValueError`` unless the network can stream."""
+def check_streams(graph: Graph, more: str = "") -> None:
+    """Raise ``ValueError`` unless the network can stream; ``more`` helps with other libraries."""
     if not any(has_time(value) for value in graph.inputs):
         raise ValueError("the network cannot stream: none of its inputs has time")
     obstacle = obstacle_of(graph)
     if obstacle:
-        raise ValueError(f"the network cannot stream: {obstacle}. {_WAYS_ON}")
+        ways = f"{_WAYS_ON}. {more}" if more else _WAYS_ON
+        raise ValueError(f"the network cannot stream: {obstacle}. {ways}")

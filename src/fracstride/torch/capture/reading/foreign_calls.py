@@ -32,6 +32,15 @@ from fracstride.torch.capture.foreign import as_array, as_tensor_of, call
 __all__ = ["TorchCall", "add_foreign_call"]
 
 
+#: Operators that would not be here if they were over channels, or of each position by itself.
+_WHOLE = {
+    "amax", "amin", "argmax", "batch_norm", "bmm", "cumsum", "group_norm", "instance_norm",
+    "layer_norm", "logsumexp", "matmul", "max", "mean", "min", "native_batch_norm",
+    "native_group_norm", "native_layer_norm", "prod", "scaled_dot_product_attention", "softmax",
+    "_softmax", "sort", "std", "std_mean", "sum", "var", "var_mean",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class _Given:
     """The input of a foreign call with this number."""
@@ -67,6 +76,15 @@ class TorchCall(Foreign):
     def astype(self, dtype: DType) -> TorchCall:
         return replace(self, arguments=_converted(self.arguments, getattr(torch, dtype.name)))
 
+    @property
+    def depends_on_length(self) -> bool:
+        return _depends_on_length(self.arguments)
+
+    def obstacle(self, *inputs: Value) -> str:
+        if self.operator.split(".")[1] in _WHOLE:
+            return "looks at the whole signal"
+        return super().obstacle(*inputs)
+
     def call(self, inputs: Sequence[Any], clock: int, batch: int) -> Sequence[Any]:
         tensors = [
             given if axes is None else as_tensor_of(as_tensor(given, axes)).contiguous()
@@ -93,6 +111,19 @@ def _converted(argument: Any, dtype: torch.dtype) -> Any:
         case list() | tuple():
             return [_converted(each, dtype) for each in argument]
     return argument
+
+
+def _depends_on_length(argument: Any) -> bool:
+    match argument:
+        case Fitted():
+            return argument(1, 1) != argument(2, 1)
+        case _Fill(_, shape, _):
+            return _depends_on_length(shape)
+        case dict():
+            return any(map(_depends_on_length, argument.values()))
+        case list() | tuple():
+            return any(map(_depends_on_length, argument))
+    return False
 
 
 def _filled_in(argument: Any, tensors: Sequence[Any], clock: int, batch: int) -> Any:

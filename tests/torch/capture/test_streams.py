@@ -1,0 +1,179 @@
+"""Streams of compiled modules: the bits of their compiled output, in any chunks."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from capture_models import MODELS, model
+from drawn_modules import KINDS, examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_streams import ways
+from other_models import OTHER_MODELS, encodec_48k
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+import fracstride.torch
+from fracstride.network.layout import TIME
+from fracstride.streaming.testing import assert_streams_exactly
+
+EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "6"))
+
+
+def check(compiled: Any, inputs: tuple[Tensor, ...], rng: np.random.Generator) -> None:
+    """The stream of a compiled module against its output for whole inputs."""
+    layouts = compiled._captured.example.layouts
+    axes = [a.index(TIME) for a in compiled._captured.assembled.output_axes]
+    timed = [
+        (x, layout) for x, layout in zip(inputs, layouts, strict=True) if layout.time is not None
+    ]
+    constants = [x for x, layout in zip(inputs, layouts, strict=True) if layout.time is None]
+    batch = max(
+        [x.shape[0] for x, layout in zip(inputs, layouts, strict=True) if layout.batched] or [1]
+    )
+    ticks = timed[0][0].shape[timed[0][1].time] // timed[0][1].per_clock
+    expected, structure = tree_flatten(compiled(*inputs))
+    stream = compiled.stream(batch, constants)
+    for sizes in ways(ticks, rng, min(stream.schedule.period, ticks)):
+        pieces: list[list[Any]] = [[] for _ in expected]
+        now = 0
+        for size in [*sizes, None]:
+            if size is None:
+                given = stream.flush()
+            else:
+                given = stream.push(
+                    *(
+                        x.narrow(layout.time, now * layout.per_clock, size * layout.per_clock)
+                        for x, layout in timed
+                    )
+                )
+                now += size
+            found, own = tree_flatten(given)
+            assert own == structure
+            for so_far, piece in zip(pieces, found, strict=True):
+                so_far.append(piece)
+        time = iter(axes)
+        for so_far, wanted in zip(pieces, expected, strict=True):
+            if isinstance(wanted, Tensor):
+                joined = torch.cat(so_far, next(time))
+                assert joined.dtype == wanted.dtype
+                np.testing.assert_array_equal(joined.numpy(), wanted.numpy())
+            else:
+                assert so_far == [wanted] * len(so_far)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_random_modules(kind: str, seed: int) -> None:
+    torch.manual_seed(seed)
+    module = KINDS[kind](random.Random(seed).randint).eval()
+    time = (-1, -1, None) if kind == "mixed_rates" else -1
+    compiled = fracstride.torch.compile(module, *examples(kind, module, 1, 12), time=time)
+    foreign = [n for n in compiled.network.graph.nodes if n.operation.name.startswith("torch")]
+    rng = np.random.default_rng(seed)
+    for clock in (compiled.least, compiled.least + 1, 33):
+        batched = any(layout.batched for layout in compiled._captured.example.layouts)
+        inputs = examples(kind, module, int(rng.integers(1, 4)) if batched else 1, clock)
+        if foreign:
+            with pytest.raises(ValueError, match="looks at the whole signal"):
+                compiled.stream(len(inputs[0]), inputs[2:])
+        else:
+            check(compiled, inputs, rng)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_the_benchmark(name: str) -> None:
+    pytest.importorskip("transformers")
+    module, make, time = model(name)
+    encoder = name in ("encodec_encoder", "dac_encoder")
+    compiled = fracstride.torch.compile(module, make(1, 80 if encoder else 12), time=time)
+    rows = 1 if name == "bigvgan" else 2
+    for length in (compiled.least, 24 * (8 if encoder else 1)):
+        check(compiled, (make(rows, length),), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_other_models(name: str) -> None:
+    pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    module, make, time = OTHER_MODELS[name]()
+    compiled = fracstride.torch.compile(module.eval(), *make(1, 12), time=time)
+    if name in ("encodec_48k_decoder", "wav2vec2_group_norm"):
+        with pytest.raises(ValueError, match=r"norm \(torch group_norm\) looks at the whole"):
+            compiled.stream()
+    else:
+        check(compiled, make(2, 14), np.random.default_rng(0))
+
+
+def test_a_norm_over_time_is_named() -> None:
+    pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    module, make, time = encodec_48k()
+    compiled = fracstride.torch.compile(module.eval(), *make(1, 12), time=time)
+    with pytest.raises(
+        ValueError, match=r"layers\.0\.norm \(torch group_norm\) looks at the whole"
+    ):
+        compiled.stream()
+
+
+class Softmax(nn.Module):
+    """Over channels in one of two axes, which this library does not know."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, channels, length = x.shape
+        return x.view(rows, 2, channels // 2, length).softmax(1).view(rows, channels, length)
+
+
+def test_elementwise() -> None:
+    """A submodule that the library does not know runs in torch, if its user vouches for it."""
+    module = nn.Sequential(nn.Conv1d(4, 8, 3, padding=1), Softmax(), nn.ConvTranspose1d(8, 2, 4, 2))
+    x = torch.randn(1, 4, 30)
+    compiled = fracstride.torch.compile(module, x)
+    with pytest.raises(ValueError, match=r"1 \(torch _?softmax\).*elementwise="):
+        compiled.stream()
+    stream = compiled.stream(elementwise=(Softmax,))
+    also = fracstride.torch.stream(module, elementwise=Softmax, example=x)
+    for each in (stream, also):
+        found = torch.cat([each.push(x[..., :11]), each.push(x[..., 11:]), each.flush()], -1)
+        # (torch rounds a number in another way at the end of a tensor.)
+        torch.testing.assert_close(found, compiled(x))
+
+
+def test_tensors_and_states() -> None:
+    """What every stream promises, of one of tensors whose axes are those of the module."""
+
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(3, 4, batch_first=True)
+            self.up = nn.ConvTranspose1d(4, 2, 6, stride=3, padding=1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.up(self.lstm(x.transpose(1, 2))[0].transpose(1, 2))
+
+    module = Last()
+    x = torch.randn(3, 3, 17)
+    compiled = fracstride.torch.compile(module, x)
+    assert_streams_exactly(compiled.stream(3), compiled, x, another=compiled.stream(3))
+    half = compiled.astype("bfloat16")
+    assert_streams_exactly(half.stream(3), half, x.bfloat16())
+
+
+def test_wrong_chunks() -> None:
+    compiled = fracstride.torch.compile(nn.Conv1d(3, 2, 3), torch.randn(1, 3, 10))
+    stream = compiled.stream(2)
+    with pytest.raises(ValueError, match="chunk must have a batch of 2, got 1"):
+        stream.push(torch.randn(1, 3, 4))
+    with pytest.raises(ValueError, match=r"shape \(B, 3, T\)"):
+        stream.push(torch.randn(2, 4, 4))
+    with pytest.raises(TypeError, match="tensor"):
+        stream.push(np.ones((2, 3, 4), np.float32))
+    with pytest.raises(TypeError, match="float64"):
+        stream.push(torch.randn(2, 3, 4).double())
+    assert stream.push(torch.randn(2, 3, 4)).shape == (2, 2, 2)
