@@ -13,7 +13,7 @@ from pathlib import Path
 import onnxruntime
 from rich import print
 from rich.table import Table
-from voice import ENOUGH_DB, FLOW, FRAMES, MASK, SAMPLES, read_aloud, seconds, snr, write_wav
+from voice import ENOUGH_DB, FLOW, FRAMES, MASK, SAMPLES, part, read_aloud, seconds, snr, write_wav
 
 import fracstride as fs
 import fracstride.onnx
@@ -29,8 +29,8 @@ def main() -> None:
     fs.set_num_threads(args.threads)
 
     sentence = read_aloud(args.threads)
-    peer = sentence.part([FLOW, MASK], args.threads)
     (wanted,), given = sentence.given(SAMPLES), sentence.given(FLOW, MASK)
+    peer = partial(part(sentence.voice, [FLOW, MASK], args.threads), *given)
     load = partial(fracstride.onnx.load, sentence.voice)  # the part between some names and others
     net, flow = load([FLOW, MASK], [SAMPLES]), load([FLOW, MASK], [FRAMES])
     half = load([FRAMES], [SAMPLES]).astype("bfloat16")

@@ -35,11 +35,11 @@ class Sentence:
         """Some of the values."""
         return [self.values[name] for name in names]
 
-    def part(self, inputs: list[str], threads: int) -> Callable[[], np.ndarray]:
-        """The part from these values to the samples, in ONNX Runtime."""
-        part = onnx.utils.Extractor(self.voice).extract_model(inputs, [SAMPLES])
-        run = session(part, threads)
-        return lambda: run.run(None, {name: self.values[name] for name in inputs})[0]
+
+def part(voice: onnx.ModelProto, inputs: list[str], threads: int) -> Callable[..., np.ndarray]:
+    """The part of the voice from these values to the samples, in ONNX Runtime."""
+    run = session(onnx.utils.Extractor(voice).extract_model(inputs, [SAMPLES]), threads)
+    return lambda *given: run.run(None, dict(zip(inputs, given, strict=True)))[0]
 
 
 def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:

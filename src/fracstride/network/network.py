@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fracstride.network.plan import Plan
 from fracstride.network.streaming import NetworkStream
 from fracstride.network.streaming.chunks import Chunks
 from fracstride.network.streaming.obstacles import check_streams
+from fracstride.network.streaming.schedule import Schedule
 from fracstride.network.table import table
 from fracstride.network.value import Value
 
@@ -164,7 +166,12 @@ class Network:
         """
         check_streams(self.graph)
         chunks = Chunks(self.fused, self.dtype, self._layouts, batch_size)
-        return NetworkStream(self.fused, self.dtype, self.least, chunks, constants)
+        return NetworkStream(self.schedule, self.dtype, chunks, constants)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """When what of its signals is final, of a network that can stream."""
+        return Schedule(self.fused, self.least)
 
     @property
     def layouts(self) -> Layouts | None:

@@ -9,10 +9,10 @@ from typing import Any
 from fracstride._load import native
 from fracstride.arrays import Array
 
-__all__ = ["Steps", "move_rows"]
+__all__ = ["Steps", "copy", "move_rows"]
 
 #: Functions of the compiled module that it keeps as steps.
-_NAMES = ("forward", "pointwise", "lstm", "antialiased", "move_rows")
+_NAMES = ("forward", "pointwise", "lstm", "antialiased", "copy", "move_rows")
 _METHODS: dict[Any, str] = {getattr(native, name): name for name in _NAMES}
 
 
@@ -30,8 +30,15 @@ class Steps:
         #: Runs all of them, and gives the seconds of each.
         self.run_timed: Callable[[], list[float]] = self._native.run_timed
 
+    def __call__(self) -> None:
+        """Run all of them."""
+        self._native.run()
+
     def add(self, step: Callable[[], object]) -> None:
-        """One more at the end."""
+        """One more at the end: a function, or all of another list."""
+        if isinstance(step, Steps):
+            self._native.nested(step._native)
+            return
         method = _METHODS.get(step.func) if isinstance(step, partial) else None
         if method is None or step.keywords:  # type: ignore[attr-defined]
             self._native.call(step)
@@ -40,6 +47,15 @@ class Steps:
 
     def __len__(self) -> int:
         return len(self._native)
+
+
+def copy(target: Array, source: Array) -> Callable[[], object]:
+    """A step that copies ``(B, channels, n)``; one position fits to any number of them."""
+    address, *strides, _ = native.signal_of(source)
+    if source.shape[2] == 1:
+        strides[2] = 0
+    place = native.signal_of(target)[:4]
+    return partial(native.copy, *place, address, *strides, *target.shape, target.itemsize)
 
 
 def move_rows(target: Array, source: Array) -> Callable[[], object]:

@@ -11,6 +11,7 @@ from fracstride.network.recording import Conditions
 from fracstride.network.streaming.chunks import Chunks
 from fracstride.network.streaming.declared import declare
 from fracstride.network.streaming.obstacles import check_streams
+from fracstride.network.streaming.schedule import Schedule
 from fracstride.network.streaming.stream import NetworkStream
 from fracstride.network.value import Value
 from fracstride.torch.capture.assembled import readable
@@ -35,12 +36,14 @@ def network_stream(
     """
     network = captured.assembled.network
     check_streams(declare(network.graph, elementwise), _ELEMENTWISE)
-    fused = declare(network.fused, elementwise)
     for place, axes in enumerate(captured.assembled.output_axes):
         if not isinstance(axes, tuple):
             raise ValueError(f"the network cannot stream: result {place} is no signal")
     chunks = TensorChunks(captured, batch_size)
-    return NetworkStream(fused, network.dtype, captured.least, chunks, constants)
+    schedule = network.schedule
+    if elementwise or captured.least != network.least:
+        schedule = Schedule(declare(network.fused, elementwise), captured.least)
+    return NetworkStream(schedule, network.dtype, chunks, constants)
 
 
 _ELEMENTWISE = (

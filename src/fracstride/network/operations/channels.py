@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from fracstride.arrays import Array
 from fracstride.network.operation import Operation
+from fracstride.network.steps import Steps, copy
 from fracstride.network.value import Shape, Value
 
 __all__ = ["Channels"]
@@ -27,7 +29,7 @@ class Channels(Operation):
             return f"{len(self.indices)} in another order"
         return f"{self.indices[0]} to {self.indices[-1]}"
 
-    @property
+    @cached_property
     def is_view(self) -> bool:  # type: ignore[override]
         """Channels at equal steps are where they are."""
         return len(set(np.diff(self.indices).tolist())) <= 1
@@ -38,8 +40,14 @@ class Channels(Operation):
             raise ValueError(f"no such channels in a signal of {x.channels}: {self.indices}")
         return Shape(len(self.indices), x.extent)
 
-    def compute(self, inputs: Sequence[Array], out: Array) -> None:
-        np.take(inputs[0], self.indices, axis=1, out=out)
+    def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
+        steps = Steps()
+        breaks = np.flatnonzero(np.diff(self.indices) != 1) + 1
+        for run in np.split(np.arange(len(self.indices)), breaks):
+            first, count = self.indices[run[0]], len(run)
+            target = out[:, run[0] : run[0] + count]
+            steps.add(copy(target, inputs[0][:, first : first + count]))
+        return steps
 
     def view(self, x: Array, length: int) -> Array:
         first, *rest = self.indices

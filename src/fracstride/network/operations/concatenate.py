@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fracstride.arrays import Array
 from fracstride.network.elementwise import broadcast
 from fracstride.network.operation import Operation
+from fracstride.network.steps import Steps, copy
 from fracstride.network.value import Shape, Value
 
 __all__ = ["Concatenate"]
@@ -21,8 +22,9 @@ class Concatenate(Operation):
         lengths = broadcast(self.name, *(Value("", Shape(1, x.extent)) for x in inputs))
         return Shape(sum(x.channels for x in inputs), lengths.extent)
 
-    def compute(self, inputs: Sequence[Array], out: Array) -> None:
-        first = 0
+    def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
+        steps, first = Steps(), 0
         for x in inputs:
-            out[:, first : first + x.shape[1]] = x
+            steps.add(copy(out[:, first : first + x.shape[1]], x))
             first += x.shape[1]
+        return steps

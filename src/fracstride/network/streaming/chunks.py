@@ -39,6 +39,7 @@ class Chunks:
         self.rows = 1 if self.batch_size is None else self.batch_size
         #: The inputs with time, and those without.
         self.values = [value for value in graph.inputs if has_time(value)]
+        self._per_tick = [int(value.rate) for value in self.values]
         self._timeless = [value for value in graph.inputs if not has_time(value)]
         self._axes = dict(zip(graph.inputs, layouts.inputs, strict=True)) if layouts else {}
 
@@ -56,8 +57,8 @@ class Chunks:
     def _ticks(self, arrays: Sequence[Array]) -> int:
         """The ticks that the chunks last."""
         ticks: int | None = None
-        for value, array in zip(self.values, arrays, strict=True):
-            per_tick, length = int(value.rate), array.shape[2]
+        for value, per_tick, array in zip(self.values, self._per_tick, arrays, strict=True):
+            length = array.shape[2]
             count, rest = divmod(length, per_tick)
             if rest or ticks not in (None, count):
                 wanted = f"a multiple of {per_tick}" if ticks is None else str(per_tick * ticks)
@@ -110,7 +111,9 @@ class Chunks:
         arrays = []
         for value, x in zip(values, given, strict=True):
             name = self._named(value, what)
-            (array,) = as_operands(self._dtype, **{what: x})
+            array = x
+            if type(x) is not np.ndarray or x.dtype != self._dtype or not x.dtype.isnative:
+                (array,) = as_operands(self._dtype, **{what: x})
             lead = (value.channels,) if self.batch_size is None else (self.rows, value.channels)
             if array.ndim != len(lead) + 1 or array.shape[:-1] != lead:
                 shape = ", ".join([*map(str, lead), "T" if value.rate else "1"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
 
 from fracstride.arrays import Array, DType
 from fracstride.network.graph import Node
@@ -46,12 +44,9 @@ class StreamMemory:
         #: What operations carry themselves.
         self.states: dict[Node, Array] = {n: state.copy() for n, state in self._first.items()}
 
-    def run(self, piece: Piece, inputs: Sequence[Any], outs: Sequence[Array]) -> None:
-        """Compute a piece."""
-        plan = self._plans.get(piece)
-        if plan is None:
-            plan = self._plan(piece)
-        plan.run(inputs, outs)
+    def plan(self, piece: Piece) -> PartPlan:
+        """The steps of a piece."""
+        return self._plans.get(piece) or self._new_plan(piece)
 
     @property
     def plan_count(self) -> int:
@@ -82,9 +77,11 @@ class StreamMemory:
             self.windows[value] = array
         self._plans.clear()
 
-    def _plan(self, piece: Piece) -> PartPlan:
-        before, after = self._schedule.after(piece.place), after_piece(self._schedule, piece)
-        self.reserve({v: after.known[v] - before.kept[v] for v in self._room})
+    def _new_plan(self, piece: Piece) -> PartPlan:
+        # What comes later has at the least as much room, so that it is made once.
+        for each in (piece, Piece(self._schedule.settled, piece.ticks, False, piece.rows)):
+            before, after = self._schedule.after(each.place), after_piece(self._schedule, each)
+            self.reserve({v: after.known[v] - before.kept[v] for v in self._room})
         plan = PartPlan(self._schedule, piece, self.windows, self._whole, self.states)
         self._plans[piece] = plan
         if len(self._plans) > _PLANS:

@@ -107,10 +107,10 @@ class PartPlan:
         """Compute from new positions of the inputs what is given now."""
         for place, given in zip(self.inputs, inputs, strict=True):
             place[...] = given
-        self.steps.run()
+        self.steps()
         for out, result in zip(outs, self.outputs, strict=True):
             out[...] = result
-        self._after.run()
+        self._after()
 
 
 def after_piece(schedule: Schedule, piece: Piece) -> Progress:

@@ -10,10 +10,9 @@ import numpy as np
 
 from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array, DType
-from fracstride.network.graph import Graph
 from fracstride.network.streaming.chunks import Chunks
 from fracstride.network.streaming.memory import StreamMemory
-from fracstride.network.streaming.part_plan import Piece
+from fracstride.network.streaming.part_plan import PartPlan, Piece
 from fracstride.network.streaming.schedule import Schedule
 from fracstride.network.streaming.whole import whole_values
 from fracstride.streaming.pieces import loaded
@@ -38,9 +37,8 @@ class NetworkStream(Stream):
     ``output_length`` are those of the first output, in positions of the first input.
 
     Args:
-        graph: that runs.
+        schedule: of the graph that runs.
         dtype: of the signals.
-        least: the least number of ticks that the network accepts.
         chunks: what the caller gives at each push, and gets.
         constants: the inputs without time, in their order, for all rows.
     """
@@ -49,22 +47,23 @@ class NetworkStream(Stream):
 
     def __init__(
         self,
-        graph: Graph,
+        schedule: Schedule,
         dtype: DType,
-        least: int,
         chunks: Chunks,
         constants: Sequence[Any],
     ) -> None:
         self.batch_size, self._rows, self._chunks = chunks.batch_size, chunks.rows, chunks
         self.independent_rows = self.batch_size is not None
         #: When what is final.
-        self.schedule = schedule = Schedule(graph, least)
+        self.schedule = schedule
+        graph = schedule.graph
         whole = whole_values(graph, self._chunks.constants(constants), self._rows, dtype)
         #: What is carried.
         self.memory = StreamMemory(schedule, self._rows, dtype, whole)
         self._dtype, self._outputs = dtype, graph.outputs
         #: Ticks that each row has received.
         self._ticks = [0] * self._rows
+        self._broken = False  # after a push that failed, as for want of memory
         first, out = self._chunks.values[0], graph.outputs[0]
         self._per_tick = int(first.rate)
         self.in_channels, self.out_channels = first.channels, out.channels
@@ -121,10 +120,11 @@ class NetworkStream(Stream):
 
     @property
     def rows_differ(self) -> bool:
-        return any(ticks != self._ticks[0] for ticks in self._ticks)
+        return self._rows > 1 and any(ticks != self._ticks[0] for ticks in self._ticks)
 
     def clear(self) -> None:
         self._begin(0, self._rows)
+        self._broken = False
 
     def clear_rows(self, rows: Array) -> None:
         for row in np.flatnonzero(rows).tolist():
@@ -135,7 +135,14 @@ class NetworkStream(Stream):
         self._ticks[first:stop] = [0] * (stop - first)
         self.memory.restart(slice(first, stop))
 
+    def check_ready(self) -> None:
+        if self._broken:
+            raise RuntimeError(
+                "an earlier push into this stream failed half way: reset() or restore() it first"
+            )
+
     def _advance(self, given: Any, name: str, mask: Any, *, ends: bool) -> Any:
+        self.check_ready()
         signals, ticks = self._chunks.empty() if given is None else self._chunks.signals(given)
         if mask is None and not self.rows_differ:
             if ends:
@@ -153,14 +160,32 @@ class NetworkStream(Stream):
         return self._chunks.results(outs)
 
     def _all_rows(self, signals: Sequence[Array], ticks: int, ends: bool) -> list[Array]:
-        before = self._ticks[0]
+        before, rows = self._ticks[0], (0, self._rows)
+        if ticks <= self._most and (not ends or before + ticks >= self.schedule.least):
+            plan = self.memory.plan(Piece(self.schedule.place(before), ticks, ends, rows))
+            outs = [np.empty(out.shape, self._dtype) for out in plan.outputs]
+            self._run(plan, signals, outs)
+            self._advanced(rows, before + ticks, ends)
+            return outs
         lengths = self._lengths(before, ticks, ends)
         outs = [
             np.empty((self._rows, value.channels, length), self._dtype)
             for value, length in zip(self._outputs, lengths, strict=True)
         ]
-        self._compute(signals, outs, (0, self._rows), before, ticks, ends)
+        self._compute(signals, outs, rows, before, ticks, ends)
         return outs
+
+    def _run(self, plan: PartPlan, signals: Sequence[Array], outs: Sequence[Array]) -> None:
+        self._broken = True  # until it has run to its end
+        plan.run(signals, outs)
+        self._broken = False
+
+    def _advanced(self, rows: tuple[int, int], ticks: int, ends: bool) -> None:
+        """These rows have received so many ticks, and perhaps end."""
+        if ends:
+            self._begin(*rows)
+        else:
+            self._ticks[rows[0] : rows[1]] = [ticks] * (rows[1] - rows[0])
 
     def _some_rows(
         self, signals: Sequence[Array], ticks: Sequence[int], ends: Sequence[bool]
@@ -211,34 +236,24 @@ class NetworkStream(Stream):
         ends: bool,
     ) -> None:
         """Compute rows that are at the same place, in pieces."""
-        schedule, memory = self.schedule, self.memory
-        if ends and before + ticks < schedule.least:
+        schedule, total = self.schedule, before + ticks
+        if ends and total < schedule.least:
             self._begin(*rows)
             return
-        done = [0] * len(outs)
-        start, now = 0, before
-        while True:
-            count = min(ticks - start, self._most)
-            last = start + count == ticks
-            piece = Piece(schedule.place(now), count, ends and last, rows)
-            lengths = self._lengths(now, count, piece.ends)
+        done, now, last = [0] * len(outs), before, False
+        while not last:
+            count = min(total - now, self._most)
+            last = now + count == total
+            plan = self.memory.plan(Piece(schedule.place(now), count, ends and last, rows))
             new = [
-                x[:, :, int(v.rate) * start : int(v.rate) * (start + count)]
+                x[:, :, int(v.rate) * (now - before) : int(v.rate) * (now - before + count)]
                 for v, x in zip(self._chunks.values, signals, strict=True)
             ]
-            own = [
-                out[:, :, at : at + length]
-                for out, at, length in zip(outs, done, lengths, strict=True)
-            ]
-            memory.run(piece, new, own)
-            done = [at + length for at, length in zip(done, lengths, strict=True)]
-            start, now = start + count, now + count
-            if last:
-                break
-        if ends:
-            self._begin(*rows)
-        else:
-            self._ticks[rows[0] : rows[1]] = [now] * (rows[1] - rows[0])
+            stops = [at + out.shape[2] for at, out in zip(done, plan.outputs, strict=True)]
+            own = [out[:, :, at:to] for out, at, to in zip(outs, done, stops, strict=True)]
+            self._run(plan, new, own)
+            done, now = stops, now + count
+        self._advanced(rows, total, ends)
 
     def state(self) -> dict[str, Array]:
         """All that is carried, as new arrays: ticks by row, positions by signal, and states."""
@@ -290,7 +305,7 @@ class NetworkStream(Stream):
                 memory.windows[value][:, :, : frames.shape[2]] = frames
             for i, own in enumerate(memory.states.values()):
                 own[...] = checked[f"state {i}"]
-            self._ticks = ticks.tolist()
+            self._ticks, self._broken = ticks.tolist(), False
 
         return take
 
