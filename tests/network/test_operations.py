@@ -10,13 +10,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from networks import check_invariances  # noqa: E402
+from network_streams import check_streams  # noqa: E402
+from networks import check_invariances, inputs_of  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 import fracstride.torch  # noqa: E402
 from fracstride.network.operations import OPERATIONS  # noqa: E402
 
 CHANNELS = 6
+#: Words in the names of kinds that look at the whole signal.
+WHOLE = {"circular", "bidirectional"}
 Draw = Callable[..., int]  # a random int of [low, high)
 
 
@@ -209,6 +212,20 @@ def test_bits(kind: str) -> None:
     _, network = compiled(kind, 2)
     check_invariances(network.network)
     check_invariances(network.network.astype("bfloat16"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streams(kind: str) -> None:
+    """The same bits in any chunks; only what looks at the whole signal is refused."""
+    _, compiled_module = compiled(kind, 3)
+    network, rng = compiled_module.network, np.random.default_rng(0)
+    if WHOLE.intersection(kind.split()):
+        with pytest.raises(ValueError, match="cannot stream"):
+            network.stream()
+        return
+    for ticks in (network.least, network.least + 1, 37):
+        inputs = inputs_of(network.graph, ticks, 2, network.dtype)
+        check_streams(network, inputs, ticks, rng)
 
 
 def test_functions_of_torch_are_named_once() -> None:

@@ -14,6 +14,6 @@ def test_examples() -> None:
     pytest.importorskip("torch.nn", reason="some of them use torch")
     names: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert len(blocks) == 12
+    assert len(blocks) == 14
     for block in blocks:
         exec(compile(block, str(DOCS), "exec"), names)

@@ -20,7 +20,7 @@ from fracstride.network.memory import Arena, plan_slots
 from fracstride.network.plan import Plan
 from fracstride.network.streaming import NetworkStream
 from fracstride.network.streaming.chunks import Chunks
-from fracstride.network.streaming.obstacles import check_streams
+from fracstride.network.streaming.obstacles import check_streams, obstacle_of
 from fracstride.network.streaming.schedule import Schedule
 from fracstride.network.table import table
 from fracstride.network.value import Value
@@ -215,7 +215,11 @@ class Network:
     def __str__(self) -> str:
         clock = max(self.least, _SHOWN)
         megabytes = self.memory(clock) / 1e6
-        return table(self.graph, f"memory for {clock} ticks, weights apart: {megabytes:.3g} MB")
+        obstacle = obstacle_of(self.graph)
+        streams = f"cannot stream: {obstacle}" if obstacle else self.schedule.summary
+        return table(
+            self.graph, streams, f"memory for {clock} ticks, weights apart: {megabytes:.3g} MB"
+        )
 
     def __repr__(self) -> str:
         return f"Network({len(self.graph.nodes)} operations, dtype={self.dtype.name})"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from fracstride.network.graph import Graph, Node
 from fracstride.network.value import Value
 
-__all__ = ["look_ahead", "table"]
+__all__ = ["aligned", "look_ahead", "table"]
 
 _HEAD = (
     "operation",
@@ -38,11 +39,16 @@ def look_ahead(graph: Graph) -> dict[Value, Fraction | None]:
     return ahead
 
 
-def table(graph: Graph, memory: str = "") -> str:
+def table(graph: Graph, streams: str, memory: str = "") -> str:
     """One line for each operation, and what all of them cost.
 
     Rates are positions per tick of the clock (a position of the first input, if the inputs have
     one rate), look-ahead is in ticks, multiply-adds are those of one tick.
+
+    Args:
+        graph: of the network.
+        streams: whether it can stream.
+        memory: that it needs.
     """
     ahead = look_ahead(graph)
     rows = [_HEAD, *(_input_row(value) for value in graph.inputs)]
@@ -52,15 +58,19 @@ def table(graph: Graph, memory: str = "") -> str:
         parameters, products = parameters + cost.parameters, products + cost.products
         rows.append(_row(node, ahead[node.outputs[0]], cost))
     rows.append(("all", *[""] * 5, f"{parameters:,}", f"{round(products):,}"))
+    return "\n".join([*aligned(rows, _LEFT), streams, *([memory] if memory else [])])
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of cells in columns, of which so many are of text."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
+    return [
         "  ".join(
-            cell.ljust(width) if place < _LEFT else cell.rjust(width)
+            cell.ljust(width) if place < left else cell.rjust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([*lines, _streams(graph, ahead), *([memory] if memory else [])])
 
 
 @dataclass
@@ -103,14 +113,3 @@ def _row(node: Node, ahead: Fraction | None, cost: _Cost) -> tuple[str, ...]:
         f"{cost.parameters:,}" if cost.parameters else "",
         f"{round(cost.products):,}" if cost.products else "",
     )
-
-
-def _streams(graph: Graph, ahead: dict[Value, Fraction | None]) -> str:
-    """What stands in the way of a stream, or what it would wait for."""
-    for node in graph.nodes:
-        if node.operation.delay(*(v for v in node.inputs if v.constant is None)) is None:
-            where = f"{node.path} ({node.operation.name})" if node.path else node.operation.name
-            return f"needs the whole signal: {where}"
-    reach = [ahead[value] for value in graph.outputs]
-    most = max((each for each in reach if each is not None), default=Fraction(0))
-    return f"look-ahead: {float(most):.6g} ticks"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from capture_models import MODELS, model
 from drawn_modules import KINDS, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from network_streams import ways
+from network_streams import check_streams, ways
 from other_models import OTHER_MODELS, encodec_48k
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
+import fracstride as fs
 import fracstride.torch
 from fracstride.network.layout import TIME
 from fracstride.streaming.testing import assert_streams_exactly
@@ -177,3 +179,28 @@ def test_wrong_chunks() -> None:
     with pytest.raises(TypeError, match="float64"):
         stream.push(torch.randn(2, 3, 4).double())
     assert stream.push(torch.randn(2, 3, 4)).shape == (2, 2, 2)
+
+
+def test_a_saved_network(tmp_path: Path) -> None:
+    """What is saved streams without torch, with the axes of the tensors."""
+    pytest.importorskip("safetensors")
+    torch.manual_seed(0)
+
+    class Last(nn.Module):
+        """Channels are the last axis."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv1d(3, 4, 5, stride=2, padding=2, padding_mode="reflect")
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(self.conv(x.transpose(1, 2))).transpose(1, 2)
+
+    compiled = fracstride.torch.compile(Last(), torch.randn(1, 12, 3), time=1)
+    compiled.save(tmp_path / "saved.safetensors")
+    network = fs.load(tmp_path / "saved.safetensors")
+    rng = np.random.default_rng(0)
+    for ticks in (network.least, 21):
+        check_streams(network, [rng.normal(size=(2, ticks, 3)).astype(np.float32)], ticks, rng)
+    with pytest.raises(ValueError, match="batch_size must be a number"):
+        network.stream(None)

@@ -17,6 +17,7 @@ from fracstride.arguments import MAX_SIZE
 from fracstride.network.extent import Extent
 from fracstride.network.graph import Graph, Node
 from fracstride.network.part import FOREVER
+from fracstride.network.table import aligned
 from fracstride.network.value import Value
 
 __all__ = ["Progress", "Schedule", "has_time"]
@@ -96,6 +97,36 @@ class Schedule:
         rate = self.graph.outputs[output].rate
         ticks = range(self.settled, self.settled + self.period)
         return max(rate * t - self.after(t).given[output] for t in ticks)
+
+    @property
+    def summary(self) -> str:
+        """The latency, in words."""
+        parts = []
+        for number, value in enumerate(self.graph.outputs):
+            late = max(Fraction(0), self.latency(number))
+            name = f"output {number}" if len(self.graph.outputs) > 1 else "the output"
+            parts.append(f"{name} is {float(late / value.rate):.6g} ticks late")
+        return f"streams: {', '.join(parts)}"
+
+    def __str__(self) -> str:
+        """A line for each operation: by how many positions it is late, and how many it keeps.
+
+        (The most, once no edge of the signal waits any more. Operations that are fused are one.)
+        """
+        ticks = range(self.settled, self.settled + self.period)
+        names = {value: ("input", value.name) for value in self.graph.inputs}
+        names |= {n.output: (n.operation.name, n.path) for n in self.nodes}
+        rows = [("operation", "in the model", "rate", "late by", "keeps", "channels")]
+        for value, (operation, path) in names.items():
+            if not has_time(value):
+                continue
+            late = max(value.rate * t - self.after(t).known[value] for t in ticks)
+            kept = [
+                p.known[value] - p.kept.get(value, p.known[value]) for p in map(self.after, ticks)
+            ]
+            numbers = (str(value.rate), f"{float(late):.6g}", str(max(kept)), str(value.channels))
+            rows.append((operation, path, *numbers))
+        return "\n".join([*aligned(rows, 2), self.summary])
 
     def _after(self, ticks: int) -> Progress:
         known = {

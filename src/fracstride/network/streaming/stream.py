@@ -314,6 +314,10 @@ class NetworkStream(Stream):
             [np.empty((self._rows, v.channels, 0), self._dtype) for v in self._outputs]
         )
 
+    def __str__(self) -> str:
+        """The schedule: a line for each operation."""
+        return str(self.schedule)
+
     def __repr__(self) -> str:
         return (
             f"NetworkStream(batch_size={self.batch_size}, rate={self.rate}, latency={self.latency})"
