@@ -5,6 +5,7 @@ together with enough of its neighbours, whose samples are then discarded.
 """
 
 import argparse
+from collections import defaultdict
 from math import ceil
 from time import perf_counter
 
@@ -26,13 +27,11 @@ def chunks(inputs: list[np.ndarray], size: int, context: int = 0) -> list[list[n
     return [[x[..., max(0, t - context) : t + size + context] for x in inputs] for t in starts]
 
 
-def timed(calls: list) -> tuple[list[np.ndarray], np.ndarray]:
+def timed(calls: list) -> tuple[list[np.ndarray], list[float]]:
     """What each call gives, and when it was there."""
-    results, times, begin = [], [], perf_counter()
-    for call in calls:
-        results.append(call())
-        times.append(perf_counter() - begin)
-    return results, np.array(times)
+    begin = perf_counter()
+    done = [(call(), perf_counter() - begin) for call in calls]
+    return [result for result, _ in done], [time for _, time in done]
 
 
 def main() -> None:
@@ -50,7 +49,7 @@ def main() -> None:
     frame = 1000 * stream.stride / sentence.rate  # in ms
     context = ceil(stream.latency / stream.stride)  # it looks back as far as it looks ahead
     whole = net(*inputs)
-    took: dict = {name: [] for name in ("ours", "ORT", *CHUNKS, *(f"ORT {n}" for n in CHUNKS))}
+    took = defaultdict(list)
     for _ in range(1 + args.runs):  # the first run is for warming up
         took["ours"].append(timed([lambda: net(*inputs)])[1])
         took["ORT"].append(timed([lambda: peer(*inputs)])[1])
@@ -70,15 +69,14 @@ def main() -> None:
     for size in CHUNKS:
         compute, first, total = of[size]
         push, arrived = 1000 * total / ceil(inputs[0].shape[2] / size), (first + 1) * size * frame
-        numbers = total / of["ours"][-1], of[f"ORT {size}"][-1] / total
         shown = f"{size * frame:.0f}", f"{push:.2f}", f"{arrived:.0f} + {compute:.1f}"
-        table.add_row(str(size), *shown, *(f"{n:.2f}" for n in numbers))
-    print(table, "First sample: ms until its frames have arrived + ms of computing. Offline: all")
+        ratios = f"{total / of['ours'][-1]:.2f}", f"{of[f'ORT {size}'][-1] / total:.2f}"
+        table.add_row(str(size), *shown, *ratios)
     print(
-        f"pushes, beside {of['ours'][-1]:.3f} s for all at once; ORT: windows with {context} frames"
-    )
-    print(
-        f"on each side. ORT needs {of['ORT'][-1]:.3f} s for all at once. Threads: {args.threads}."
+        table,
+        "First sample: ms until its frames are there + ms of computing. Offline: all pushes, beside",
+        f"{of['ours'][-1]:.3f} s for all at once. ORT: windows with {context} frames on each side;",
+        f"all at once, it needs {of['ORT'][-1]:.3f} s. Threads: {args.threads}.",
     )
 
 
