@@ -49,9 +49,11 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
 
-    def add_input(self, name: str, channels: int, extent: Extent | None = None) -> Value:
+    def add_input(
+        self, name: str, channels: int, extent: Extent | None = None, *, codes: bool = False
+    ) -> Value:
         """A signal that the caller gives; of ``T`` positions, unless an extent says otherwise."""
-        value = Value(name, Shape(channels, extent or Extent.affine(1)))
+        value = Value(name, Shape(channels, extent or Extent.affine(1), codes))
         self.inputs.append(value)
         return value
 
@@ -62,6 +64,8 @@ class Graph:
             ValueError: the inputs do not fit; the message begins with ``path``.
         """
         try:
+            if any(value.is_codes for value in inputs) and not operation.takes_codes:
+                raise ValueError(f"{operation.name} takes signals of floats, got codes")
             shape = operation.result(*inputs)
         except ValueError as error:
             raise ValueError(f"{path}: {error}" if path else str(error)) from None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fracstride.arrays import DType
+from fracstride.network.codes import CodeError
 from fracstride.network.foreign import Foreign
 from fracstride.network.graph import Graph, Node
 from fracstride.network.memory import Arena, Slots
@@ -24,7 +25,7 @@ class Plan:
         arena: which has the memory for this length, and keeps it while the plan is used.
         clock: ticks of the inputs.
         batch: entries.
-        dtype: of the signals.
+        dtype: of the signals that are no codes.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Plan:
         self._values: dict[Value, Any] = {}
         for value, slot in slots.slot.items():
             shape = (batch, value.channels, value.extent(clock))
-            self._values[value] = arena.array(starts[slot], shape, dtype)
+            self._values[value] = arena.array(starts[slot], shape, value.dtype(dtype))
         self._steps = [self._step(node) for node in graph.nodes]
         #: Arrays that the inputs are written to; None of a foreign one.
         self.inputs = [self._values.get(value) for value in graph.inputs]
@@ -75,10 +76,19 @@ class Plan:
         return call
 
     def run(self, foreign: dict[Value, Any]) -> list[Any]:
-        """Run all steps and return the outputs, which lie in the arena."""
+        """Run all steps and return the outputs, which lie in the arena.
+
+        Raises:
+            CodeError: an input holds a code that a table does not have.
+        """
         self._values.update(foreign)
-        for step in self._steps:
-            step()
+        for step, node in zip(self._steps, self._graph.nodes, strict=True):
+            try:
+                step()
+            except CodeError as error:
+                name = node.operation.name
+                where = f"{node.path} ({name})" if node.path else name
+                raise CodeError(f"{where}: {error}") from None
         return [self._values[value] for value in self._graph.outputs]
 
 

@@ -26,11 +26,7 @@ def _same(lowering: Lowering, call: Call) -> None:
     """The tensor itself."""
     if call.arguments.get("training_mode"):
         raise Unreadable("it is in training mode")
-    source = _source(call)
-    dtypes = {lowering.recording.tensors[i].dtype for i in (source.index, call.results[0])}
-    if len(dtypes) > 1:
-        raise Unreadable("it changes the dtype")
-    lowering.tensors[call.results[0]] = lowering.view(source)
+    rearrange.same(lowering, call, _source(call))
 
 
 def _transpose(lowering: Lowering, call: Call) -> None:

@@ -19,6 +19,7 @@ FILES = (
     "crop",
     "divided_by",
     "elu",
+    "embedding",
     "expanded",
     "functions",
     "gelu",

@@ -20,6 +20,8 @@ class Channels(Operation):
 
     indices: tuple[int, ...]
 
+    takes_codes = True
+
     @property
     def details(self) -> str:
         steps = set(np.diff(self.indices).tolist())
@@ -36,7 +38,7 @@ class Channels(Operation):
         (x,) = inputs
         if not self.indices or not 0 <= min(self.indices) <= max(self.indices) < x.channels:
             raise ValueError(f"no such channels in a signal of {x.channels}: {self.indices}")
-        return Shape(len(self.indices), x.extent)
+        return Shape(len(self.indices), x.extent, x.is_codes)
 
     def compute(self, inputs: Sequence[Array], out: Array) -> None:
         np.take(inputs[0], self.indices, axis=1, out=out)

@@ -104,6 +104,13 @@ class Reader(ABC):
     def elementwise(self, operation: Any, *names: str) -> None:
         """Make an elementwise operation of these arguments the result, broadcast as they are."""
 
+    @abstractmethod
+    def look_up(self, operation: Any, codes: str, table: str) -> None:
+        """Make what an operation finds for codes in a table, both arguments, the result.
+
+        Its axes are those of the codes, and behind them one of what belongs to each code.
+        """
+
     def check(self, condition: bool, why: str) -> None:
         """Raise :class:`Unreadable` unless the condition holds."""
         if not condition:

@@ -9,18 +9,30 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
+
+from fracstride.network.codes import is_code_dtype
 from fracstride.network.layout import Axis, Split, View, split
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Unreadable
-from fracstride.network.recording import Call, Size, Varying
+from fracstride.network.recording import Call, Reference, Size, Varying
 
-__all__ = ["expand", "give", "permute", "reshape", "squeeze", "unsqueeze"]
+__all__ = ["expand", "give", "permute", "reshape", "same", "squeeze", "unsqueeze"]
 
 
 def give(lowering: Lowering, call: Call, view: View) -> None:
     """A view is the result."""
     (result,) = call.results
     lowering.tensors[result] = view
+
+
+def same(lowering: Lowering, call: Call, source: Reference) -> None:
+    """The tensor itself. Codes may get a dtype that holds them all."""
+    old, new = (lowering.recording.tensors[i].dtype for i in (source.index, call.results[0]))
+    wider = is_code_dtype(old) and is_code_dtype(new) and np.can_cast(old, new, "safe")
+    if old != new and not wider:
+        raise Unreadable("it changes the dtype")
+    lowering.tensors[call.results[0]] = lowering.view(source)
 
 
 def permute(lowering: Lowering, call: Call, view: View, dims: Sequence[int]) -> None:

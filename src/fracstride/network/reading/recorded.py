@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, patt
 from fracstride.network.operations.channels import Channels
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Reader, Unreadable
-from fracstride.network.recording import Call, Constant, Filled, Reference, Varying
+from fracstride.network.recording import Call, Constant, Filled, Reference, Varying, references
 from fracstride.network.value import Value, constant
 
 __all__ = ["RecordedReader"]
@@ -34,6 +34,8 @@ class RecordedReader(Reader):
         view = self._lowering.view(self._call.arguments.get(name))
         if not pattern(view, axes) and not pattern(view, axes.replace("B", "")):
             raise Unreadable(f"{name} must have the axes {axes}, got {view.axes}")
+        if view.value.is_codes:
+            raise Unreadable(f"{name} must be a signal of floats, and it is one of codes")
         return self._lowering.plain(view, self._call.path).value
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -91,7 +93,7 @@ class RecordedReader(Reader):
         recording = self._lowering.recording
         unwanted = {self._call.results[r] for r in results if r < len(self._call.results)}
         readers = [*(call.arguments for call in recording.calls), list(recording.outputs)]
-        if unwanted & {reference.index for reader in readers for reference in _references(reader)}:
+        if unwanted & {reference.index for reader in readers for reference in references(reader)}:
             raise Unreadable("only its first result can be read")
 
     def constant(self, array: Array) -> Value:
@@ -127,14 +129,16 @@ class RecordedReader(Reader):
         result = self.add(operation, *values)
         self._lowering.tensors[self._call.results[0]] = View(result, axes)
 
-
-def _references(found: Any) -> Iterator[Reference]:
-    """The recorded tensors in an argument."""
-    if isinstance(found, Reference):
-        yield found
-    elif isinstance(found, (dict, list, tuple)):
-        for each in found.values() if isinstance(found, dict) else found:
-            yield from _references(each)
+    def look_up(self, operation: Any, codes: str, table: str) -> None:
+        call = self._call
+        (given,) = references(call.arguments[codes])
+        view = self._lowering.plain(self._lowering.view(given), call.path)
+        # A quantiser's module is seldom called itself: whose table it is says more.
+        owner = getattr(call.arguments[table], "name", "").rpartition(".")[0]
+        found = self._lowering.graph.add(operation, view.value, path=owner or call.path)
+        named: list[int | Axis] = [a.size if isinstance(a, Split) else a for a in view.axes]
+        axes = split(*named, found.channels // view.value.channels)
+        self._lowering.tensors[call.results[0]] = View(found, axes)
 
 
 def _one_number(found: Any) -> float | None:
@@ -157,6 +161,8 @@ class _Broadcast:
         """The values, and the axes of the result."""
         rank = len(self._lowering.shape(self._call.results[0]))
         views = [self._lowering.view(a) for a in arguments if isinstance(a, Reference)]
+        if len({view.value.is_codes for view in views}) > 1:
+            raise Unreadable("some of its operands are codes, and some are none")
         axes = self._axes(rank, views)
         values = []
         for argument in arguments:

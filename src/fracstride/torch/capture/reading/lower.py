@@ -18,7 +18,8 @@ from fracstride.torch.capture.reading.foreign_calls import add_foreign_call
 
 __all__ = ["lower"]
 
-_READERS = {name: kind for kind in OPERATIONS for name in kind.torch}
+_READERS = {name: kind for kind in OPERATIONS if not kind.takes_codes for name in kind.torch}
+_READERS_OF_CODES = {name: kind for kind in OPERATIONS if kind.takes_codes for name in kind.torch}
 
 
 def lower(recording: Recording) -> Lowered:
@@ -47,9 +48,10 @@ def _read(lowering: Lowering, call: Call) -> None:
             raise Unreadable("the library has no such operation")
         elif name in REARRANGING:
             REARRANGING[name](lowering, call)
-        elif name in _READERS:
-            _READERS[name].from_torch(RecordedReader(lowering, call, name))
         else:
-            raise Unreadable("the library has no such operation")
+            readers = _READERS_OF_CODES if lowering.reads_codes(call) else _READERS
+            if name not in readers:
+                raise Unreadable("the library has no such operation")
+            readers[name].from_torch(RecordedReader(lowering, call, name))
     except Unreadable as why:
         add_foreign_call(lowering, call, str(why))
