@@ -48,6 +48,10 @@ def _expand(lowering: Lowering, call: Call) -> None:
     rearrange.expand(lowering, call, _first(lowering, call))
 
 
+def _tile(lowering: Lowering, call: Call) -> None:
+    rearrange.tile(lowering, call, _first(lowering, call), call.arguments["repeats"])
+
+
 def _reshape(lowering: Lowering, call: Call) -> None:
     sizes = lowering.shape(_source(call).index)
     rearrange.reshape(lowering, call, _first(lowering, call), sizes)
@@ -142,6 +146,7 @@ REARRANGING: dict[str, Callable[[Lowering, Call], None]] = {
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _squeeze,
+    "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }

@@ -13,6 +13,7 @@ FILES = (
     "arithmetic",
     "channels",
     "clamp",
+    "code_arithmetic",
     "concatenate",
     "conv1d",
     "conv_transpose1d",
@@ -35,7 +36,8 @@ FILES = (
 
 def _operations_of(file: str) -> list[type[Operation]]:
     module = import_module(f"{__name__}.{file}")
-    return [getattr(module, name) for name in module.__all__]
+    named = [getattr(module, name) for name in module.__all__]
+    return [each for each in named if isinstance(each, type)]
 
 
 #: All of them.

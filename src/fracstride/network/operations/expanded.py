@@ -17,10 +17,11 @@ from fracstride.network.operations.functions import Rsqrt, Sigmoid, Square
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
 
-__all__ = ["GLU", "BatchNorm", "ChannelMean", "LayerNorm", "Linear", "RMSNorm"]
+__all__ = ["GLU", "BatchNorm", "ChannelMean", "ChannelSum", "LayerNorm", "Linear", "RMSNorm"]
 
 # Where channels may be the last axis.
 _CHANNELS_LAST = ("BTC", "TBC", "BC", "C")
+_MOST_PARTS = 64  # of a signal that are added up: there are as many codebooks at the most
 
 
 class Expanded(Operation):
@@ -117,37 +118,59 @@ class GLU(Expanded):
         call.give(call.add(Multiply(), first, call.add(Sigmoid(), second)), axes)
 
 
-def mean_over_channels(call: Reader, x: Value) -> Value:
-    """The mean of the channels at each position: a Conv1d of ones, divided.
+def sum_over_channels(call: Reader, x: Value) -> Value:
+    """The sum of the channels at each position: a Conv1d of ones.
 
     (Its sums have the kernels' order, so the bits do not depend on the length.)
     """
     ones = np.ones((1, x.channels, 1), as_dtype(call.dtype))
-    return call.add(DividedBy(x.channels), call.add(Conv1d(Layer.from_weights(ones)), x))
+    return call.add(Conv1d(Layer.from_weights(ones)), x)
 
 
-class ChannelMean(Expanded):
-    """The mean over the channels."""
+def mean_over_channels(call: Reader, x: Value) -> Value:
+    """The mean of the channels at each position."""
+    return call.add(DividedBy(x.channels), sum_over_channels(call, x))
+
+
+class ChannelSum(Expanded):
+    """The sum over axes of channels: over all channels, or over several signals in one tensor."""
+
+    torch = ("sum",)
+    onnx = ("ReduceSum",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        call.check(call.argument("dtype") is None, "it is a sum in another dtype")
+        dims = call.argument("dim")
+        call.give_sum(cls._sum, "self", dims, keepdim=bool(call.argument("keepdim")))
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        dims = call.argument("axes")
+        call.give_sum(cls._sum, "data", dims, keepdim=bool(call.argument("keepdims", 1)))
+
+    @classmethod
+    def _sum(cls, call: Reader, x: Value, parts: Sequence[tuple[int, ...]]) -> Value:
+        """The sum of parts of the channels of a signal."""
+        if len(parts[0]) == 1:
+            return sum_over_channels(call, x)
+        call.check(len(parts) <= _MOST_PARTS, f"it adds up {len(parts)} parts of the channels")
+        signals = [call.add(Channels(part), x) for part in parts]
+        total = signals[0]
+        for signal in signals[1:]:
+            total = call.add(Add(), total, signal)
+        return total
+
+
+class ChannelMean(ChannelSum):
+    """The mean over axes of channels."""
 
     torch = ("mean",)
     onnx = ("ReduceMean",)
 
     @classmethod
-    def from_torch(cls, call: Reader) -> None:
-        x, axes = call.signal_of("self", "BCT", "BTC")
-        (dim,) = call.integers("dim", 1)
-        call.check(dim % 3 == axes.index("C"), "it is a mean over time or over the batch")
-        call.check(bool(call.argument("keepdim")), "it leaves out the axis of channels")
-        call.give(mean_over_channels(call, x), axes)
-
-    @classmethod
-    def from_onnx(cls, call: Reader) -> None:
-        x, axes = call.signal_of("data", "BCT", "BTC")
-        call.check(call.argument("axes") is not None, "it is a mean over all axes")
-        (dim,) = call.integers("axes", 1)
-        call.check(dim % 3 == axes.index("C"), "it is a mean over time or over the batch")
-        call.check(bool(call.argument("keepdims", 1)), "it leaves out the axis of channels")
-        call.give(mean_over_channels(call, x), axes)
+    def _sum(cls, call: Reader, x: Value, parts: Sequence[tuple[int, ...]]) -> Value:
+        return call.add(DividedBy(len(parts)), super()._sum(call, x, parts))
 
 
 class LayerNorm(Expanded):

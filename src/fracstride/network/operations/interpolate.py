@@ -11,23 +11,36 @@ from fracstride.network.operations.expanded import Expanded
 from fracstride.network.reading import Reader
 from fracstride.network.value import Value
 
-__all__ = ["Interpolate"]
+__all__ = ["Interpolate", "nearest"]
 
 
 class Interpolate(Expanded):
     """The nearest sample, or the line between two."""
 
-    torch = ("upsample_nearest1d", "upsample_linear1d")
+    torch = ("upsample_nearest1d", "upsample_linear1d", "repeat_interleave")
     onnx = ("Resize",)
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
+        if call.operator == "repeat_interleave":
+            cls._repeat(call)
+            return
         call.check(not call.argument("align_corners"), "align_corners is True")
         x = call.signal("input" if call.argument("input") is not None else "self", "BCT")
         scale, linear = call.times_as_long(), call.operator == "upsample_linear1d"
         # torch rounds the places between samples, by more for later ones, unless they are binary.
         call.check(not linear or scale & (scale - 1) == 0, f"{scale} is no power of two")
         call.give(_interpolated(call, x, scale, linear), "BCT")
+
+    @classmethod
+    def _repeat(cls, call: Reader) -> None:
+        x, axes = call.signal_of("self", "BCT", "BTC")
+        dim = call.argument("dim")
+        call.check(isinstance(dim, int), "it repeats all numbers of a flat tensor")
+        call.check(dim % 3 == axes.index("T"), "it repeats channels or the batch")
+        scale = int(call.number("repeats"))
+        call.check(scale > 0, "it repeats nothing")
+        call.give(x if scale == 1 else call.add(nearest(x.channels, scale, call.dtype), x), axes)
 
     @classmethod
     def from_onnx(cls, call: Reader) -> None:
@@ -42,16 +55,23 @@ class Interpolate(Expanded):
 
 
 def _interpolated(call: Reader, x: Value, scale: int, linear: bool) -> Value:
-    kernel = _line(scale) if linear else np.ones(scale)
-    weight = np.broadcast_to(kernel, (x.channels, 1, kernel.size)).astype(as_dtype(call.dtype))
+    if not linear:
+        return call.add(nearest(x.channels, scale, call.dtype), x)
+    kernel = _line(scale)
     layer = Layer.from_weights(
-        weight,
+        np.broadcast_to(kernel, (x.channels, 1, kernel.size)).astype(as_dtype(call.dtype)),
         stride=scale,
-        padding=scale // 2 if linear else 0,
+        padding=scale // 2,
         groups=x.channels,
-        padding_mode="replicate" if linear else "zeros",
+        padding_mode="replicate",
     )
     return call.add(ConvTranspose1d(layer), x)
+
+
+def nearest(channels: int, scale: int, dtype: str) -> ConvTranspose1d:
+    """Each position so many times."""
+    ones = np.ones((channels, 1, scale), as_dtype(dtype))
+    return ConvTranspose1d(Layer.from_weights(ones, stride=scale, groups=channels))
 
 
 def _line(scale: int) -> Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from fracstride.network.extent import Extent
 from fracstride.network.graph import Graph
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, split
 from fracstride.network.operations.channels import Channels
+from fracstride.network.operations.code_arithmetic import ToFloat
 from fracstride.network.reading import Unreadable
 from fracstride.network.recording import (
     Call,
@@ -113,6 +115,27 @@ class Lowering:
         """Whether the first signal that a call is given is one of codes."""
         found = next((self.tensors.get(r.index) for r in references(call.arguments)), None)
         return isinstance(found, View) and found.value.is_codes
+
+    def gives_codes(self, call: Call) -> bool:
+        """Whether the first result of a call is integers."""
+        return is_code_dtype(self.recording.tensors[call.results[0]].dtype)
+
+    @contextmanager
+    def codes_as_floats(self, call: Call) -> Iterator[None]:
+        """While a call is read that gives floats, the codes that it is given are floats too.
+
+        (So do the frameworks: the sum of integers and a number of floats is one of floats.)
+        """
+        given = {r.index: self.tensors.get(r.index) for r in references(call.arguments)}
+        codes = {i: v for i, v in given.items() if isinstance(v, View) and v.value.is_codes}
+        if self.recording.tensors[call.results[0]].dtype == self.dtype:
+            for index, view in codes.items():
+                value = self.graph.add(ToFloat(), view.value, path=call.path)
+                self.tensors[index] = View(value, view.axes)
+        try:
+            yield
+        finally:
+            self.tensors.update(codes)
 
     def shape(self, index: int) -> tuple[Size, ...]:
         """Of a recorded tensor."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fracstride.arrays import Array
+from fracstride.network.codes import CODES
 from fracstride.network.elementwise import Elementwise
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, pattern, split
 from fracstride.network.operations.channels import Channels
@@ -126,8 +128,57 @@ class RecordedReader(Reader):
             found = self._call.arguments[name]
             arguments += found if isinstance(found, list) else [found]
         values, axes = _Broadcast(self._lowering, self._call).operands(arguments)
+        if any(value.is_codes for value in values):
+            raise Unreadable("its operands are codes")
         result = self.add(operation, *values)
         self._lowering.tensors[self._call.results[0]] = View(result, axes)
+
+    def give_sum(
+        self,
+        add_up: Callable[[Any, Value, Sequence[tuple[int, ...]]], Value],
+        name: str,
+        dims: Any,
+        *,
+        keepdim: bool,
+    ) -> None:
+        view = self._lowering.view(self._call.arguments[name])
+        if view.value.is_codes:
+            raise Unreadable("it is a sum of codes")
+        if not isinstance(dims, list) or not all(isinstance(dim, int) for dim in dims) or not dims:
+            raise Unreadable("it is a sum over all axes")
+        view = self._lowering.plain(view, self._call.path)
+        gone = {dim % len(view.axes) for dim in dims}
+        if any(not isinstance(view.axes[dim], Split) for dim in gone):
+            raise Unreadable("it is a sum over time or over the batch")
+        split_axes = [dim for dim, axis in enumerate(view.axes) if isinstance(axis, Split)]
+        sizes = [axis.size for axis in view.axes if isinstance(axis, Split)]
+        order = sorted(range(len(sizes)), key=lambda place: split_axes[place] not in gone)
+        terms = math.prod(sizes[place] for place in order if split_axes[place] in gone)
+        channels = np.arange(view.value.channels).reshape(sizes).transpose(order)
+        parts = [tuple(part) for part in channels.reshape(terms, -1).tolist()]
+        named: list[int | Axis] = [a.size if isinstance(a, Split) else a for a in view.axes]
+        for dim in sorted(gone, reverse=True):
+            named[dim : dim + 1] = [1] if keepdim else []
+        total = add_up(self, view.value, parts)
+        self._lowering.tensors[self._call.results[0]] = View(total, split(*named))
+
+    def on_codes(self, codes: str, *steps: tuple[Callable[[tuple[int, ...]], Any], str]) -> None:
+        lowering, call = self._lowering, self._call
+        if lowering.recording.tensors[call.results[0]].dtype != CODES.name:
+            raise Unreadable(f"its result is not in {CODES.name}")
+        arguments = [_array_of(call.arguments[name]) for name in (codes, *(n for _, n in steps))]
+        if not isinstance(arguments[0], Reference) or any(
+            isinstance(argument, Reference) for argument in arguments[1:]
+        ):
+            raise Unreadable("it does not have codes first, and then constants")
+        (value, *numbers), axes = _Broadcast(lowering, call).operands(arguments)
+        for (make, _), found in zip(steps, numbers, strict=True):
+            assert found.constant is not None
+            whole = found.constant.astype(CODES)
+            if (whole != found.constant).any():
+                raise Unreadable("its numbers are no integers")
+            value = self.add(make(tuple(whole.tolist())), value)
+        lowering.tensors[call.results[0]] = View(value, axes)
 
     def look_up(self, operation: Any, codes: str, table: str) -> None:
         call = self._call
@@ -139,6 +190,13 @@ class RecordedReader(Reader):
         named: list[int | Axis] = [a.size if isinstance(a, Split) else a for a in view.axes]
         axes = split(*named, found.channels // view.value.channels)
         self._lowering.tensors[call.results[0]] = View(found, axes)
+
+
+def _array_of(argument: Any) -> Any:
+    """An argument, a list of ints as a constant."""
+    if isinstance(argument, list) and all(isinstance(each, int) for each in argument):
+        return Constant(np.array(argument, CODES))
+    return argument
 
 
 def _one_number(found: Any) -> float | None:

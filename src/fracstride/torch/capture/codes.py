@@ -18,6 +18,7 @@ from fracstride.torch.capture.running import Run, Runner
 
 __all__ = ["with_all_codes"]
 
+_MORE = 1024  # numbers beyond the only one, where there is no table
 _LOOK_UPS = ("aten.embedding.", "aten.index_select.", "aten.index.", "aten.gather.", "aten.take.")
 
 
@@ -40,8 +41,9 @@ def _with_greatest(example: Example, place: int, runner: Runner, own: Run) -> Ex
     layout = example.layouts[place]
     good = layout.codes[1]
     limit = torch.iinfo(layout.dtype).max
-    # Without a table, one code more than the only one: numbers that are all equal show little.
-    sizes = set(_table_sizes(own)) or {good + 2 if good == layout.codes[0] else 0}
+    sizes = set(_table_sizes(own))
+    if not sizes and good == layout.codes[0]:  # numbers that are all equal show little
+        sizes = {good + _MORE}
     bad = None
     for highest in sorted({min(size - 1, limit) for size in sizes}, reverse=True):
         if highest <= good:

@@ -37,6 +37,17 @@ def _transpose(lowering: Lowering, call: Call) -> None:
     rearrange.permute(lowering, call, view, dims)
 
 
+def _matrix_transpose(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    *before, a, b = range(len(view.axes))
+    rearrange.permute(lowering, call, view, [*before, b, a])
+
+
+def _reverse_axes(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    rearrange.permute(lowering, call, view, range(len(view.axes))[::-1])
+
+
 def _unsqueeze(lowering: Lowering, call: Call) -> None:
     rearrange.unsqueeze(lowering, call, _view(lowering, call), [call.arguments["dim"]])
 
@@ -49,6 +60,10 @@ def _squeeze(lowering: Lowering, call: Call) -> None:
 
 def _expand(lowering: Lowering, call: Call) -> None:
     rearrange.expand(lowering, call, _view(lowering, call))
+
+
+def _repeat(lowering: Lowering, call: Call) -> None:
+    rearrange.tile(lowering, call, _view(lowering, call), call.arguments["repeats"])
 
 
 def _reshape(lowering: Lowering, call: Call) -> None:
@@ -134,7 +149,9 @@ REARRANGING: dict[str, _Read] = {
     ),
     **dict.fromkeys(("feature_dropout", "alpha_dropout", "type_as", "positive"), _same),
     "permute": _permute,
-    **dict.fromkeys(("transpose", "t", "swapaxes", "numpy_T", "mT"), _transpose),
+    **dict.fromkeys(("transpose", "t", "swapaxes"), _transpose),
+    **dict.fromkeys(("mT", "mH", "adjoint"), _matrix_transpose),
+    "numpy_T": _reverse_axes,
     "unsqueeze": _unsqueeze,
     "squeeze": _squeeze,
     **dict.fromkeys(("expand", "expand_as"), _expand),
@@ -143,6 +160,7 @@ REARRANGING: dict[str, _Read] = {
         _reshape,
     ),
     **dict.fromkeys(("slice", "narrow"), _slice),
+    "repeat": _repeat,
     "select": _select,
     "unbind": _unbind,
     **dict.fromkeys(

@@ -48,10 +48,12 @@ def _read(lowering: Lowering, call: Call) -> None:
             raise Unreadable("the library has no such operation")
         elif name in REARRANGING:
             REARRANGING[name](lowering, call)
+        elif name in _READERS and not lowering.gives_codes(call):
+            with lowering.codes_as_floats(call):
+                _READERS[name].from_torch(RecordedReader(lowering, call, name))
+        elif name in _READERS_OF_CODES and lowering.reads_codes(call):
+            _READERS_OF_CODES[name].from_torch(RecordedReader(lowering, call, name))
         else:
-            readers = _READERS_OF_CODES if lowering.reads_codes(call) else _READERS
-            if name not in readers:
-                raise Unreadable("the library has no such operation")
-            readers[name].from_torch(RecordedReader(lowering, call, name))
+            raise Unreadable("the library has no such operation")
     except Unreadable as why:
         add_foreign_call(lowering, call, str(why))
