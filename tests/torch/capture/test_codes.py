@@ -136,7 +136,9 @@ def test_what_runs_in_torch(kind: str) -> None:
 
 
 def test_integers_of_32_bits_stay_what_they_are() -> None:
-    module = Of(lambda self, c: (self.table(c.long()), c[:, 1:], c * 3, c.short())).eval()
+    module = Of(
+        lambda self, c: (self.table(c.long()), c[:, 1:], c * 3, c * 10**9 // 7, c.short())
+    ).eval()
     example = torch.randint(0, 11, (1, 12), dtype=torch.int32)
     compiled = fracstride.torch.compile(module, example)
     assert_agrees(compiled, module, (torch.randint(0, 11, (2, 31), dtype=torch.int32),), ROUNDING)
