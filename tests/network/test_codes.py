@@ -175,6 +175,14 @@ def test_pads_crops_and_joins() -> None:
     graph.outputs.append(graph.add(Crop(1, 0), graph.add(Concatenate(), y, y)))
     found = Network(graph)(np.array([[1, 2, 3], [4, 5, 6]]))
     assert found.tolist() == 2 * [[7, 1, 2, 3, 7], [7, 4, 5, 6, 7]]
+    table = np.arange(8, dtype=np.float32)[:, None] / 2
+    for node in graph.nodes:
+        assert node.output.is_codes
+    graph.outputs = [graph.add(Embedding(table), graph.outputs[0])]
+    assert Network(graph)(np.array([[1, 2], [4, 5]])).tolist() == 2 * [
+        [3.5, 0.5, 1, 3.5],
+        [3.5, 2, 2.5, 3.5],
+    ]
 
 
 # --- what is refused ----------------------------------------------------------------------------

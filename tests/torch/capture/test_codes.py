@@ -235,6 +235,17 @@ def test_each_input_has_codes_of_its_own() -> None:
     assert highest(fracstride.torch.compile(module, zeros, zeros)) == [6, 10]
 
 
+def test_lengths_are_no_codes() -> None:
+    """An input that nothing is looked up with keeps to the numbers of the example."""
+
+    module = Of(lambda self, codes, n: self.table(codes) * n[:, None, None]).eval()
+    zeros = torch.zeros(1, 9, dtype=torch.int64)
+    compiled = fracstride.torch.compile(module, zeros, torch.full((1,), 9), time=(-1, None))
+    assert highest(compiled) == [10, 9]
+    inputs = torch.randint(0, 11, (3, 20)), torch.tensor([3, 20, 11])
+    assert_agrees(compiled, module, inputs, ROUNDING)
+
+
 @pytest.mark.parametrize("example", [0, 5])
 def test_a_wrong_look_up_is_found(example: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of codes that the example does not have, too."""

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import torch
 
+from fracstride.network.recording import Reference
 from fracstride.torch.capture.align import align
 from fracstride.torch.capture.constants import Folded
 from fracstride.torch.capture.example import Example
 from fracstride.torch.capture.refusal import RefusedError
-from fracstride.torch.capture.running import Run, Runner
+from fracstride.torch.capture.running import Run, Runner, operands_in
 
 __all__ = ["with_all_codes"]
 
@@ -41,7 +42,7 @@ def _with_greatest(example: Example, place: int, runner: Runner, own: Run) -> Ex
     layout = example.layouts[place]
     good = layout.codes[1]
     limit = torch.iinfo(layout.dtype).max
-    sizes = set(_table_sizes(own))
+    sizes = set(_table_sizes(own, place))
     if not sizes and good == layout.codes[0]:  # numbers that are all equal show little
         sizes = {good + _MORE}
     bad = None
@@ -61,13 +62,17 @@ def _with_greatest(example: Example, place: int, runner: Runner, own: Run) -> Ex
     return example if good == layout.codes[1] else example.with_codes(place, good)
 
 
-def _table_sizes(own: Run) -> Iterator[int]:
-    """Rows of the constants that something is looked up in."""
+def _table_sizes(own: Run, place: int) -> Iterator[int]:
+    """Rows of the constants that something is looked up in which descends from an input."""
+    descending = {place}
     for step in own.steps:
+        operands = operands_in(list(step.arguments.values()))
+        read = {operand.index for operand in operands if isinstance(operand, Reference)}
+        if not descending & read:
+            continue
+        descending.update(step.results)
         if step.operator.startswith(_LOOK_UPS):
-            for operand in step.arguments.values():
-                if isinstance(operand, Folded) and operand.shape:
-                    yield operand.shape[0]
+            yield from (o.shape[0] for o in operands if isinstance(o, Folded) and o.shape)
 
 
 def _takes(example: Example, runner: Runner, own: Run) -> bool:
