@@ -147,6 +147,7 @@ ARITHMETIC: dict[str, Any] = {
     "add": lambda x, n: x + n,
     "subtract": lambda x, n: x - n,
     "multiply": lambda x, n: x * n,
+    "divide": lambda x, n: int(x / n),
     "floor_divide": lambda x, n: x // n,
     "remainder": lambda x, n: x % n,
     "maximum": max,

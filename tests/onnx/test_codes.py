@@ -136,6 +136,19 @@ READ: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
         [step("Sub", "codes", "n", to="j"), step("Clip", "j", "low", "high"), LOOK_UP],
         {"n": np.array([3], I64), "low": I64(0), "high": I64(10)},
     ),
+    "digits": (
+        [step("Div", "codes", "n", to="j"), step("Mod", "j", "m"), LOOK_UP],
+        {"n": np.array([[1], [2], [4]], I64), "m": I64(2)},
+    ),
+    "rounded towards zero": (
+        [
+            step("Sub", "codes", "n", to="j"),
+            step("Div", "j", "m", to="k"),
+            step("Add", "k", "n"),
+            LOOK_UP,
+        ],
+        {"n": I64(5), "m": I64(2)},
+    ),
     "from the left": ([step("Mul", "n", "codes"), LOOK_UP], {"n": I64(0)}),
     "clipped": ([step("Clip", "codes", "low"), LOOK_UP], {"low": I64(2)}),
     "padded": (

@@ -95,6 +95,11 @@ READ: dict[str, Any] = {
     "clamped below": lambda self, c: self.table((c - 2).clamp(min=0)),
     "clamped above": lambda self, c: self.table((1 + c).clamp_max(10)),
     "divided": lambda self, c: self.table(c // 3) + self.table(c % 4),
+    "rounded": lambda self, c: (
+        self.table(torch.div(c, 3, rounding_mode="floor"))
+        + self.table(torch.div(c - 5, 2, rounding_mode="trunc") + 2)
+    ),
+    "quotients": lambda self, c: c / 3,
     "scalars": scalars,
     "floats": lambda self, c: c.to(torch.float32) * 0.5 + c,
     "promoted": lambda self, c: torch.sin(c * 0.3) + self.table(c)[..., 0],

@@ -18,10 +18,19 @@ from fracstride.network.value import Shape, Value, constant
 
 __all__ = ["CodeArithmetic", "ToFloat"]
 
+
+def _divide(codes: Array, numbers: Array, out: Array) -> None:
+    """The quotient, rounded towards zero."""
+    rounded = (np.remainder(codes, numbers) != 0) & ((codes < 0) != (numbers < 0))
+    np.floor_divide(codes, numbers, out=out)
+    out += rounded
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,
+    "divide": _divide,
     "floor_divide": np.floor_divide,
     "remainder": np.remainder,
     "maximum": np.maximum,
@@ -33,10 +42,18 @@ _OF_TORCH = {
     "subtract": "subtract",
     "mul": "multiply",
     "multiply": "multiply",
+    "div": "divide",
+    "divide": "divide",
     "floor_divide": "floor_divide",
     "remainder": "remainder",
 }
-_OF_ONNX = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Mod": "remainder"}
+_OF_ONNX = {
+    "Add": "add",
+    "Sub": "subtract",
+    "Mul": "multiply",
+    "Div": "divide",
+    "Mod": "remainder",
+}
 
 
 @dataclass(frozen=True)
@@ -44,8 +61,8 @@ class CodeArithmetic(Operation):
     """A whole number for each channel, or one for all, is added to codes, or divides them.
 
     Args:
-        function: one of NumPy's: add, subtract, multiply, floor_divide, remainder, maximum,
-            minimum. The codes are its first operand.
+        function: one of NumPy's (add, subtract, multiply, floor_divide, remainder, maximum,
+            minimum), or divide, which rounds towards zero. The codes are its first operand.
         numbers: its second operand.
     """
 
@@ -69,7 +86,7 @@ class CodeArithmetic(Operation):
             raise ValueError(f"{self.name} takes codes, got a signal of floats")
         if self.function not in _FUNCTIONS or any(abs(number) > 2**62 for number in self.numbers):
             raise ValueError(f"no such arithmetic of codes: {self.function} {self.numbers}")
-        if self.function in ("floor_divide", "remainder") and 0 in self.numbers:
+        if self.function in ("divide", "floor_divide", "remainder") and 0 in self.numbers:
             raise ValueError("it divides codes by zero")
         shape = broadcast(self.name, x, constant(self.numbers))
         return Shape(shape.channels, shape.extent, codes=True)
@@ -84,7 +101,10 @@ class CodeArithmetic(Operation):
             cls._clamp(call, "self")
             return
         call.check(call.number("alpha", 1) == 1, "alpha must be 1")
-        cls._of_two(call, _OF_TORCH[call.operator], "self", "other")
+        function = _OF_TORCH[call.operator]
+        if call.argument("rounding_mode") == "floor":
+            function = "floor_divide"
+        cls._of_two(call, function, "self", "other")
 
     @classmethod
     def from_onnx(cls, call: Reader) -> None:
