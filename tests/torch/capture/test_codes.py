@@ -107,11 +107,16 @@ READ: dict[str, Any] = {
     "cropped": lambda self, c: (self.table(c[:, 2:-1]), c[:, 1:]),
     "joined": lambda self, c: self.table(torch.cat([c[:, None], c[:, None] // 2], 1)),
     "stacked": lambda self, c: self.table(torch.stack([c % 3, c, c], -1)).sum(2),
+    "kept axis": lambda self, c: (
+        self.table(torch.stack([c, c % 3], 2)).sum(2, keepdim=True) + self.table(c)[:, :, None]
+    ),
     "turned": lambda self, c: self.table(
         torch.stack([c % 3, c, c // 2, c], 1).unflatten(1, (2, 2)).transpose(1, 2)
     ),
     "expanded": lambda self, c: self.table(c[:, None].expand(-1, 3, -1)),
     "repeated": lambda self, c: self.table(c).repeat_interleave(3, dim=1),
+    "repeated channels": lambda self, c: self.table(c).repeat_interleave(3, dim=-1),
+    "repeated rows": lambda self, c: self.table(torch.stack([c, c % 3], 1).repeat_interleave(2, 1)),
     "spread": lambda self, c: (
         self.table(c).mT.unsqueeze(-1).expand(-1, -1, -1, 3).reshape(c.shape[0], 4, -1)
     ),

@@ -17,30 +17,17 @@ __all__ = ["Interpolate", "nearest"]
 class Interpolate(Expanded):
     """The nearest sample, or the line between two."""
 
-    torch = ("upsample_nearest1d", "upsample_linear1d", "repeat_interleave")
+    torch = ("upsample_nearest1d", "upsample_linear1d")
     onnx = ("Resize",)
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
-        if call.operator == "repeat_interleave":
-            cls._repeat(call)
-            return
         call.check(not call.argument("align_corners"), "align_corners is True")
         x = call.signal("input" if call.argument("input") is not None else "self", "BCT")
         scale, linear = call.times_as_long(), call.operator == "upsample_linear1d"
         # torch rounds the places between samples, by more for later ones, unless they are binary.
         call.check(not linear or scale & (scale - 1) == 0, f"{scale} is no power of two")
         call.give(_interpolated(call, x, scale, linear), "BCT")
-
-    @classmethod
-    def _repeat(cls, call: Reader) -> None:
-        x, axes = call.signal_of("self", "BCT", "BTC")
-        dim = call.argument("dim")
-        call.check(isinstance(dim, int), "it repeats all numbers of a flat tensor")
-        call.check(dim % 3 == axes.index("T"), "it repeats channels or the batch")
-        scale = int(call.number("repeats"))
-        call.check(scale > 0, "it repeats nothing")
-        call.give(x if scale == 1 else call.add(nearest(x.channels, scale, call.dtype), x), axes)
 
     @classmethod
     def from_onnx(cls, call: Reader) -> None:

@@ -19,7 +19,17 @@ from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Unreadable
 from fracstride.network.recording import Call, Reference, Size, Varying
 
-__all__ = ["expand", "give", "permute", "reshape", "same", "squeeze", "tile", "unsqueeze"]
+__all__ = [
+    "expand",
+    "give",
+    "permute",
+    "repeat_time",
+    "reshape",
+    "same",
+    "squeeze",
+    "tile",
+    "unsqueeze",
+]
 
 
 def give(lowering: Lowering, call: Call, view: View) -> None:
@@ -132,10 +142,17 @@ def _repeated(
     result = lowering.shape(call.results[0])
     if longer not in result or sizes[place] in result:
         return view, sizes
+    value = repeat_time(lowering, call, view, repeats.size).value
     axes = (*view.axes[: place + 1], *view.axes[place + 2 :])
-    operation = nearest(view.value.channels, repeats.size, lowering.dtype)
-    value = lowering.graph.add(operation, view.value, path=call.path)
     return View(value, axes), [*sizes[:place], longer, *sizes[place + 2 :]]
+
+
+def repeat_time(lowering: Lowering, call: Call, view: View, times: int) -> View:
+    """Each position of time so many times."""
+    if view.value.is_codes or times < 1:
+        raise Unreadable("it repeats codes, or repeats nothing")
+    operation = nearest(view.value.channels, times, lowering.dtype)
+    return View(lowering.graph.add(operation, view.value, path=call.path), view.axes)
 
 
 def _channel_runs(axes: Sequence[Axis]) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fracstride.network.layout import Split, View
+from fracstride.network.layout import TIME, Split, View
 from fracstride.network.reading import Unreadable, rearrange, stretches
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.recording import Call, Size
@@ -64,6 +64,23 @@ def _expand(lowering: Lowering, call: Call) -> None:
 
 def _repeat(lowering: Lowering, call: Call) -> None:
     rearrange.tile(lowering, call, _view(lowering, call), call.arguments["repeats"])
+
+
+def _repeat_interleave(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    dim, times = call.arguments.get("dim"), call.arguments.get("repeats")
+    if not isinstance(dim, int) or not isinstance(times, int):
+        raise Unreadable("it repeats a flat tensor, or each position another number of times")
+    dimension = dim % len(view.axes)
+    axis = view.axes[dimension]
+    if isinstance(axis, Split):
+        indices = [index for index in range(axis.size) for _ in range(times)]
+        stretches.take(lowering, call, view, dimension, indices)
+    elif axis is TIME:
+        repeated = view if times == 1 else rearrange.repeat_time(lowering, call, view, times)
+        rearrange.give(lowering, call, repeated)
+    else:
+        raise Unreadable("it repeats the batch")
 
 
 def _reshape(lowering: Lowering, call: Call) -> None:
@@ -161,6 +178,7 @@ REARRANGING: dict[str, _Read] = {
     ),
     **dict.fromkeys(("slice", "narrow"), _slice),
     "repeat": _repeat,
+    "repeat_interleave": _repeat_interleave,
     "select": _select,
     "unbind": _unbind,
     **dict.fromkeys(
