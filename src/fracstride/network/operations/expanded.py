@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -137,17 +138,20 @@ class ChannelSum(Expanded):
 
     torch = ("sum",)
     onnx = ("ReduceSum",)
+    what: ClassVar[str] = "sum"
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
-        call.check(call.argument("dtype") is None, "it is a sum in another dtype")
+        call.check(call.argument("dtype") is None, f"it is a {cls.what} in another dtype")
         dims = call.argument("dim")
-        call.give_sum(cls._sum, "self", dims, keepdim=bool(call.argument("keepdim")))
+        keepdim = bool(call.argument("keepdim"))
+        call.give_sum(cls._sum, "self", dims, keepdim=keepdim, what=cls.what)
 
     @classmethod
     def from_onnx(cls, call: Reader) -> None:
         dims = call.argument("axes")
-        call.give_sum(cls._sum, "data", dims, keepdim=bool(call.argument("keepdims", 1)))
+        keepdim = bool(call.argument("keepdims", 1))
+        call.give_sum(cls._sum, "data", dims, keepdim=keepdim, what=cls.what)
 
     @classmethod
     def _sum(cls, call: Reader, x: Value, parts: Sequence[tuple[int, ...]]) -> Value:
@@ -167,6 +171,7 @@ class ChannelMean(ChannelSum):
 
     torch = ("mean",)
     onnx = ("ReduceMean",)
+    what = "mean"
 
     @classmethod
     def _sum(cls, call: Reader, x: Value, parts: Sequence[tuple[int, ...]]) -> Value:

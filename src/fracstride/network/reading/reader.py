@@ -113,10 +113,12 @@ class Reader(ABC):
         dims: Any,
         *,
         keepdim: bool,
+        what: str,
     ) -> None:
-        """Make a sum over axes of channels of an argument the result.
+        """Make a sum over axes of channels of an argument, or a mean, the result.
 
-        ``add_up`` is given this call, the signal, and the channels of each part that is added.
+        ``add_up`` is given this call, the signal, and the channels of each part that is added;
+        ``what`` it is, in messages.
         """
 
     @abstractmethod

@@ -140,16 +140,17 @@ class RecordedReader(Reader):
         dims: Any,
         *,
         keepdim: bool,
+        what: str,
     ) -> None:
         view = self._lowering.view(self._call.arguments[name])
         if view.value.is_codes:
-            raise Unreadable("it is a sum of codes")
+            raise Unreadable(f"it is a {what} of codes")
         if not isinstance(dims, list) or not all(isinstance(dim, int) for dim in dims) or not dims:
-            raise Unreadable("it is a sum over all axes")
+            raise Unreadable(f"it is a {what} over all axes")
         view = self._lowering.plain(view, self._call.path)
         gone = {dim % len(view.axes) for dim in dims}
         if any(not isinstance(view.axes[dim], Split) for dim in gone):
-            raise Unreadable("it is a sum over time or over the batch")
+            raise Unreadable(f"it is a {what} over time or over the batch")
         split_axes = [dim for dim, axis in enumerate(view.axes) if isinstance(axis, Split)]
         sizes = [axis.size for axis in view.axes if isinstance(axis, Split)]
         order = sorted(range(len(sizes)), key=lambda place: split_axes[place] not in gone)
