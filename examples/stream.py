@@ -74,9 +74,9 @@ def main() -> None:
         table.add_row(str(size), *shown, *ratios)
     print(
         table,
-        "First sample: ms until its frames are there + ms of computing. Offline: all pushes, beside",
-        f"{of['ours'][-1]:.3f} s for all at once. ORT: windows with {context} frames on each side;",
-        f"all at once, it needs {of['ORT'][-1]:.3f} s. Threads: {args.threads}.",
+        "First sample: ms until its frames are there + ms of computing. Offline: all pushes; once,",
+        f"all takes {of['ours'][-1]:.3f} s. ORT: windows with {context} frames on each side;",
+        f"all at once, {of['ORT'][-1]:.3f} s. Threads: {args.threads}.",
     )
 
 

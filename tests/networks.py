@@ -14,11 +14,13 @@ from fracstride.network.fusing import fuse
 from fracstride.network.operations.arithmetic import Add, Divide, Maximum, Multiply, Subtract
 from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.clamp import Clamp
+from fracstride.network.operations.code_arithmetic import CodeArithmetic
 from fracstride.network.operations.concatenate import Concatenate
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
 from fracstride.network.operations.crop import Crop
 from fracstride.network.operations.elu import ELU
+from fracstride.network.operations.embedding import Embedding
 from fracstride.network.operations.functions import Absolute, Negative, ReLU, Sin, Tanh
 from fracstride.network.operations.leaky_relu import LeakyReLU, PReLU
 from fracstride.network.operations.pad import Pad
@@ -26,6 +28,7 @@ from fracstride.network.table import look_ahead
 from fracstride.network.value import constant
 
 Rng = np.random.Generator
+CODES = 16  # that inputs of codes are drawn from
 
 
 def inputs_of(graph: Graph, clock: int, batch: int, dtype: Any = "f4", seed: int = 0) -> list[Any]:
@@ -34,7 +37,10 @@ def inputs_of(graph: Graph, clock: int, batch: int, dtype: Any = "f4", seed: int
     for number, value in enumerate(graph.inputs):
         rng = np.random.default_rng([seed, number])
         longest = rng.normal(0, 1, (4, value.channels, value.extent(300)))
-        inputs.append(longest[:batch, :, : value.extent(clock)].astype(dtype))
+        if value.is_codes:
+            longest = rng.integers(0, CODES, longest.shape)
+        given = longest[:batch, :, : value.extent(clock)]
+        inputs.append(given if value.is_codes else given.astype(dtype))
     return inputs
 
 
@@ -64,7 +70,9 @@ def plain_outputs(graph: Graph, dtype: Any, inputs: Sequence[Any], clock: int) -
             values[node.output] = node.operation.view(*arrays, node.output.extent(clock)).copy()
         else:
             shape = len(inputs[0]), node.output.channels, node.output.extent(clock)
-            values[node.output] = np.full(shape, np.nan, dtype)
+            values[node.output] = (
+                np.full(shape, -1) if node.output.is_codes else np.full(shape, np.nan, dtype)
+            )
             node.operation.bind(arrays, values[node.output])()
     return [values[value] for value in plain.outputs]
 
@@ -112,6 +120,7 @@ class RandomGraph:
         self._values = [self.graph.add_input("x", int(rng.integers(1, 5)))]
         #: A value without time, such as an embedding.
         self._whole = self.graph.add_input("whole", 4, Extent.affine(0, 1))
+        self._codes = self.graph.add_input("codes", 3, codes=True)
         for _ in range(int(rng.integers(3, 14))):
             self._grow()
         unread = [v for v in self._values if v not in self.graph.readers()]
@@ -131,7 +140,7 @@ class RandomGraph:
     def _grow(self) -> None:
         kinds = (self._conv, self._transposed, self._function, self._factor, self._sum, self._pad)
         more = (self._crop, self._channels, self._residual, self._activation, self._upsampling)
-        more = (*more, self._gate, self._broadcast)
+        more = (*more, self._gate, self._broadcast, self._embedding)
         kind = (*kinds, *more)[self._rng.integers(len(kinds) + len(more))]
         kind(self._pick())
 
@@ -238,6 +247,19 @@ class RandomGraph:
         else:
             other = self._add(Channels((int(rng.integers(x.channels)),)), x)
         self._add(Add() if rng.random() < 0.5 else Subtract(), x, other)
+
+    def _embedding(self, x: Value) -> None:
+        """Some rows of codes, perhaps changed, in one table."""
+        rng = self._rng
+        rows = tuple(int(row) for row in rng.permutation(3)[: rng.integers(1, 3)])
+        codes = self.graph.add(Channels(rows), self._codes)
+        size = CODES
+        if rng.random() < 0.5:
+            offsets = tuple(int(n) for n in rng.integers(0, 20, len(rows)))
+            codes = self.graph.add(CodeArithmetic("add", offsets), codes)
+            codes = self.graph.add(CodeArithmetic("remainder", (size := 7,)), codes)
+        table = self._weight(size, x.channels if len(rows) == 1 else 2)
+        self._add(Embedding(table), codes)
 
     def _upsampling(self, x: Value) -> None:
         """A pad, a transposed convolution and a crop, of about what the pad has added."""

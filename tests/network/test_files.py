@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from fracstride.network import Extent, Graph, Network, constant
 from fracstride.network.layout import BATCH, TIME, split
 from fracstride.network.layouts import Layouts
 from fracstride.network.operations.arithmetic import Multiply
+from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.clamp import Clamp
+from fracstride.network.operations.code_arithmetic import CodeArithmetic
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
 from fracstride.network.operations.crop import Crop
+from fracstride.network.operations.embedding import Embedding
 from fracstride.network.operations.leaky_relu import LeakyReLU
 from fracstride.network.operations.lstm import LSTM
 from fracstride.network.operations.pad import Pad
@@ -180,13 +184,25 @@ def changed(value: Any, rng: random.Random) -> Any:
     return rng.choice([*choices, value + 1 if type(value) is int else 3])
 
 
-def test_changed_graphs(tmp_path: Path) -> None:
+def codes_network() -> Network:
+    """A network of codes."""
+    rng = np.random.default_rng(0)
+    graph = Graph()
+    x = graph.add_input("codes", channels=3, codes=True)
+    y = graph.add(CodeArithmetic("add", (0, 5)), graph.add(Channels((2, 0)), x))
+    y = graph.add(Embedding(rng.standard_normal((20, 2)).astype(np.float32)), y, path="table")
+    graph.outputs += [graph.add(LeakyReLU(0.1), y), graph.add(Crop(1, 0), x)]
+    return Network(graph)
+
+
+@pytest.mark.parametrize(("made", "times"), [(network, 1500), (codes_network, 1000)])
+def test_changed_graphs(made: Callable[[], Network], times: int, tmp_path: Path) -> None:
     """Anything in the graph replaced: a network that runs or raises, or a sentence."""
     path, rng = tmp_path / "net", random.Random(0)
-    network().save(path)
+    made().save(path)
     tensors, graph, metadata = parts(path)
     loaded = 0
-    for _ in range(1500):
+    for _ in range(times):
         broken = changed(graph, rng)
         if rng.random() < 0.3:
             broken = changed(broken, rng)
@@ -200,7 +216,8 @@ def test_changed_graphs(tmp_path: Path) -> None:
         for clock in (net.least, net.least + 9):
             if clock > 1000 or first.channels > 1000:
                 continue
-            x = np.ones((1, first.channels, max(int(first.extent(clock)), 0)), net.dtype)
+            shape = 1, first.channels, max(int(first.extent(clock)), 0)
+            x = np.ones(shape, first.dtype(net.dtype))
             with contextlib.suppress(ValueError, TypeError, MemoryError):
                 net(x)
     assert loaded > 50

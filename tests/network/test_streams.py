@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from network_streams import check_streams
-from networks import RandomGraph, inputs_of
+from networks import RandomGraph, inputs_of, same_bits
 
 import fracstride as fs
 from fracstride.network import Extent, Graph, Network
 from fracstride.network.operations.arithmetic import Add, Multiply
+from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
+from fracstride.network.operations.embedding import Embedding
 from fracstride.network.operations.functions import Tanh
 from fracstride.network.operations.leaky_relu import LeakyReLU
 from fracstride.network.operations.lstm import LSTM
@@ -48,6 +50,9 @@ def test_rows_states_and_claims(seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = RandomGraph(rng, exact=False).graph
     del graph.outputs[1:]
+    graph = graph.without_unused()
+    assume(not any(node.reads_codes for node in graph.nodes))
+    graph.inputs = [value for value in graph.inputs if not value.is_codes]
     network = Network(graph, "f4")
     x, whole = inputs_of(graph, network.least + int(rng.integers(2, 20)), 3)
     another = network.stream(3, [whole])
@@ -152,6 +157,37 @@ def test_refusals() -> None:
     alone.outputs.append(alone.add(Tanh(), alone.add_input("x", 2, Extent.affine(0, 1))))
     with pytest.raises(ValueError, match="none of its inputs has time"):
         Network(alone).stream()
+
+
+def test_codes() -> None:
+    """A code that no table has changes nothing."""
+    graph = Graph()
+    codes = graph.add_input("codes", 2, codes=True)
+    rng = np.random.default_rng(0)
+    tables = [rng.normal(size=(n, 3)).astype("f4") for n in (5, 7)]
+    rows = [graph.add(Channels((i,)), codes) for i in (0, 1)]
+    x = graph.add(
+        Add(), *(graph.add(Embedding(t), r, path="book") for t, r in zip(tables, rows, strict=True))
+    )
+    weights = [rng.normal(0, 0.4, shape).astype("f4") for shape in ((8, 3), (8, 2))]
+    x = graph.add(LSTM(*weights), x)
+    up = fs.ConvTranspose1d(2, 1, 8, stride=4, padding=2, rng=0)
+    graph.outputs += [graph.add(ConvTranspose1d(up), x), codes]
+    network = Network(graph)
+    given = np.stack([rng.integers(0, n, (2, 20)) for n in (5, 7)], 1)
+    for inputs in (given, given.astype(np.int16)):
+        check_streams(network, [inputs], 20, rng)
+    stream = network.stream(2)
+    first = stream.push(given[:, :, :9])
+    wrong = given.copy()
+    wrong[1, 1, 12] = 7
+    with pytest.raises(ValueError, match=r"book \(Embedding\): codes must be 0 to 6, got 7"):
+        stream.push(wrong[:, :, 9:])
+    with pytest.raises(TypeError, match="chunk must be codes"):
+        stream.push(given.astype("f4"))
+    last = stream.finish(given[:, :, 9:])
+    found = [np.concatenate(pieces, -1) for pieces in zip(first, last, strict=True)]
+    same_bits(found, network(given))
 
 
 def test_wrong_chunks() -> None:

@@ -27,6 +27,17 @@ class Node:
     path: str = ""
 
     @property
+    def where(self) -> str:
+        """In messages: ``"decoder.0 (Embedding)"``."""
+        name = self.operation.name
+        return f"{self.path} ({name})" if self.path else name
+
+    @property
+    def reads_codes(self) -> bool:
+        """Whether all its inputs are codes."""
+        return bool(self.inputs) and all(value.is_codes for value in self.inputs)
+
+    @property
     def output(self) -> Value:
         """The only output."""
         (value,) = self.outputs
@@ -49,9 +60,11 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
 
-    def add_input(self, name: str, channels: int, extent: Extent | None = None) -> Value:
+    def add_input(
+        self, name: str, channels: int, extent: Extent | None = None, *, codes: bool = False
+    ) -> Value:
         """A signal that the caller gives; of ``T`` positions, unless an extent says otherwise."""
-        value = Value(name, Shape(channels, extent or Extent.affine(1)))
+        value = Value(name, Shape(channels, extent or Extent.affine(1), codes))
         self.inputs.append(value)
         return value
 
@@ -62,6 +75,8 @@ class Graph:
             ValueError: the inputs do not fit; the message begins with ``path``.
         """
         try:
+            if any(value.is_codes for value in inputs) and not operation.takes_codes:
+                raise ValueError(f"{operation.name} takes signals of floats, got codes")
             shape = operation.result(*inputs)
         except ValueError as error:
             raise ValueError(f"{path}: {error}" if path else str(error)) from None

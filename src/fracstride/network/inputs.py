@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fracstride.arrays import Array, DType, as_operands
+from fracstride.arrays import Array, DType
+from fracstride.network.codes import as_numbers
 from fracstride.network.layouts import Layouts
 from fracstride.network.value import Value
 
@@ -42,7 +43,7 @@ class Inputs:
         arrays: list[Any] = []
         for value, given in zip(self._values, inputs, strict=True):
             if value.is_signal:
-                (given,) = as_operands(self._dtype, **{value.name or "input": given})
+                given = as_numbers(value.name or "input", value.dtype(self._dtype), given)
                 self._check_shape(value, given)
             arrays.append(given)
         signals = [

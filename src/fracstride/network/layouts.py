@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from fracstride.arrays import Array, DType, as_operands
+from fracstride.arrays import Array, DType
+from fracstride.network.codes import as_numbers
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, as_signal, as_tensor
 from fracstride.network.value import Value
 
@@ -34,7 +35,7 @@ class Layouts:
         batch: tuple[str, int] | None = None
         for value, axes, x in zip(values, self.inputs, given, strict=True):
             name = value.name or "input"
-            (array,) = as_operands(dtype, **{name: x})
+            array = as_numbers(name, value.dtype(dtype), x)
             sizes = [axis.size if isinstance(axis, Split) else None for axis in axes]
             fits = array.ndim == len(axes) and all(
                 size in (None, here) for size, here in zip(sizes, array.shape, strict=True)

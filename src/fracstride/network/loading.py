@@ -77,10 +77,14 @@ def _opened(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
 def _read(written: dict[str, Any], tensors: dict[str, Array]) -> Network:
     decode, graph, dtype = Decoder(tensors), Graph(), as_dtype(written["dtype"])
     values: dict[int, Value] = {}
-    for name, channels, extent in written["inputs"]:
+    for name, channels, extent, *kind in written["inputs"]:
         if not isinstance(channels, int) or channels < 1:
             raise ValueError(f"an input has {channels} channels")
-        values[len(values)] = graph.add_input(str(name), channels, decode.extent(extent))
+        if kind not in ([], ["codes"]):
+            raise ValueError(f"an input is of the kind {kind}")
+        values[len(values)] = graph.add_input(
+            str(name), channels, decode.extent(extent), codes=bool(kind)
+        )
     for number, array in written["constants"]:
         values[number] = constant(decode.tensor(array))
     first = len(graph.inputs)

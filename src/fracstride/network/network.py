@@ -93,10 +93,12 @@ class Network:
         A network with layouts takes and gives the axes of the model that it comes from.
 
         Args:
-            inputs: as many as the network has, of its dtype; any batch, and lengths in proportion.
+            inputs: as many as the network has, of its dtype, or integers where it takes codes; any
+                batch, and lengths in proportion.
 
         Raises:
-            ValueError, TypeError: an input does not fit, with what would.
+            ValueError, TypeError: an input does not fit, or holds a code that a table does not
+                have, with what would.
         """
         arrays, clock, batched = self._inputs.check(inputs)
         outputs = [out if batched else out[0] for out in self.run(arrays, clock)]
@@ -201,9 +203,8 @@ class Network:
         return plan_slots(self.fused, sizes).layout(sizes)[1]
 
     def _sizes(self, clock: int, batch: int) -> dict[Value, int]:
-        each = self.dtype.itemsize * batch
         return {
-            value: each * value.channels * value.extent(clock)
+            value: value.dtype(self.dtype).itemsize * batch * value.channels * value.extent(clock)
             for value in self.fused.values()
             if value.is_signal
         }

@@ -31,6 +31,8 @@ class Operation(ABC):
     torch: ClassVar[tuple[str, ...]] = ()
     #: Operators of ONNX that this class reads: ``("Tanh",)``.
     onnx: ClassVar[tuple[str, ...]] = ()
+    #: Whether it takes codes; only this class then reads its operators where they are given codes.
+    takes_codes: ClassVar[bool] = False
     #: Whether the result is a view of the input's memory, which :meth:`view` returns.
     is_view: ClassVar[bool] = False
     #: Whether the result may be written over an input of the same shape.

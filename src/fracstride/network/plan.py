@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fracstride.arrays import DType
+from fracstride.network.codes import naming
 from fracstride.network.foreign import Foreign
 from fracstride.network.graph import Graph, Node
 from fracstride.network.memory import Arena, Slots
@@ -25,7 +26,7 @@ class Plan:
         arena: which has the memory for this length, and keeps it while the plan is used.
         clock: ticks of the inputs.
         batch: entries.
-        dtype: of the signals.
+        dtype: of the signals that are no codes.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Plan:
         self._values: dict[Value, Any] = {}
         for value, slot in slots.slot.items():
             shape = (batch, value.channels, value.extent(clock))
-            self._values[value] = arena.array(starts[slot], shape, dtype)
+            self._values[value] = arena.array(starts[slot], shape, value.dtype(dtype))
         #: What runs.
         self.steps = Steps()
         for node in graph.nodes:
@@ -63,7 +64,8 @@ class Plan:
                 raise ValueError(f"{operation.name} has too short an input at {self.clock} ticks")
             values[node.output] = shown
         else:
-            self.steps.add(operation.bind(inputs, values[node.output]))
+            step = operation.bind(inputs, values[node.output])
+            self.steps.add(naming(step, node.where) if node.reads_codes else step)
 
     def _foreign(self, operation: Foreign, node: Node) -> Callable[[], object]:
         values = self._values
@@ -80,7 +82,11 @@ class Plan:
         return call
 
     def run(self, foreign: dict[Value, Any]) -> list[Any]:
-        """Run all steps and return the outputs, which lie in the arena."""
+        """Run all steps and return the outputs, which lie in the arena.
+
+        Raises:
+            CodeError: an input holds a code that a table does not have.
+        """
         self._values.update(foreign)
         self.steps.run()
         return [self._values[value] for value in self._graph.outputs]

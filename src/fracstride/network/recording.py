@@ -7,6 +7,7 @@ Whatever differs between the runs is a :class:`Varying`, with one value for each
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ __all__ = [
     "Size",
     "Tensor",
     "Varying",
+    "references",
 ]
 
 
@@ -117,3 +119,12 @@ class Recording:
     inputs: tuple[Input, ...]
     calls: tuple[Call, ...]
     outputs: tuple[Reference | Constant | Filled, ...]
+
+
+def references(found: Any) -> Iterator[Reference]:
+    """The recorded tensors in an argument."""
+    if isinstance(found, Reference):
+        yield found
+    elif isinstance(found, (dict, list, tuple)):
+        for each in found.values() if isinstance(found, dict) else found:
+            yield from references(each)

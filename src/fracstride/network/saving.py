@@ -73,7 +73,10 @@ def _written(graph: Graph) -> tuple[dict[str, Array], dict[str, Any]]:
             )
         inputs = [number_of(value) for value in node.inputs]
         nodes.append([kind.__name__, encode.fields(node.operation), inputs, node.path])
-    inputs_written = [[v.name, v.channels, encode(v.extent)] for v in graph.inputs]
+    inputs_written = [
+        [v.name, v.channels, encode(v.extent), *(["codes"] if v.is_codes else [])]
+        for v in graph.inputs
+    ]
     written: dict[str, Any] = {
         "inputs": inputs_written,
         "constants": constants,

@@ -92,7 +92,8 @@ class _Cost:
 def _input_row(value: Value) -> tuple[str, ...]:
     if value.shape is None:
         return ("input", value.name, *[""] * 6)
-    return ("input", value.name, str(value.channels), "", str(value.rate), *[""] * 3)
+    kind = "codes" if value.is_codes else ""
+    return ("input", value.name, str(value.channels), kind, str(value.rate), *[""] * 3)
 
 
 def _row(node: Node, ahead: Fraction | None, cost: _Cost) -> tuple[str, ...]:

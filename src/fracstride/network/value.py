@@ -2,6 +2,7 @@
 
 A *value* is a signal ``(B, channels, L)`` whose length follows from the clock, a constant with one
 number per channel, or something foreign: an object that only operations of another library read.
+The numbers of a signal have the dtype of the network, or they are codes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fracstride.arrays import DType
+from fracstride.network.codes import CODES
 from fracstride.network.extent import Extent
 
 __all__ = ["Shape", "Value", "constant", "foreign"]
@@ -24,6 +27,8 @@ class Shape:
 
     channels: int
     extent: Extent
+    #: Whether its numbers are codes: integers, whatever the dtype of the network is.
+    codes: bool = False
 
 
 @dataclass(eq=False)
@@ -41,6 +46,15 @@ class Value:
     def is_signal(self) -> bool:
         """Whether it is a signal."""
         return self.shape is not None and self.constant is None
+
+    @property
+    def is_codes(self) -> bool:
+        """Whether it is a signal of codes."""
+        return self.shape is not None and self.shape.codes
+
+    def dtype(self, signals: DType) -> DType:
+        """Of a signal in a network whose signals have this dtype."""
+        return CODES if self.is_codes else signals
 
     @property
     def channels(self) -> int:

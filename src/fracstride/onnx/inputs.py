@@ -74,7 +74,7 @@ def givens(part: Part, time: Any) -> list[Given]:
     )
     told = isinstance(time, (tuple, list))
     return [
-        _given(part, name, shapes[name], axis, moving or told)
+        _given(part, name, shapes[name], axis, moving or told, told and axis is None)
         for name, axis in zip(part.inputs, axes, strict=True)
     ]
 
@@ -117,7 +117,7 @@ def _channels_of_readers(part: Part, name: str) -> int | None:
 
 
 def _given(
-    part: Part, name: str, dims: Sequence[int | str], time: int | None, moving: bool
+    part: Part, name: str, dims: Sequence[int | str], time: int | None, moving: bool, untimed: bool
 ) -> Given:
     rank = len(dims)
     if time is not None:
@@ -125,9 +125,9 @@ def _given(
             raise ValueError(f"time must be an axis of {name!r}, which has {rank}, got {time}")
         time %= rank
     else:
-        time = _time(name, dims, moving)
-    free = isinstance(dims[0], str) or dims[0] == 1 if rank else False
-    batch = 0 if free and rank > 1 and time != 0 else None
+        time = None if untimed and rank == 1 else _time(name, dims, moving)
+    free = isinstance(dims[0], str) or (dims[0] == 1 and rank > 1) if rank else False
+    batch = 0 if free and time != 0 else None
     sizes = [size if isinstance(size, int) else None for size in dims]
     for axis, size in enumerate(dims):
         if isinstance(size, str) and axis not in (time, batch):

@@ -85,7 +85,7 @@ class _Loading:
             if found:
                 raise ValueError(found)
         least = self._least(runs, recording, lowering)
-        layouts = Layouts(_axes(lowered.inputs), _axes(lowered.outputs))
+        layouts = Layouts(_axes("input", lowered.inputs), _axes("output", lowered.outputs))
         return Network(lowered.graph, lowering.dtype, least, layouts=layouts)
 
     def _read(self) -> _Read:
@@ -170,11 +170,14 @@ class _Loading:
         return good
 
 
-def _axes(found: Sequence[Any]) -> tuple[Axes, ...]:
+def _axes(side: str, found: Sequence[Any]) -> tuple[Axes, ...]:
     """Of inputs or outputs, which have to be signals."""
     for number, axes in enumerate(found):
         if not isinstance(axes, tuple):
-            raise ValueError(f"input {number} must be floats: codes are not read yet")
+            raise ValueError(
+                f"{side} {number} is none that a network has: they are floats of one dtype, or "
+                "integers"
+            )
     return tuple(found)
 
 

@@ -10,12 +10,13 @@ from fracstride.network.operations import OPERATIONS
 from fracstride.network.reading import Unreadable
 from fracstride.network.reading.lowering import Lowered, Lowering
 from fracstride.network.reading.recorded import RecordedReader
-from fracstride.network.recording import Call, Recording, Reference
+from fracstride.network.recording import Call, Constant, Recording, Reference
 from fracstride.onnx.rearranging import REARRANGING
 
 __all__ = ["lower"]
 
-_READERS = {name: kind for kind in OPERATIONS for name in kind.onnx}
+_READERS = {name: kind for kind in OPERATIONS if not kind.takes_codes for name in kind.onnx}
+_READERS_OF_CODES = {name: kind for kind in OPERATIONS if kind.takes_codes for name in kind.onnx}
 
 
 def lower(recording: Recording) -> tuple[Lowered, Lowering]:
@@ -40,9 +41,13 @@ def lower(recording: Recording) -> tuple[Lowered, Lowering]:
 
 def _read(lowering: Lowering, call: Call) -> None:
     name = call.operator.removeprefix("onnx.")
-    if name in REARRANGING:
+    of_codes = lowering.reads_codes(call)
+    readers = _READERS_OF_CODES if of_codes else _READERS
+    looks_up = name == "Gather" and isinstance(call.arguments["data"], Constant)
+    if name in REARRANGING and not looks_up:
         REARRANGING[name](lowering, call)
-    elif name in _READERS:
-        _READERS[name].from_onnx(RecordedReader(lowering, call, name))
+    elif name in readers:
+        readers[name].from_onnx(RecordedReader(lowering, call, name))
     else:
-        raise Unreadable("the library has no such operation")
+        what = " of codes" if of_codes else ""
+        raise Unreadable(f"the library has no such operation{what}")

@@ -26,11 +26,7 @@ def _same(lowering: Lowering, call: Call) -> None:
     """The tensor itself."""
     if call.arguments.get("training_mode"):
         raise Unreadable("it is in training mode")
-    source = _source(call)
-    dtypes = {lowering.recording.tensors[i].dtype for i in (source.index, call.results[0])}
-    if len(dtypes) > 1:
-        raise Unreadable("it changes the dtype")
-    lowering.tensors[call.results[0]] = lowering.view(source)
+    rearrange.same(lowering, call, _source(call))
 
 
 def _transpose(lowering: Lowering, call: Call) -> None:
@@ -50,6 +46,10 @@ def _squeeze(lowering: Lowering, call: Call) -> None:
 
 def _expand(lowering: Lowering, call: Call) -> None:
     rearrange.expand(lowering, call, _first(lowering, call))
+
+
+def _tile(lowering: Lowering, call: Call) -> None:
+    rearrange.tile(lowering, call, _first(lowering, call), call.arguments["repeats"])
 
 
 def _reshape(lowering: Lowering, call: Call) -> None:
@@ -146,6 +146,7 @@ REARRANGING: dict[str, Callable[[Lowering, Call], None]] = {
     "Slice": _slice,
     "Split": _split,
     "Squeeze": _squeeze,
+    "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }

@@ -39,8 +39,11 @@ def check_inputs(layouts: Sequence[Layout], inputs: Sequence[Any], least: int = 
 
 def _check_kind(name: str, layout: Layout, tensor: Any) -> None:
     check_plain(name, tensor)
-    if tensor.dtype != layout.dtype:
-        raise TypeError(f"{name} must have the dtype {layout.dtype}, got {tensor.dtype}")
+    if layout.dtype.is_floating_point:
+        if tensor.dtype != layout.dtype:
+            raise TypeError(f"{name} must have the dtype {layout.dtype}, got {tensor.dtype}")
+    elif tensor.dtype not in (torch.int64, torch.int32, layout.dtype):
+        raise TypeError(f"{name} must be codes in int64 or int32, got {tensor.dtype}")
     if tensor.requires_grad and torch.is_grad_enabled():
         raise ValueError(
             f"{name} must not require derivatives, which a network does not have: call it in "

@@ -79,9 +79,9 @@ def test_codes_stay_in_their_table() -> None:
 def test_an_example_with_one_code() -> None:
     example = Example.of((torch.zeros(1, 4, dtype=torch.int64), torch.zeros(1, 4)), -1)
     assert not example.make(Conditions(50, 1), "normal")[0].any()
-    more = example.with_more_codes()
-    assert more.make(Conditions(50, 1), "normal")[0].unique().tolist() == [0, 1]
-    assert more.with_more_codes() is more
+    more = example.with_codes(0, 2)
+    assert more.make(Conditions(50, 1), "normal")[0].unique().tolist() == [0, 1, 2]
+    assert (more.make(Conditions(50, 1), "constant")[0] == 2).all()
 
 
 def test_the_global_generator_is_left_alone() -> None:

@@ -13,12 +13,14 @@ FILES = (
     "arithmetic",
     "channels",
     "clamp",
+    "code_arithmetic",
     "concatenate",
     "conv1d",
     "conv_transpose1d",
     "crop",
     "divided_by",
     "elu",
+    "embedding",
     "expanded",
     "functions",
     "gelu",
@@ -34,7 +36,8 @@ FILES = (
 
 def _operations_of(file: str) -> list[type[Operation]]:
     module = import_module(f"{__name__}.{file}")
-    return [getattr(module, name) for name in module.__all__]
+    named = [getattr(module, name) for name in module.__all__]
+    return [each for each in named if isinstance(each, type)]
 
 
 #: All of them.

@@ -22,6 +22,8 @@ class Channels(Operation):
 
     indices: tuple[int, ...]
 
+    takes_codes = True
+
     @property
     def details(self) -> str:
         steps = set(np.diff(self.indices).tolist())
@@ -38,7 +40,7 @@ class Channels(Operation):
         (x,) = inputs
         if not self.indices or not 0 <= min(self.indices) <= max(self.indices) < x.channels:
             raise ValueError(f"no such channels in a signal of {x.channels}: {self.indices}")
-        return Shape(len(self.indices), x.extent)
+        return Shape(len(self.indices), x.extent, x.is_codes)
 
     def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
         steps = Steps()

@@ -18,9 +18,13 @@ __all__ = ["Concatenate"]
 class Concatenate(Operation):
     """The channels of all inputs, one after the other; one position fits to any length."""
 
+    takes_codes = True
+
     def result(self, *inputs: Value) -> Shape:
+        if len({x.is_codes for x in inputs}) > 1:
+            raise ValueError(f"{self.name} of codes and other signals")
         lengths = broadcast(self.name, *(Value("", Shape(1, x.extent)) for x in inputs))
-        return Shape(sum(x.channels for x in inputs), lengths.extent)
+        return Shape(sum(x.channels for x in inputs), lengths.extent, inputs[0].is_codes)
 
     def bind(self, inputs: Sequence[Array], out: Array) -> Callable[[], object]:
         steps, first = Steps(), 0

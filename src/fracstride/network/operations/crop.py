@@ -30,6 +30,7 @@ class Crop(Operation):
     extent: Extent | None = None
 
     is_view = True
+    takes_codes = True
 
     @property
     def details(self) -> str:
@@ -40,8 +41,9 @@ class Crop(Operation):
         if min(self.left, self.right) < 0:
             raise ValueError(f"no such crop: {self.left}, {self.right}")
         if self.extent is not None:
-            return Shape(x.channels, self.extent)
-        return Shape(x.channels, x.extent.then(lambda length: length - self.left - self.right))
+            return Shape(x.channels, self.extent, x.is_codes)
+        shorter = x.extent.then(lambda length: length - self.left - self.right)
+        return Shape(x.channels, shorter, x.is_codes)
 
     def delay(self, *inputs: Value) -> Fraction | None:
         rate = inputs[0].rate

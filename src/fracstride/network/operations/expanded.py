@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,10 +18,11 @@ from fracstride.network.operations.functions import Rsqrt, Sigmoid, Square
 from fracstride.network.reading import Reader
 from fracstride.network.value import Shape, Value
 
-__all__ = ["GLU", "BatchNorm", "ChannelMean", "LayerNorm", "Linear", "RMSNorm"]
+__all__ = ["GLU", "BatchNorm", "ChannelMean", "ChannelSum", "LayerNorm", "Linear", "RMSNorm"]
 
 # Where channels may be the last axis.
 _CHANNELS_LAST = ("BTC", "TBC", "BC", "C")
+_MOST_PARTS = 64  # of a signal that are added up: there are as many codebooks at the most
 
 
 class Expanded(Operation):
@@ -117,37 +119,63 @@ class GLU(Expanded):
         call.give(call.add(Multiply(), first, call.add(Sigmoid(), second)), axes)
 
 
-def mean_over_channels(call: Reader, x: Value) -> Value:
-    """The mean of the channels at each position: a Conv1d of ones, divided.
+def sum_over_channels(call: Reader, x: Value) -> Value:
+    """The sum of the channels at each position: a Conv1d of ones.
 
     (Its sums have the kernels' order, so the bits do not depend on the length.)
     """
     ones = np.ones((1, x.channels, 1), as_dtype(call.dtype))
-    return call.add(DividedBy(x.channels), call.add(Conv1d(Layer.from_weights(ones)), x))
+    return call.add(Conv1d(Layer.from_weights(ones)), x)
 
 
-class ChannelMean(Expanded):
-    """The mean over the channels."""
+def mean_over_channels(call: Reader, x: Value) -> Value:
+    """The mean of the channels at each position."""
+    return call.add(DividedBy(x.channels), sum_over_channels(call, x))
 
-    torch = ("mean",)
-    onnx = ("ReduceMean",)
+
+class ChannelSum(Expanded):
+    """The sum over axes of channels: over all channels, or over several signals in one tensor."""
+
+    torch = ("sum",)
+    onnx = ("ReduceSum",)
+    what: ClassVar[str] = "sum"
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
-        x, axes = call.signal_of("self", "BCT", "BTC")
-        (dim,) = call.integers("dim", 1)
-        call.check(dim % 3 == axes.index("C"), "it is a mean over time or over the batch")
-        call.check(bool(call.argument("keepdim")), "it leaves out the axis of channels")
-        call.give(mean_over_channels(call, x), axes)
+        call.check(call.argument("dtype") is None, f"it is a {cls.what} in another dtype")
+        dims = call.argument("dim")
+        keepdim = bool(call.argument("keepdim"))
+        call.give_sum(cls._sum, "self", dims, keepdim=keepdim, what=cls.what)
 
     @classmethod
     def from_onnx(cls, call: Reader) -> None:
-        x, axes = call.signal_of("data", "BCT", "BTC")
-        call.check(call.argument("axes") is not None, "it is a mean over all axes")
-        (dim,) = call.integers("axes", 1)
-        call.check(dim % 3 == axes.index("C"), "it is a mean over time or over the batch")
-        call.check(bool(call.argument("keepdims", 1)), "it leaves out the axis of channels")
-        call.give(mean_over_channels(call, x), axes)
+        dims = call.argument("axes")
+        keepdim = bool(call.argument("keepdims", 1))
+        call.give_sum(cls._sum, "data", dims, keepdim=keepdim, what=cls.what)
+
+    @classmethod
+    def _sum(cls, call: Reader, x: Value, parts: Sequence[tuple[int, ...]]) -> Value:
+        """The sum of parts of the channels of a signal."""
+        if len(parts[0]) == 1:
+            return sum_over_channels(call, x)
+        call.check(len(parts) <= _MOST_PARTS, f"it adds up {len(parts)} parts of the channels")
+        signals = [call.add(Channels(part), x) for part in parts]
+        total = signals[0]
+        for signal in signals[1:]:
+            total = call.add(Add(), total, signal)
+        return total
+
+
+class ChannelMean(ChannelSum):
+    """The mean over axes of channels."""
+
+    torch = ("mean",)
+    onnx = ("ReduceMean",)
+    what = "mean"
+
+    @classmethod
+    def _sum(cls, call: Reader, x: Value, parts: Sequence[tuple[int, ...]]) -> Value:
+        return call.add(DividedBy(len(parts)), super()._sum(call, x, parts))
 
 
 class LayerNorm(Expanded):

@@ -11,7 +11,7 @@ from fracstride.network.operations.expanded import Expanded
 from fracstride.network.reading import Reader
 from fracstride.network.value import Value
 
-__all__ = ["Interpolate"]
+__all__ = ["Interpolate", "nearest"]
 
 
 class Interpolate(Expanded):
@@ -42,16 +42,23 @@ class Interpolate(Expanded):
 
 
 def _interpolated(call: Reader, x: Value, scale: int, linear: bool) -> Value:
-    kernel = _line(scale) if linear else np.ones(scale)
-    weight = np.broadcast_to(kernel, (x.channels, 1, kernel.size)).astype(as_dtype(call.dtype))
+    if not linear:
+        return call.add(nearest(x.channels, scale, call.dtype), x)
+    kernel = _line(scale)
     layer = Layer.from_weights(
-        weight,
+        np.broadcast_to(kernel, (x.channels, 1, kernel.size)).astype(as_dtype(call.dtype)),
         stride=scale,
-        padding=scale // 2 if linear else 0,
+        padding=scale // 2,
         groups=x.channels,
-        padding_mode="replicate" if linear else "zeros",
+        padding_mode="replicate",
     )
     return call.add(ConvTranspose1d(layer), x)
+
+
+def nearest(channels: int, scale: int, dtype: str) -> ConvTranspose1d:
+    """Each position so many times."""
+    ones = np.ones((channels, 1, scale), as_dtype(dtype))
+    return ConvTranspose1d(Layer.from_weights(ones, stride=scale, groups=channels))
 
 
 def _line(scale: int) -> Array:

@@ -37,6 +37,8 @@ class Pad(Operation):
     number: float = 0.0
     extent: Extent | None = None
 
+    takes_codes = True
+
     @property
     def details(self) -> str:
         return f"{self.left}, {self.right if self.extent is None else 'to fit'} {self.mode}"
@@ -46,8 +48,9 @@ class Pad(Operation):
         if self.mode not in MODES or min(self.left, self.right) < 0:
             raise ValueError(f"no such pad: {self.left}, {self.right}, {self.mode!r}")
         if self.extent is not None:
-            return Shape(x.channels, self.extent)
-        return Shape(x.channels, x.extent.then(lambda length: length + self.left + self.right))
+            return Shape(x.channels, self.extent, x.is_codes)
+        longer = x.extent.then(lambda length: length + self.left + self.right)
+        return Shape(x.channels, longer, x.is_codes)
 
     def accepts(self, length: int, result: int) -> bool:
         longest = max(self.left, result - length - self.left)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fracstride.network.codes import is_code_dtype
 from fracstride.network.extent import Extent
 from fracstride.network.graph import Graph
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, split
 from fracstride.network.operations.channels import Channels
+from fracstride.network.operations.code_arithmetic import ToFloat
 from fracstride.network.reading import Unreadable
-from fracstride.network.recording import Constant, Filled, Recording, Reference, Size, Varying
+from fracstride.network.recording import (
+    Call,
+    Constant,
+    Filled,
+    Recording,
+    Reference,
+    Size,
+    Varying,
+    references,
+)
 from fracstride.network.sizes import fit_extent, samples, values_of
 from fracstride.network.value import Value, foreign
 
@@ -25,6 +37,8 @@ class Lowered:
     """A graph, and how the tensors of the module lie over its signals."""
 
     graph: Graph
+    #: Of its signals.
+    dtype: str
     #: Of each input; None of one that is foreign.
     inputs: tuple[Axes | None, ...]
     #: Of each result of the module, in order: axes of the next output of the graph (None of a
@@ -41,10 +55,8 @@ class Lowering:
         #: What each recorded tensor is so far.
         self.tensors: dict[int, View | Value] = {}
         self._input_axes: list[Axes | None] = []
-        dtypes = [recording.tensors[i.index].dtype for i in recording.inputs]
-        floats = [dtype for dtype in dtypes if "float" in dtype]
         #: Of the network's signals.
-        self.dtype = floats[0] if floats else "float32"
+        self.dtype = _dtype(recording)
         for number, given in enumerate(recording.inputs):
             self._add_input(number, given)
 
@@ -52,7 +64,7 @@ class Lowering:
         tensor = self.recording.tensors[given.index]
         name = f"input {number}" if len(self.recording.inputs) > 1 else "input"
         name = given.name or name
-        if tensor.dtype != self.dtype:
+        if tensor.dtype != self.dtype and not is_code_dtype(tensor.dtype):
             value = foreign(name)
             self.graph.inputs.append(value)
             self.tensors[given.index] = value
@@ -71,7 +83,9 @@ class Lowering:
         axes = split(*named)
         channels = int(np.prod([a.size for a in axes if isinstance(a, Split)], dtype=np.int64))
         extent = Extent.affine(given.per_clock) if TIME in axes else Extent.affine(0, 1)
-        self.tensors[given.index] = View(self.graph.add_input(name, channels, extent), axes)
+        codes = is_code_dtype(tensor.dtype)
+        value = self.graph.add_input(name, channels, extent, codes=codes)
+        self.tensors[given.index] = View(value, axes)
         self._input_axes.append(axes)
 
     def finished(self) -> Lowered:
@@ -88,7 +102,7 @@ class Lowering:
             else:
                 self.graph.outputs.append(found)
                 outputs.append(None)
-        return Lowered(self.graph, tuple(self._input_axes), tuple(outputs))
+        return Lowered(self.graph, self.dtype, tuple(self._input_axes), tuple(outputs))
 
     def view(self, argument: Any) -> View:
         """The view that an argument is."""
@@ -96,6 +110,32 @@ class Lowering:
         if not isinstance(found, View):
             raise Unreadable("an argument is no signal of the network")
         return found
+
+    def reads_codes(self, call: Call) -> bool:
+        """Whether the first signal that a call is given is one of codes."""
+        found = next((self.tensors.get(r.index) for r in references(call.arguments)), None)
+        return isinstance(found, View) and found.value.is_codes
+
+    def gives_codes(self, call: Call) -> bool:
+        """Whether the first result of a call is integers."""
+        return is_code_dtype(self.recording.tensors[call.results[0]].dtype)
+
+    @contextmanager
+    def codes_as_floats(self, call: Call) -> Iterator[None]:
+        """While a call is read that gives floats, the codes that it is given are floats too.
+
+        (So do the frameworks: the sum of integers and a number of floats is one of floats.)
+        """
+        given = {r.index: self.tensors.get(r.index) for r in references(call.arguments)}
+        codes = {i: v for i, v in given.items() if isinstance(v, View) and v.value.is_codes}
+        if self.recording.tensors[call.results[0]].dtype == self.dtype:
+            for index, view in codes.items():
+                value = self.graph.add(ToFloat(), view.value, path=call.path)
+                self.tensors[index] = View(value, view.axes)
+        try:
+            yield
+        finally:
+            self.tensors.update(codes)
 
     def shape(self, index: int) -> tuple[Size, ...]:
         """Of a recorded tensor."""
@@ -132,3 +172,10 @@ class Lowering:
         value = self.graph.add(Channels(indices), view.value, path=path)
         sizes = [axis.size if isinstance(axis, Split) else axis for axis in view.axes]
         return View(value, split(*sizes))
+
+
+def _dtype(recording: Recording) -> str:
+    """The dtype of the first input that is no codes, else of the first tensor that is none."""
+    indices = [*(given.index for given in recording.inputs), *range(len(recording.tensors))]
+    dtypes = (recording.tensors[index].dtype for index in indices)
+    return next((dtype for dtype in dtypes if "float" in dtype), "float32")

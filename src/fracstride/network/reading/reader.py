@@ -6,6 +6,7 @@ Its arguments go by the names of the operator's schema.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fracstride.arrays import Array
@@ -103,6 +104,37 @@ class Reader(ABC):
     @abstractmethod
     def elementwise(self, operation: Any, *names: str) -> None:
         """Make an elementwise operation of these arguments the result, broadcast as they are."""
+
+    @abstractmethod
+    def give_sum(
+        self,
+        add_up: Callable[[Any, Value, Sequence[tuple[int, ...]]], Value],
+        name: str,
+        dims: Any,
+        *,
+        keepdim: bool,
+        what: str,
+    ) -> None:
+        """Make a sum over axes of channels of an argument, or a mean, the result.
+
+        ``add_up`` is given this call, the signal, and the channels of each part that is added;
+        ``what`` it is, in messages.
+        """
+
+    @abstractmethod
+    def on_codes(self, codes: str, *steps: tuple[Callable[[tuple[int, ...]], Any], str]) -> None:
+        """Make operations on codes, an argument, the result, one after the other.
+
+        Each step makes an operation of the whole numbers in another argument: one for each channel,
+        or one for all.
+        """
+
+    @abstractmethod
+    def look_up(self, operation: Any, codes: str, table: str) -> None:
+        """Make what an operation finds for codes in a table, both arguments, the result.
+
+        Its axes are those of the codes, and behind them one of what belongs to each code.
+        """
 
     def check(self, condition: bool, why: str) -> None:
         """Raise :class:`Unreadable` unless the condition holds."""

@@ -9,18 +9,45 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from fracstride.network.layout import Axis, Split, View, split
+import numpy as np
+
+from fracstride.network.codes import is_code_dtype
+from fracstride.network.layout import TIME, Axis, Split, View, split
+from fracstride.network.operations.code_arithmetic import ToFloat
+from fracstride.network.operations.interpolate import nearest
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Unreadable
-from fracstride.network.recording import Call, Size, Varying
+from fracstride.network.recording import Call, Reference, Size, Varying
 
-__all__ = ["expand", "give", "permute", "reshape", "squeeze", "unsqueeze"]
+__all__ = [
+    "expand",
+    "give",
+    "permute",
+    "repeat_time",
+    "reshape",
+    "same",
+    "squeeze",
+    "tile",
+    "unsqueeze",
+]
 
 
 def give(lowering: Lowering, call: Call, view: View) -> None:
     """A view is the result."""
     (result,) = call.results
     lowering.tensors[result] = view
+
+
+def same(lowering: Lowering, call: Call, source: Reference) -> None:
+    """The tensor itself. Codes may get a dtype that holds them all, or become floats."""
+    old, new = (lowering.recording.tensors[i].dtype for i in (source.index, call.results[0]))
+    wider = is_code_dtype(old) and is_code_dtype(new) and np.can_cast(old, new, "safe")
+    view = lowering.view(source)
+    if view.value.is_codes and new == lowering.dtype:
+        view = View(lowering.graph.add(ToFloat(), view.value, path=call.path), view.axes)
+    elif old != new and not wider:
+        raise Unreadable("it changes the dtype")
+    lowering.tensors[call.results[0]] = view
 
 
 def permute(lowering: Lowering, call: Call, view: View, dims: Sequence[int]) -> None:
@@ -63,11 +90,25 @@ def expand(lowering: Lowering, call: Call, view: View) -> None:
     give(lowering, call, View(view.value, tuple(axes)))
 
 
+def tile(lowering: Lowering, call: Call, view: View, repeats: Sequence[Size]) -> None:
+    """Axes of channels, repeated as a whole; new ones in front, if there are more numbers."""
+    missing = len(repeats) - len(view.axes)
+    axes: list[Axis] = [*(Split(1, 0) for _ in range(missing)), *view.axes]
+    for dimension, (axis, count) in enumerate(zip(axes, repeats, strict=True)):
+        if count == 1:
+            continue
+        if not isinstance(axis, Split) or axis.size != 1 or not isinstance(count, int):
+            raise Unreadable("it repeats an axis of more than one position")
+        axes[dimension] = Split(count, 0)
+    give(lowering, call, View(view.value, tuple(axes)))
+
+
 def reshape(lowering: Lowering, call: Call, view: View, sizes: Sequence[Size]) -> None:
     """Axes of channels are split and merged; batch and time stay by themselves.
 
     ``sizes`` are those that the tensor really has: an axis of time may be one position long.
     """
+    view, sizes = _repeated(lowering, call, view, sizes)
     view = lowering.plain(view, call.path)
     axes: list[int | Axis] = []
     waiting = list(zip(view.axes, sizes, strict=True))
@@ -85,6 +126,33 @@ def reshape(lowering: Lowering, call: Call, view: View, sizes: Sequence[Size]) -
     if _channel_runs(view.axes) != _channel_runs(split(*axes)):
         raise Unreadable("channels move across the batch or time")
     give(lowering, call, View(view.value, split(*axes)))
+
+
+def _repeated(
+    lowering: Lowering, call: Call, view: View, sizes: Sequence[Size]
+) -> tuple[View, Sequence[Size]]:
+    """Time merged with an axis that repeats each position: a longer signal. Else as it is."""
+    if TIME not in view.axes[:-1] or view.value.is_codes:
+        return view, sizes
+    place = view.axes.index(TIME)
+    repeats = view.axes[place + 1]
+    if not isinstance(repeats, Split) or repeats.step or repeats.size == 1:
+        return view, sizes
+    longer = Varying(tuple(n * repeats.size for n in lowering.sizes(sizes[place])))
+    result = lowering.shape(call.results[0])
+    if longer not in result or sizes[place] in result:
+        return view, sizes
+    value = repeat_time(lowering, call, view, repeats.size).value
+    axes = (*view.axes[: place + 1], *view.axes[place + 2 :])
+    return View(value, axes), [*sizes[:place], longer, *sizes[place + 2 :]]
+
+
+def repeat_time(lowering: Lowering, call: Call, view: View, times: int) -> View:
+    """Each position of time so many times."""
+    if view.value.is_codes or times < 1:
+        raise Unreadable("it repeats codes, or repeats nothing")
+    operation = nearest(view.value.channels, times, lowering.dtype)
+    return View(lowering.graph.add(operation, view.value, path=call.path), view.axes)
 
 
 def _channel_runs(axes: Sequence[Axis]) -> list[Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fracstride.arrays import Array
+from fracstride.network.codes import CODES
 from fracstride.network.elementwise import Elementwise
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, pattern, split
 from fracstride.network.operations.channels import Channels
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Reader, Unreadable
-from fracstride.network.recording import Call, Constant, Filled, Reference, Varying
+from fracstride.network.recording import Call, Constant, Filled, Reference, Varying, references
 from fracstride.network.value import Value, constant
 
 __all__ = ["RecordedReader"]
@@ -34,6 +36,8 @@ class RecordedReader(Reader):
         view = self._lowering.view(self._call.arguments.get(name))
         if not pattern(view, axes) and not pattern(view, axes.replace("B", "")):
             raise Unreadable(f"{name} must have the axes {axes}, got {view.axes}")
+        if view.value.is_codes:
+            raise Unreadable(f"{name} must be a signal of floats, and it is one of codes")
         return self._lowering.plain(view, self._call.path).value
 
     def number(self, name: str, default: float | None = None) -> float:
@@ -91,7 +95,7 @@ class RecordedReader(Reader):
         recording = self._lowering.recording
         unwanted = {self._call.results[r] for r in results if r < len(self._call.results)}
         readers = [*(call.arguments for call in recording.calls), list(recording.outputs)]
-        if unwanted & {reference.index for reader in readers for reference in _references(reader)}:
+        if unwanted & {reference.index for reader in readers for reference in references(reader)}:
             raise Unreadable("only its first result can be read")
 
     def constant(self, array: Array) -> Value:
@@ -124,17 +128,76 @@ class RecordedReader(Reader):
             found = self._call.arguments[name]
             arguments += found if isinstance(found, list) else [found]
         values, axes = _Broadcast(self._lowering, self._call).operands(arguments)
+        if any(value.is_codes for value in values):
+            raise Unreadable("its operands are codes")
         result = self.add(operation, *values)
         self._lowering.tensors[self._call.results[0]] = View(result, axes)
 
+    def give_sum(
+        self,
+        add_up: Callable[[Any, Value, Sequence[tuple[int, ...]]], Value],
+        name: str,
+        dims: Any,
+        *,
+        keepdim: bool,
+        what: str,
+    ) -> None:
+        view = self._lowering.view(self._call.arguments[name])
+        if view.value.is_codes:
+            raise Unreadable(f"it is a {what} of codes")
+        if not isinstance(dims, list) or not all(isinstance(dim, int) for dim in dims) or not dims:
+            raise Unreadable(f"it is a {what} over all axes")
+        view = self._lowering.plain(view, self._call.path)
+        gone = {dim % len(view.axes) for dim in dims}
+        if any(not isinstance(view.axes[dim], Split) for dim in gone):
+            raise Unreadable(f"it is a {what} over time or over the batch")
+        split_axes = [dim for dim, axis in enumerate(view.axes) if isinstance(axis, Split)]
+        sizes = [axis.size for axis in view.axes if isinstance(axis, Split)]
+        order = sorted(range(len(sizes)), key=lambda place: split_axes[place] not in gone)
+        terms = math.prod(sizes[place] for place in order if split_axes[place] in gone)
+        channels = np.arange(view.value.channels).reshape(sizes).transpose(order)
+        parts = [tuple(part) for part in channels.reshape(terms, -1).tolist()]
+        named: list[int | Axis] = [a.size if isinstance(a, Split) else a for a in view.axes]
+        for dim in sorted(gone, reverse=True):
+            named[dim : dim + 1] = [1] if keepdim else []
+        total = add_up(self, view.value, parts)
+        self._lowering.tensors[self._call.results[0]] = View(total, split(*named))
 
-def _references(found: Any) -> Iterator[Reference]:
-    """The recorded tensors in an argument."""
-    if isinstance(found, Reference):
-        yield found
-    elif isinstance(found, (dict, list, tuple)):
-        for each in found.values() if isinstance(found, dict) else found:
-            yield from _references(each)
+    def on_codes(self, codes: str, *steps: tuple[Callable[[tuple[int, ...]], Any], str]) -> None:
+        lowering, call = self._lowering, self._call
+        if lowering.recording.tensors[call.results[0]].dtype != CODES.name:
+            raise Unreadable(f"its result is not in {CODES.name}")
+        arguments = [_array_of(call.arguments[name]) for name in (codes, *(n for _, n in steps))]
+        if not isinstance(arguments[0], Reference) or any(
+            isinstance(argument, Reference) for argument in arguments[1:]
+        ):
+            raise Unreadable("it does not have codes first, and then constants")
+        (value, *numbers), axes = _Broadcast(lowering, call).operands(arguments)
+        for (make, _), found in zip(steps, numbers, strict=True):
+            assert found.constant is not None
+            whole = found.constant.astype(CODES)
+            if (whole != found.constant).any():
+                raise Unreadable("its numbers are no integers")
+            value = self.add(make(tuple(whole.tolist())), value)
+        lowering.tensors[call.results[0]] = View(value, axes)
+
+    def look_up(self, operation: Any, codes: str, table: str) -> None:
+        call = self._call
+        (given,) = references(call.arguments[codes])
+        view = self._lowering.plain(self._lowering.view(given), call.path)
+        # A quantiser's module is seldom called itself: whose table it is says more.
+        owner = getattr(call.arguments[table], "name", "").rpartition(".")[0]
+        found = self._lowering.graph.add(operation, view.value, path=owner or call.path)
+        named: list[int | Axis] = [a.size if isinstance(a, Split) else a for a in view.axes]
+        axes = split(*named, found.channels // view.value.channels)
+        self._lowering.tensors[call.results[0]] = View(found, axes)
+
+
+def _array_of(argument: Any) -> Any:
+    """An argument, a list of ints as a constant."""
+    if isinstance(argument, list) and all(isinstance(each, int) for each in argument):
+        return Constant(np.array(argument, CODES))
+    return argument
 
 
 def _one_number(found: Any) -> float | None:
@@ -157,6 +220,8 @@ class _Broadcast:
         """The values, and the axes of the result."""
         rank = len(self._lowering.shape(self._call.results[0]))
         views = [self._lowering.view(a) for a in arguments if isinstance(a, Reference)]
+        if len({view.value.is_codes for view in views}) > 1:
+            raise Unreadable("some of its operands are codes, and some are none")
         axes = self._axes(rank, views)
         values = []
         for argument in arguments:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fracstride.arguments import as_size
-from fracstride.arrays import Array, DType, as_operands
+from fracstride.arrays import Array, DType
+from fracstride.network.codes import as_numbers
 from fracstride.network.graph import Graph
 from fracstride.network.layout import Axes
 from fracstride.network.layouts import Layouts
@@ -72,7 +73,8 @@ class Chunks:
 
     def empty(self) -> tuple[list[Array], int]:
         """Chunks of no ticks."""
-        return [np.empty((self.rows, v.channels, 0), self._dtype) for v in self.values], 0
+        shapes = [((self.rows, v.channels, 0), v.dtype(self._dtype)) for v in self.values]
+        return [np.empty(shape, dtype) for shape, dtype in shapes], 0
 
     def constants(self, given: Sequence[Any]) -> dict[Value, Array]:
         """The inputs without time.
@@ -111,9 +113,9 @@ class Chunks:
         arrays = []
         for value, x in zip(values, given, strict=True):
             name = self._named(value, what)
-            array = x
-            if type(x) is not np.ndarray or x.dtype != self._dtype or not x.dtype.isnative:
-                (array,) = as_operands(self._dtype, **{what: x})
+            array, dtype = x, value.dtype(self._dtype)
+            if type(x) is not np.ndarray or x.dtype != dtype or not x.dtype.isnative:
+                array = as_numbers(what, dtype, x)
             lead = (value.channels,) if self.batch_size is None else (self.rows, value.channels)
             if array.ndim != len(lead) + 1 or array.shape[:-1] != lead:
                 shape = ", ".join([*map(str, lead), "T" if value.rate else "1"])

@@ -63,14 +63,18 @@ class StreamMemory:
         if all(self._room[value] >= count for value, count in positions.items()):
             return
         self._room = {v: max(self._room[v], positions[v]) for v in self._room}
-        item, batch = self._dtype.itemsize, self._batch
-        # An odd number of cache lines to a row, so that rows do not share a few sets of the cache.
-        widths = {v: (-(-n * item // _LINE) | 1) * _LINE // item for v, n in self._room.items()}
+        batch, widths, size = self._batch, {}, 0
+        for value, count in self._room.items():
+            # An odd number of cache lines to a row, so that rows do not share a few of its sets.
+            item = value.dtype(self._dtype).itemsize
+            widths[value] = (-(-count * item // _LINE) | 1) * _LINE // item
+            size += batch * value.channels * widths[value] * item
         before, self.windows, start = self.windows, {}, 0
         self._arena = Arena()  # the windows before keep the old one until they are copied
-        self._arena.reserve(sum(batch * v.channels * w * item for v, w in widths.items()))
+        self._arena.reserve(size)
         for value, width in widths.items():
-            array = self._arena.array(start, (batch, value.channels, width), self._dtype)
+            shape = batch, value.channels, width
+            array = self._arena.array(start, shape, value.dtype(self._dtype))
             start += array.nbytes
             if value in before:
                 array[:, :, : before[value].shape[2]] = before[value]

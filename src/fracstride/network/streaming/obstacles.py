@@ -24,8 +24,7 @@ def obstacle_of(graph: Graph) -> str:
         timed.update(node.outputs)
         why = node.operation.obstacle(*node.inputs)
         if why:
-            name = node.operation.name
-            return f"{node.path} ({name}) {why}" if node.path else f"{name} {why}"
+            return f"{node.where} {why}"
     for place, value in enumerate(graph.outputs):
         if not has_time(value):
             return f"output {place} has no time"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fracstride.arrays import Array
+from fracstride.network.codes import naming
 from fracstride.network.graph import Node
 from fracstride.network.part import Part
 from fracstride.network.steps import Steps, move_rows
@@ -68,7 +69,8 @@ class PartPlan:
                 moves.append(move_rows(window[:, :, :keep], window[:, :, -keep:]))
         #: What runs; and what runs after the outputs are copied.
         self.steps, self._after = Steps(), Steps()
-        for node in schedule.nodes:
+        # Codes first: one that no table has is found before anything else is done.
+        for node in sorted(schedule.nodes, key=lambda node: not node.reads_codes):
             self._add(node, before, after, states.get(node), rows)
         for move in moves:
             self._after.add(move)
@@ -101,7 +103,8 @@ class PartPlan:
         if out.array.shape[2]:
             own = None if state is None else state[..., rows, :]
             parts = [self._parts[v] for v in node.inputs]
-            self.steps.add(operation.bind_part(parts, out, own))
+            step = operation.bind_part(parts, out, own)
+            self.steps.add(naming(step, node.where) if node.reads_codes else step)
 
     def run(self, inputs: Sequence[Any], outs: Sequence[Array]) -> None:
         """Compute from new positions of the inputs what is given now."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array, DType
+from fracstride.network.codes import CodeError
 from fracstride.network.streaming.chunks import Chunks
 from fracstride.network.streaming.memory import StreamMemory
 from fracstride.network.streaming.part_plan import PartPlan, Piece
@@ -70,7 +72,7 @@ class NetworkStream(Stream):
         self.rate = out.rate / first.rate
         self.latency = max(0, ceil(schedule.latency(0)))
         self.overhang = None
-        each = sum(v.channels * v.rate for v in schedule.after(0).kept) * dtype.itemsize
+        each = sum(v.channels * v.rate * v.dtype(dtype).itemsize for v in schedule.after(0).kept)
         most = max(1, int(_BYTES // (each * self._rows)))
         # Whole periods, of which each has the same plan.
         self._most = most - most % schedule.period if most > schedule.period else most
@@ -115,7 +117,8 @@ class NetworkStream(Stream):
         given = None if chunk is None else self._chunks.signals((chunk,))
         signals, _ = given or self._chunks.empty()
         ticks = [int(count) // self._per_tick for count in frames]
-        outs, lengths = self._some_rows(signals, ticks, [bool(end) for end in ends])
+        with self._pushing():
+            outs, lengths = self._some_rows(signals, ticks, [bool(end) for end in ends])
         return self._chunks.results(outs), lengths[0]
 
     @property
@@ -147,7 +150,8 @@ class NetworkStream(Stream):
         if mask is None and not self.rows_differ:
             if ends:
                 self._chunks.check_end(self._ticks[0] + ticks)
-            outs = self._all_rows(signals, ticks, ends)
+            with self._pushing():
+                outs = self._all_rows(signals, ticks, ends)
             self._last = outs[0].shape if self.batch_size is not None else outs[0].shape[1:]
         else:
             rows = self.checked_mask(name, mask).tolist()
@@ -155,7 +159,8 @@ class NetworkStream(Stream):
                 for ended in {t + ticks for t, row in zip(self._ticks, rows, strict=True) if row}:
                     self._chunks.check_end(ended)
             counts = [ticks * active for active in rows]
-            outs, lengths = self._some_rows(signals, counts, [r and ends for r in rows])
+            with self._pushing():
+                outs, lengths = self._some_rows(signals, counts, [r and ends for r in rows])
             self._last = lengths[0]
         return self._chunks.results(outs)
 
@@ -163,22 +168,33 @@ class NetworkStream(Stream):
         before, rows = self._ticks[0], (0, self._rows)
         if ticks <= self._most and (not ends or before + ticks >= self.schedule.least):
             plan = self.memory.plan(Piece(self.schedule.place(before), ticks, ends, rows))
-            outs = [np.empty(out.shape, self._dtype) for out in plan.outputs]
+            outs = [np.empty(out.shape, out.dtype) for out in plan.outputs]
             self._run(plan, signals, outs)
             self._advanced(rows, before + ticks, ends)
             return outs
         lengths = self._lengths(before, ticks, ends)
         outs = [
-            np.empty((self._rows, value.channels, length), self._dtype)
+            np.empty((self._rows, value.channels, length), value.dtype(self._dtype))
             for value, length in zip(self._outputs, lengths, strict=True)
         ]
         self._compute(signals, outs, rows, before, ticks, ends)
         return outs
 
-    def _run(self, plan: PartPlan, signals: Sequence[Array], outs: Sequence[Array]) -> None:
-        self._broken = True  # until it has run to its end
-        plan.run(signals, outs)
+    @contextmanager
+    def _pushing(self) -> Iterator[None]:
+        """A push, that may fail: for want of memory, or for a code that no table has."""
+        try:
+            yield
+        except CodeError:  # it is found first: nothing has changed, but for pieces before
+            raise
+        except BaseException:
+            self._broken = True
+            raise
         self._broken = False
+
+    def _run(self, plan: PartPlan, signals: Sequence[Array], outs: Sequence[Array]) -> None:
+        plan.run(signals, outs)
+        self._broken = True  # until the push is over
 
     def _advanced(self, rows: tuple[int, int], ticks: int, ends: bool) -> None:
         """These rows have received so many ticks, and perhaps end."""
@@ -199,7 +215,7 @@ class NetworkStream(Stream):
             np.int64,
         ).reshape(self._rows, -1)
         outs = [
-            np.zeros((self._rows, value.channels, int(each.max())), self._dtype)
+            np.zeros((self._rows, value.channels, int(each.max())), value.dtype(self._dtype))
             for value, each in zip(self._outputs, lengths.T, strict=True)
         ]
         columns = np.array(self._ticks), np.array(ticks), np.array(ends)
@@ -261,7 +277,8 @@ class NetworkStream(Stream):
         state = {"ticks": np.array(self._ticks, np.int64)}
         for number, value in enumerate(places[0].kept):
             keep = [place.known[value] - place.kept[value] for place in places]
-            frames = np.zeros((self._rows, value.channels, max(keep)), self._dtype)
+            shape = self._rows, value.channels, max(keep)
+            frames = np.zeros(shape, value.dtype(self._dtype))
             for row, count in enumerate(keep):
                 if count:
                     frames[row, :, :count] = self.memory.windows[value][row, :, :count]
@@ -291,9 +308,9 @@ class NetworkStream(Stream):
         }
         shapes |= {name: a.shape for name, a in like.items() if name.startswith("state ")}
         for name, array in checked.items():
-            if array.shape != shapes[name] or array.dtype != self._dtype:
+            if array.shape != shapes[name] or array.dtype != like[name].dtype:
                 raise ValueError(
-                    f"state {name} must be {self._dtype} of shape {shapes[name]} after "
+                    f"state {name} must be {like[name].dtype} of shape {shapes[name]} after "
                     f"{ticks.tolist()} ticks, got {array.dtype} of shape {array.shape}"
                 )
 
@@ -311,7 +328,7 @@ class NetworkStream(Stream):
 
     def empty_output(self) -> Any:
         return self._chunks.results(
-            [np.empty((self._rows, v.channels, 0), self._dtype) for v in self._outputs]
+            [np.empty((self._rows, v.channels, 0), v.dtype(self._dtype)) for v in self._outputs]
         )
 
     def __str__(self) -> str:

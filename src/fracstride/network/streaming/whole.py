@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fracstride.arrays import Array, DType
+from fracstride.network.codes import naming
 from fracstride.network.foreign import Foreign
 from fracstride.network.graph import Graph
 from fracstride.network.streaming.schedule import has_time
@@ -32,6 +33,8 @@ def whole_values(
         elif operation.is_view:
             values[output] = operation.view(arrays[0], output.extent(0))
         else:
-            values[output] = np.empty((batch, output.channels, output.extent(0)), dtype)
-            operation.bind(arrays, values[output])()
+            shape = batch, output.channels, output.extent(0)
+            values[output] = np.empty(shape, output.dtype(dtype))
+            step = operation.bind(arrays, values[output])
+            (naming(step, node.where) if node.reads_codes else step)()
     return {v: a for v, a in values.items() if v.is_signal and not has_time(v)}

@@ -31,9 +31,7 @@ def assemble(recording: Recording, least: int) -> Assembled:
         ValueError: a call cannot be represented; path and operator are named.
     """
     lowered = lower(recording)
-    dtypes = [recording.tensors[given.index].dtype for given in recording.inputs]
-    dtype = next((name for name in dtypes if "float" in name), "float32")
-    return Assembled(recording, lowered, Network(lowered.graph, dtype, least))
+    return Assembled(recording, lowered, Network(lowered.graph, lowered.dtype, least))
 
 
 class Assembled:
@@ -80,7 +78,7 @@ class Assembled:
         ]
         given = iter(self.network.run(arrays, clock, batch))
         results: list[Tensor] = []
-        for output in self._lowered.outputs:
+        for recorded, output in zip(self._recording.outputs, self._lowered.outputs, strict=True):
             if isinstance(output, Constant):
                 results.append(as_tensor_of(output.array.copy()))
             elif isinstance(output, Filled):
@@ -88,8 +86,15 @@ class Assembled:
             elif output is None:
                 results.append(next(given).clone())
             else:
-                results.append(as_tensor_of(as_tensor(next(given), output)))
+                tensor = as_tensor_of(as_tensor(next(given), output))
+                results.append(
+                    tensor if tensor.is_floating_point() else self._codes(recorded, tensor)
+                )
         return results
+
+    def _codes(self, output: Any, tensor: Tensor) -> Tensor:
+        """A result of codes in the dtype that the module gives."""
+        return tensor.to(getattr(torch, self._recording.tensors[output.index].dtype))
 
     def _filled(self, output: Filled, clock: int, batch: int) -> Tensor:
         sizes = []

@@ -18,6 +18,7 @@ from fracstride.network.recording import Call, Conditions, Recording
 from fracstride.torch.capture.agreement import difference, peak
 from fracstride.torch.capture.align import align
 from fracstride.torch.capture.batch import with_batch
+from fracstride.torch.capture.codes import with_all_codes
 from fracstride.torch.capture.example import Example
 from fracstride.torch.capture.guards import Guard, guards_of
 from fracstride.torch.capture.locate import first_difference
@@ -74,7 +75,7 @@ class _Driver:
 
     def capture(self) -> Captured:
         """The network, after all checks."""
-        self._use(self._with_codes())
+        self._use(with_all_codes(self._example, self._runner, self._own))
         self._use(self._with_tick())
         least = self._least_alike()
         usual = Trials(self._example, self._seconds, least).usual
@@ -103,15 +104,6 @@ class _Driver:
 
     def _inputs(self, trial: Trial) -> list[Tensor]:
         return self._example.make(trial.conditions, trial.values, trial.seed)
-
-    def _with_codes(self) -> Example:
-        """The example with more codes than one, if the module takes another one."""
-        example = self._example.with_more_codes()
-        try:
-            self._align_with(example, example.conditions.clock)
-        except RefusedError:
-            return self._example
-        return example
 
     # --- lengths --------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ class Layout:
         time: its axis of time, or None.
         per_clock: positions along it for each tick of the clock.
         batched: whether its axis 0 is a batch, of any size.
-        codes: the least and the greatest number that it may hold, if it holds integers.
+        codes: the least and the greatest number that it is drawn from, if it holds integers.
     """
 
     name: str
@@ -109,15 +109,11 @@ class Example:
         conditions = replace(self.conditions, clock=self.conditions.clock // ticks)
         return Example(self.tensors, layouts, conditions)
 
-    def with_more_codes(self) -> Example:
-        """The same with two codes for inputs that have one in the example."""
-        layouts = tuple(
-            replace(layout, codes=(layout.codes[0], layout.codes[0] + 1))
-            if layout.codes[0] == layout.codes[1] and not layout.dtype.is_floating_point
-            else layout
-            for layout in self.layouts
-        )
-        return self if layouts == self.layouts else replace(self, layouts=layouts)
+    def with_codes(self, place: int, highest: int) -> Example:
+        """The same with codes up to another one for an input of integers."""
+        layouts = list(self.layouts)
+        layouts[place] = replace(layouts[place], codes=(layouts[place].codes[0], highest))
+        return replace(self, layouts=tuple(layouts))
 
     # --- the batch ------------------------------------------------------------------------------
 

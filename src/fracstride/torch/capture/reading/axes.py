@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fracstride.network.layout import Split, View
+from fracstride.network.layout import TIME, Split, View
 from fracstride.network.reading import Unreadable, rearrange, stretches
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.recording import Call, Size
@@ -21,10 +21,7 @@ def _same(lowering: Lowering, call: Call) -> None:
     """The tensor itself, or a copy of it."""
     name = next(iter(call.arguments))
     source = call.arguments[name]
-    dtypes = {lowering.recording.tensors[i].dtype for i in (source.index, *call.results)}
-    if len(dtypes) > 1:
-        raise Unreadable("it changes the dtype")
-    rearrange.give(lowering, call, lowering.view(source))
+    rearrange.same(lowering, call, source)
 
 
 def _permute(lowering: Lowering, call: Call) -> None:
@@ -40,6 +37,17 @@ def _transpose(lowering: Lowering, call: Call) -> None:
     rearrange.permute(lowering, call, view, dims)
 
 
+def _matrix_transpose(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    *before, a, b = range(len(view.axes))
+    rearrange.permute(lowering, call, view, [*before, b, a])
+
+
+def _reverse_axes(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    rearrange.permute(lowering, call, view, range(len(view.axes))[::-1])
+
+
 def _unsqueeze(lowering: Lowering, call: Call) -> None:
     rearrange.unsqueeze(lowering, call, _view(lowering, call), [call.arguments["dim"]])
 
@@ -52,6 +60,27 @@ def _squeeze(lowering: Lowering, call: Call) -> None:
 
 def _expand(lowering: Lowering, call: Call) -> None:
     rearrange.expand(lowering, call, _view(lowering, call))
+
+
+def _repeat(lowering: Lowering, call: Call) -> None:
+    rearrange.tile(lowering, call, _view(lowering, call), call.arguments["repeats"])
+
+
+def _repeat_interleave(lowering: Lowering, call: Call) -> None:
+    view = _view(lowering, call)
+    dim, times = call.arguments.get("dim"), call.arguments.get("repeats")
+    if not isinstance(dim, int) or not isinstance(times, int):
+        raise Unreadable("it repeats a flat tensor, or each position another number of times")
+    dimension = dim % len(view.axes)
+    axis = view.axes[dimension]
+    if isinstance(axis, Split):
+        indices = [index for index in range(axis.size) for _ in range(times)]
+        stretches.take(lowering, call, view, dimension, indices)
+    elif axis is TIME:
+        repeated = view if times == 1 else rearrange.repeat_time(lowering, call, view, times)
+        rearrange.give(lowering, call, repeated)
+    else:
+        raise Unreadable("it repeats the batch")
 
 
 def _reshape(lowering: Lowering, call: Call) -> None:
@@ -137,7 +166,9 @@ REARRANGING: dict[str, _Read] = {
     ),
     **dict.fromkeys(("feature_dropout", "alpha_dropout", "type_as", "positive"), _same),
     "permute": _permute,
-    **dict.fromkeys(("transpose", "t", "swapaxes", "numpy_T", "mT"), _transpose),
+    **dict.fromkeys(("transpose", "t", "swapaxes"), _transpose),
+    **dict.fromkeys(("mT", "mH", "adjoint"), _matrix_transpose),
+    "numpy_T": _reverse_axes,
     "unsqueeze": _unsqueeze,
     "squeeze": _squeeze,
     **dict.fromkeys(("expand", "expand_as"), _expand),
@@ -146,6 +177,8 @@ REARRANGING: dict[str, _Read] = {
         _reshape,
     ),
     **dict.fromkeys(("slice", "narrow"), _slice),
+    "repeat": _repeat,
+    "repeat_interleave": _repeat_interleave,
     "select": _select,
     "unbind": _unbind,
     **dict.fromkeys(

@@ -66,7 +66,9 @@ class TorchCall(Foreign):
     arguments: dict[str, Any]
     #: How the tensors lie over the inputs, None for objects of torch.
     input_axes: tuple[Axes | None, ...]
-    #: The same of the results.
+    #: The dtype of tensors of codes, which a network has in another one; None for other inputs.
+    input_dtypes: tuple[str | None, ...]
+    #: How the tensors lie over the results.
     result_axes: tuple[Axes | None, ...]
 
     @property
@@ -86,10 +88,8 @@ class TorchCall(Foreign):
         return super().obstacle(*inputs)
 
     def call(self, inputs: Sequence[Any], clock: int, batch: int) -> Sequence[Any]:
-        tensors = [
-            given if axes is None else as_tensor_of(as_tensor(given, axes)).contiguous()
-            for given, axes in zip(inputs, self.input_axes, strict=True)
-        ]
+        sides = zip(inputs, self.input_axes, self.input_dtypes, strict=True)
+        tensors = [given if axes is None else _tensor(given, axes, d) for given, axes, d in sides]
         arguments = _filled_in(self.arguments, tensors, clock, batch)
         with torch.inference_mode():
             results = call(self.operator, arguments)
@@ -97,6 +97,12 @@ class TorchCall(Foreign):
             result if axes is None else as_signal(as_array(result), axes)
             for result, axes in zip(results, self.result_axes, strict=True)
         ]
+
+
+def _tensor(signal: Any, axes: Axes, dtype: str | None) -> torch.Tensor:
+    """The tensor that shows a signal."""
+    tensor = as_tensor_of(as_tensor(signal, axes)).contiguous()
+    return tensor if dtype is None else tensor.to(getattr(torch, dtype))
 
 
 def _converted(argument: Any, dtype: torch.dtype) -> Any:
@@ -152,6 +158,7 @@ def add_foreign_call(lowering: Lowering, call: Call, why: str) -> None:
     """
     inputs: list[Value] = []
     axes: list[Axes | None] = []
+    dtypes: list[str | None] = []
     extents: list[Extent] = []
 
     def prepared(argument: Any) -> Any:
@@ -161,6 +168,8 @@ def add_foreign_call(lowering: Lowering, call: Call, why: str) -> None:
                 view = found if isinstance(found, View) else None
                 inputs.append(found if isinstance(found, Value) else found.value)
                 axes.append(view.axes if view else None)
+                is_codes = view is not None and view.value.is_codes
+                dtypes.append(lowering.recording.tensors[index].dtype if is_codes else None)
                 if view:
                     extents.append(view.value.extent)
                 return _Given(len(inputs) - 1)
@@ -189,6 +198,7 @@ def add_foreign_call(lowering: Lowering, call: Call, why: str) -> None:
         why,
         arguments,
         tuple(axes),
+        tuple(dtypes),
         tuple(None if f is None else f[1] for f in found),
     )
     shapes = [None if f is None else f[0] for f in found]

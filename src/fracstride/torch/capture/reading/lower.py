@@ -18,7 +18,8 @@ from fracstride.torch.capture.reading.foreign_calls import add_foreign_call
 
 __all__ = ["lower"]
 
-_READERS = {name: kind for kind in OPERATIONS for name in kind.torch}
+_READERS = {name: kind for kind in OPERATIONS if not kind.takes_codes for name in kind.torch}
+_READERS_OF_CODES = {name: kind for kind in OPERATIONS if kind.takes_codes for name in kind.torch}
 
 
 def lower(recording: Recording) -> Lowered:
@@ -47,8 +48,11 @@ def _read(lowering: Lowering, call: Call) -> None:
             raise Unreadable("the library has no such operation")
         elif name in REARRANGING:
             REARRANGING[name](lowering, call)
-        elif name in _READERS:
-            _READERS[name].from_torch(RecordedReader(lowering, call, name))
+        elif name in _READERS and not lowering.gives_codes(call):
+            with lowering.codes_as_floats(call):
+                _READERS[name].from_torch(RecordedReader(lowering, call, name))
+        elif name in _READERS_OF_CODES and lowering.reads_codes(call):
+            _READERS_OF_CODES[name].from_torch(RecordedReader(lowering, call, name))
         else:
             raise Unreadable("the library has no such operation")
     except Unreadable as why:
