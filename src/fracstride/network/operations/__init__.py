@@ -11,6 +11,7 @@ __all__ = ["FILES", "OPERATIONS"]
 #: The files here whose classes are operations.
 FILES = (
     "arithmetic",
+    "atan2",
     "channels",
     "clamp",
     "concatenate",
@@ -19,6 +20,7 @@ FILES = (
     "crop",
     "divided_by",
     "elu",
+    "envelope",
     "expanded",
     "functions",
     "gelu",
@@ -29,6 +31,7 @@ FILES = (
     "power",
     "reversed_subtract",
     "softplus",
+    "stft",
 )
 
 

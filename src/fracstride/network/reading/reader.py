@@ -48,6 +48,10 @@ class Reader(ABC):
         return self.signal(name, axes[0]), axes[0]
 
     @abstractmethod
+    def signals(self, name: str, axes: str) -> list[Value]:
+        """The signals that a list as argument holds, such as the parts of a complex number."""
+
+    @abstractmethod
     def number(self, name: str, default: float | None = None) -> float:
         """A number."""
 
@@ -80,6 +84,14 @@ class Reader(ABC):
         Raises:
             Unreadable: it is not the same whole number in each run.
         """
+
+    @abstractmethod
+    def in_each_run(self, size: Any) -> tuple[int, ...]:
+        """A recorded size, or the length of a signal, in each run."""
+
+    @abstractmethod
+    def resized(self, value: Value, size: Any) -> Value:
+        """The first positions of a signal, as many as a recorded size; zeros where it ends."""
 
     @abstractmethod
     def check_unused(self, *results: int) -> None:

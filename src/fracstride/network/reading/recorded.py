@@ -11,6 +11,7 @@ from fracstride.arrays import Array
 from fracstride.network.elementwise import Elementwise
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, pattern, split
 from fracstride.network.operations.channels import Channels
+from fracstride.network.reading import stretches
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Reader, Unreadable
 from fracstride.network.recording import Call, Constant, Filled, Reference, Varying
@@ -31,10 +32,16 @@ class RecordedReader(Reader):
         return default if found is None else found
 
     def signal(self, name: str, axes: str) -> Value:
-        view = self._lowering.view(self._call.arguments.get(name))
+        return self._signal(name, self._call.arguments.get(name), axes)
+
+    def _signal(self, name: str, given: Any, axes: str) -> Value:
+        view = self._lowering.view(given)
         if not pattern(view, axes) and not pattern(view, axes.replace("B", "")):
             raise Unreadable(f"{name} must have the axes {axes}, got {view.axes}")
         return self._lowering.plain(view, self._call.path).value
+
+    def signals(self, name: str, axes: str) -> list[Value]:
+        return [self._signal(name, given, axes) for given in self._call.arguments[name]]
 
     def number(self, name: str, default: float | None = None) -> float:
         found = self.argument(name, default)
@@ -86,6 +93,19 @@ class RecordedReader(Reader):
         if len(ratios) > 1 or min(ratios) < 1:
             raise Unreadable("the result is not some whole number of times as long")
         return ratios.pop()
+
+    def in_each_run(self, size: Any) -> tuple[int, ...]:
+        if isinstance(size, Value):
+            return self._lowering.lengths(size.extent)
+        return self._lowering.sizes(size)
+
+    def resized(self, value: Value, size: Any) -> Value:
+        pairs = zip(self.in_each_run(size), self.in_each_run(value), strict=True)
+        gaps = tuple(wanted - length for wanted, length in pairs)
+        gap = gaps[0] if len(set(gaps)) == 1 else Varying(gaps)
+        for operation in stretches.pads(self._lowering, value, 0, gap):
+            value = self.add(operation, value)
+        return value
 
     def check_unused(self, *results: int) -> None:
         recording = self._lowering.recording
