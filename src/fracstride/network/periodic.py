@@ -73,14 +73,24 @@ def window_envelope(window: Array, hop: int, left: int = 0, right: int = 0) -> P
 
 
 def fit_periodic(arrays: Sequence[Array]) -> Periodic | None:
-    """What has these numbers at each of several lengths, within rounding, or None."""
-    longest = max(arrays, key=len)
-    steps = {abs(len(array) - len(longest)) for array in arrays}
-    if len(steps) < 2:
+    """What has these numbers at each of several lengths, within rounding, or None.
+
+    The arrays are floats, and all but one of their axes have one position.
+    """
+    rows: dict[int, Array] = {}
+    for array in arrays:
+        if array.dtype.kind != "f" or array.size not in (1, max(array.shape, default=0)):
+            return None
+        row = rows.setdefault(array.size, array.reshape(-1))
+        if row is not array and not np.array_equal(row, array.reshape(-1)):
+            return None  # it is not the length alone that decides
+    longest = rows[max(rows)]
+    steps = {len(longest) - length for length in rows} - {0}
+    if not steps:
         return None
     for size in _divisors(gcd(*steps)):
         found = _with_period(longest, size)
-        if found is not None and all(_fits(found, array) for array in arrays):
+        if found is not None and all(_fits(found, row) for row in rows.values()):
             return found
     return None
 

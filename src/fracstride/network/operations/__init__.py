@@ -22,6 +22,7 @@ FILES = (
     "elu",
     "envelope",
     "expanded",
+    "fold",
     "functions",
     "gelu",
     "interpolate",

@@ -11,10 +11,10 @@ from fracstride.arrays import Array
 from fracstride.network.elementwise import Elementwise
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, pattern, split
 from fracstride.network.operations.channels import Channels
-from fracstride.network.reading import stretches
+from fracstride.network.reading import envelopes, stretches
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Reader, Unreadable
-from fracstride.network.recording import Call, Constant, Filled, Reference, Varying
+from fracstride.network.recording import Call, Constant, Filled, Reference, Repeated, Varying
 from fracstride.network.value import Value, constant
 
 __all__ = ["RecordedReader"]
@@ -143,6 +143,9 @@ class RecordedReader(Reader):
         for name in names:
             found = self._call.arguments[name]
             arguments += found if isinstance(found, list) else [found]
+        if any(isinstance(argument, Repeated) for argument in arguments):
+            envelopes.give(self._lowering, self._call, operation, arguments)
+            return
         values, axes = _Broadcast(self._lowering, self._call).operands(arguments)
         result = self.add(operation, *values)
         self._lowering.tensors[self._call.results[0]] = View(result, axes)

@@ -20,6 +20,7 @@ from fracstride.network.recording import (
     Filled,
     Recording,
     Reference,
+    Repeated,
     Size,
     Tensor,
     Varying,
@@ -90,6 +91,8 @@ class Splitting:
         """Of an argument; those of a real one are itself and 0."""
         if isinstance(given, complex):
             return given.real, given.imag
+        if isinstance(given, Repeated):
+            raise Unreadable("a constant changes with the length")
         if not self.is_complex(given):
             return (given.number if isinstance(given, Filled) else given), 0.0
         if isinstance(given, Constant):
