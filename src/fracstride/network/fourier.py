@@ -11,7 +11,7 @@ import numpy as np
 
 from fracstride.arrays import Array
 
-__all__ = ["bins_of", "forward", "imaginary_end", "inverse", "real_inverse"]
+__all__ = ["between_complex", "bins_of", "forward", "imaginary_end", "real_inverse"]
 
 _VANISHES = 1e-12
 
@@ -24,16 +24,20 @@ def bins_of(size: int) -> int:
 def forward(size: int, bins: int, norm: str = "backward") -> Array:
     """``(bins, 2, size)``: each frequency of a real signal."""
     cos, sin = _waves(size, bins)
-    factor = {"backward": 1.0, "ortho": 1 / sqrt(size), "forward": 1 / size}[norm]
+    factor = _forward_factor(size, norm)
     return np.stack([cos, 0.0 - sin], axis=1) * factor
 
 
-def inverse(size: int, norm: str = "backward") -> Array:
-    """``(size, 2, 2, size)``: what a frequency's part gives to each point's part."""
+def between_complex(size: int, norm: str = "backward", *, inverse: bool) -> Array:
+    """``(size, 2, 2, size)``: what each part of each number gives to each part of each result."""
     cos, sin = _waves(size, size)
-    factor = _inverse_factor(size, norm)
-    points = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], axis=1)
-    return points * factor
+    if not inverse:
+        sin = 0.0 - sin
+        factor = _forward_factor(size, norm)
+    else:
+        factor = _inverse_factor(size, norm)
+    parts = [np.stack([cos, sin], axis=1), np.stack([0.0 - sin, cos], axis=1)]
+    return np.stack(parts, axis=1) * factor
 
 
 def real_inverse(size: int, norm: str = "backward") -> Array:
@@ -55,6 +59,10 @@ def real_inverse(size: int, norm: str = "backward") -> Array:
 def imaginary_end(size: int) -> int:
     """The frequency behind the last one whose imaginary part counts."""
     return (size + 1) // 2
+
+
+def _forward_factor(size: int, norm: str) -> float:
+    return {"backward": 1.0, "ortho": 1 / sqrt(size), "forward": 1 / size}[norm]
 
 
 def _inverse_factor(size: int, norm: str) -> float:

@@ -18,6 +18,7 @@ FILES = (
     "conv1d",
     "conv_transpose1d",
     "crop",
+    "dft",
     "divided_by",
     "elu",
     "envelope",

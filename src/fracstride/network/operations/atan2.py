@@ -33,7 +33,9 @@ class Atan2(Operation):
 
         def run() -> None:
             # Contiguous copies: NumPy may compute a strided array in another way, with other bits.
-            points = (np.array(np.broadcast_to(part, out.shape), sums, order="C") for part in (y, x))
+            points = (
+                np.array(np.broadcast_to(part, out.shape), sums, order="C") for part in (y, x)
+            )
             out[...] = np.arctan2(*points)
 
         return run

@@ -26,8 +26,8 @@ class _Envelope(Operation):
         period: numbers that repeat themselves, as all of these in float64.
         start: what is added to them at the first positions.
         end: what is added to them at the last positions.
-        ahead: positions that must follow one before it is known that it is not near the end. 0 where
-            the signal comes from a transposed convolution that knows its end as early.
+        ahead: positions that must follow one before it is known that it is not near the end. 0
+            behind a transposed convolution that gives no position as early as that.
     """
 
     period: Array

@@ -76,9 +76,7 @@ class Frames(Expanded):
         call.check(dim in (-1, len(axes) - 1), "it takes frames of channels")
         size = int(call.number("size"))
         weight = np.tile(_ones(call, size), (x.channels, 1, 1))
-        layer = Conv1dLayer.from_weights(
-            weight, None, int(call.number("step")), groups=x.channels
-        )
+        layer = Conv1dLayer.from_weights(weight, None, int(call.number("step")), groups=x.channels)
         y = call.add(Conv1d(layer), x)
         call.give(y, axes + "C", (x.channels, size) if axes == "BCT" else (size,))
 

@@ -21,9 +21,7 @@ from fracstride.network.value import Value
 __all__ = ["give"]
 
 
-def give(
-    lowering: Lowering, call: Call, operation: Elementwise, arguments: Sequence[Any]
-) -> None:
+def give(lowering: Lowering, call: Call, operation: Elementwise, arguments: Sequence[Any]) -> None:
     """A signal times, or divided by, such a constant is the result."""
     first, second = (*arguments, None)[:2]
     if isinstance(operation, Multiply) and isinstance(first, Repeated):
@@ -54,7 +52,7 @@ def _known_ends(graph: Graph, value: Value) -> int:
         operation = writers[value].operation
         if isinstance(operation, ConvTranspose1d):
             g = operation.layer.geometry
-            more = g.span - g.stride - g.padding_right + g.output_padding
+            more: int = g.span - g.stride - g.padding_right + g.output_padding
             return max(0, more - cropped)
         signals = [each for each in writers[value].inputs if each.is_signal]
         if isinstance(operation, Crop) and operation.extent is None:

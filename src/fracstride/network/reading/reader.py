@@ -52,6 +52,10 @@ class Reader(ABC):
         """The signals that a list as argument holds, such as the parts of a complex number."""
 
     @abstractmethod
+    def shape(self, name: str) -> tuple[Any, ...]:
+        """Recorded sizes of a tensor that is an argument."""
+
+    @abstractmethod
     def number(self, name: str, default: float | None = None) -> float:
         """A number."""
 

@@ -14,7 +14,7 @@ from fracstride.network.operations.channels import Channels
 from fracstride.network.reading import envelopes, stretches
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Reader, Unreadable
-from fracstride.network.recording import Call, Constant, Filled, Reference, Repeated, Varying
+from fracstride.network.recording import Call, Constant, Filled, Reference, Repeated, Size, Varying
 from fracstride.network.value import Value, constant
 
 __all__ = ["RecordedReader"]
@@ -42,6 +42,12 @@ class RecordedReader(Reader):
 
     def signals(self, name: str, axes: str) -> list[Value]:
         return [self._signal(name, given, axes) for given in self._call.arguments[name]]
+
+    def shape(self, name: str) -> tuple[Size, ...]:
+        given = self._call.arguments.get(name)
+        if not isinstance(given, Reference):
+            raise Unreadable(f"{name} is no signal of the network")
+        return self._lowering.shape(given.index)
 
     def number(self, name: str, default: float | None = None) -> float:
         found = self.argument(name, default)

@@ -22,7 +22,17 @@ from fracstride.network.recording import Call, Constant, Filled, Reference, Size
 from fracstride.network.sizes import constant_gap
 from fracstride.network.value import Value
 
-__all__ = ["concatenate", "flip", "pad", "pads", "select", "slice_axis", "split_axis", "stack", "take"]
+__all__ = [
+    "concatenate",
+    "flip",
+    "pad",
+    "pads",
+    "select",
+    "slice_axis",
+    "split_axis",
+    "stack",
+    "take",
+]
 
 
 def slice_axis(

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from fracstride.network import fourier
-from fracstride.network.reading import Unreadable
 from fracstride.network.recording import Call, Constant, Recording, Reference, Size
 from fracstride.torch.capture.reading.axes import REARRANGING
 from fracstride.torch.capture.reading.complex_calls import Part, Splitting
+from fracstride.torch.capture.reading.complex_spectra import SPECTRA
 
 __all__ = ["without_complex"]
 
@@ -82,16 +79,18 @@ def _view_as_real(write: Splitting, call: Call) -> bool:
 
 
 def _absolute(write: Splitting, call: Call) -> bool:
-    shape, (real, imaginary) = write.shape_of(call), write.parts(call.arguments["self"])
-    squares = (write.multiply(part, part, shape) for part in (real, imaginary))
-    return write.give_real(call, write.unary("sqrt", write.add(*squares, shape)))
+    shape, parts = write.shape_of(call), write.parts(call.arguments["self"])
+    real, imaginary = (write.multiply(part, part, shape) for part in parts)
+    return write.give_real(call, write.unary("sqrt", write.add(real, imaginary, shape)))
 
 
 def _angle(write: Splitting, call: Call) -> bool:
     shape, (real, imaginary) = write.shape_of(call), write.parts(call.arguments["self"])
     if not isinstance(real, Reference) or not isinstance(imaginary, Reference):
         return False
-    return write.give_real(call, write.call("aten.atan2.default", shape, self=imaginary, other=real))
+    return write.give_real(
+        call, write.call("aten.atan2.default", shape, self=imaginary, other=real)
+    )
 
 
 # --- elementwise ----------------------------------------------------------------------------------
@@ -144,7 +143,9 @@ def _divide(write: Splitting, call: Call) -> bool:
     own = write.shape(given["other"])
     size = write.add(write.multiply(c, c, own), write.multiply(d, d, own), own)
     turned = _product(write, one, (c, write.negative(d)), shape)
-    return write.give(call, (write.divide(turned[0], size, shape), write.divide(turned[1], size, shape)))
+    return write.give(
+        call, (write.divide(turned[0], size, shape), write.divide(turned[1], size, shape))
+    )
 
 
 def _negative(write: Splitting, call: Call) -> bool:
@@ -201,148 +202,6 @@ def _of_each(write: Splitting, call: Call, name: str) -> bool:
     return True
 
 
-# --- spectra --------------------------------------------------------------------------------------
-
-
-def _stft(write: Splitting, call: Call) -> bool:
-    given, shape = call.arguments, write.shape_of(call)
-    if write.is_complex(given["self"]) or write.is_complex(given["window"]):
-        return False
-    given = {**given, "return_complex": False}
-    packed = write.call(call.operator, (*shape, 2), **given)
-    real, imaginary = (
-        write.call("aten.select.int", shape, self=packed, dim=len(shape), index=place)
-        for place in (0, 1)
-    )
-    return write.give(call, (real, imaginary))
-
-
-def _istft(write: Splitting, call: Call) -> bool:
-    given = call.arguments
-    if given.get("return_complex") or write.is_complex(given["window"]):
-        return False
-    parts = [write.filled(part, given["self"]) for part in write.parts(given["self"])]
-    arguments = {**given, "self": parts}
-    return write.give_real(call, write.call(call.operator, write.shape_of(call), **arguments))
-
-
-class _Transform:
-    """A Fourier transform along an axis of a fixed size: products with matrices."""
-
-    def __init__(self, write: Splitting, call: Call) -> None:
-        self._write = write
-        given = call.arguments
-        self.parts, shape = write.parts(given["self"]), write.shape(given["self"])
-        self.norm = given.get("norm") or "backward"
-        self._axis = given["dim"] % len(shape)
-        self._shape = list(shape)
-        size = shape[self._axis]
-        wanted: Any = size if given.get("n") is None else given["n"]
-        if call.operator.startswith("aten.fft_irfft"):
-            wanted = write.shape_of(call)[self._axis]
-        if not isinstance(size, int) or not isinstance(wanted, int):
-            raise Unreadable("it transforms time or the batch")
-        self.given, self.points = size, wanted
-
-    def some(self, part: Part, first: int, end: int) -> Part:
-        """Some positions along the axis."""
-        if isinstance(part, float) or (first, end) == (0, self._write.shape(part)[self._axis]):
-            return part
-        sizes = self._sizes(end - first)
-        given = {"dim": self._axis, "start": first, "end": end, "step": 1}
-        return self._write.call("aten.slice.Tensor", sizes, self=part, **given)
-
-    def joined(self, parts: Sequence[Part]) -> Part:
-        """Stretches one after the other along the axis."""
-        if len(parts) == 1:
-            return parts[0]
-        count = sum(self._write.shape(part)[self._axis] for part in parts)  # type: ignore[misc]
-        sizes = self._sizes(count)
-        return self._write.call("aten.cat.default", sizes, tensors=list(parts), dim=self._axis)
-
-    def product(self, part: Part, matrix: Any) -> Part:
-        """The matrix times each column along the axis."""
-        write, last = self._write, len(self._shape) - 1
-        weight = Constant(np.ascontiguousarray(matrix).astype(write.dtype))
-        before, after = self._sizes(matrix.shape[1]), self._sizes(matrix.shape[0])
-        swap = {"dim0": self._axis, "dim1": last}
-        if self._axis == last:
-            return write.call("aten.linear.default", after, input=part, weight=weight)
-        part = write.call("aten.transpose.int", _swapped(before, self._axis), self=part, **swap)
-        part = write.call(
-            "aten.linear.default", _swapped(after, self._axis), input=part, weight=weight
-        )
-        return write.call("aten.transpose.int", after, self=part, **swap)
-
-    def _sizes(self, along: int) -> list[Size]:
-        return [*self._shape[: self._axis], along, *self._shape[self._axis + 1 :]]
-
-
-def _swapped(sizes: Sequence[Size], axis: int) -> list[Size]:
-    swapped = list(sizes)
-    swapped[axis], swapped[-1] = sizes[-1], sizes[axis]
-    return swapped
-
-
-def _rfft(write: Splitting, call: Call) -> bool:
-    transform = _Transform(write, call)
-    used = min(transform.given, transform.points)
-    bins = write.shape_of(call)[call.arguments["dim"] % len(write.shape_of(call))]
-    assert isinstance(bins, int)
-    matrix = fourier.forward(transform.points, bins, transform.norm)[:, :, :used]
-    x = transform.some(transform.parts[0], 0, used)
-    real, imaginary = (transform.product(x, matrix[:, place]) for place in (0, 1))
-    return write.give(call, (real, imaginary))
-
-
-def _irfft(write: Splitting, call: Call) -> bool:
-    transform = _Transform(write, call)
-    size, (real, imaginary) = transform.points, transform.parts
-    bins = min(fourier.bins_of(size), transform.given)
-    others = min(fourier.imaginary_end(size), bins)
-    rows = fourier.real_inverse(size, transform.norm)
-    first = fourier.bins_of(size)
-    parts, used = [], []
-    if not isinstance(real, float):
-        parts.append(transform.some(real, 0, bins))
-        used.append(rows[:bins])
-    if not isinstance(imaginary, float) and others > 1:
-        parts.append(transform.some(imaginary, 1, others))
-        used.append(rows[first : first + others - 1])
-    if not parts or (isinstance(real, float) and real) or isinstance(imaginary, float) and imaginary:
-        return False
-    matrix = np.concatenate(used).T
-    return write.give_real(call, transform.product(transform.joined(parts), matrix))
-
-
-def _fft(forward: bool) -> Callable[[Splitting, Call], bool]:
-    def read(write: Splitting, call: Call) -> bool:
-        transform = _Transform(write, call)
-        size = transform.points
-        used = min(transform.given, size)
-        if forward:  # the conjugate of the inverse of the conjugate
-            norm = {"backward": "forward", "forward": "backward"}.get(transform.norm, "ortho")
-            matrix = fourier.inverse(size, norm) * np.array([[1, -1], [-1, 1]])[:, :, None]
-        else:
-            matrix = fourier.inverse(size, transform.norm)
-        matrix = matrix[:used]
-        real, imaginary = (
-            isinstance(part, float) or transform.some(part, 0, used) for part in transform.parts
-        )
-        kept = [p for p in (real, imaginary) if not isinstance(p, bool)]
-        places = [p for p, part in enumerate((real, imaginary)) if not isinstance(part, bool)]
-        if not kept or any(isinstance(p, float) and p for p in transform.parts):
-            return False
-        x = transform.joined(kept)
-        results = []
-        for result in (0, 1):
-            rows = np.concatenate([matrix[:, place, result] for place in places])
-            results.append(transform.product(x, rows.T))
-        return write.give(call, (results[0], results[1]))
-
-    return read
-
-
 _OPERATORS: dict[str, Callable[[Splitting, Call], bool]] = {
     "complex": _complex,
     "polar": _polar,
@@ -360,10 +219,5 @@ _OPERATORS: dict[str, Callable[[Splitting, Call], bool]] = {
     **dict.fromkeys(("neg", "negative"), _negative),
     **dict.fromkeys(("_conj", "conj", "conj_physical"), _conjugate),
     "exp": _exp,
-    "stft": _stft,
-    "istft": _istft,
-    "fft_rfft": _rfft,
-    "fft_irfft": _irfft,
-    "fft_fft": _fft(True),
-    "fft_ifft": _fft(False),
+    **SPECTRA,
 }
