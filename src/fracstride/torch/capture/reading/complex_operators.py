@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fracstride.network.recording import Call, Constant, Recording, Reference, Size
@@ -110,6 +111,12 @@ def _sum(sign: int) -> Callable[[Splitting, Call], bool]:
     return read
 
 
+def _reversed_subtract(write: Splitting, call: Call) -> bool:
+    given = call.arguments
+    swapped = {**given, "self": given["other"], "other": given["self"]}
+    return _sum(-1)(write, replace(call, arguments=swapped))
+
+
 def _multiply(write: Splitting, call: Call) -> bool:
     given, shape = call.arguments, write.shape_of(call)
     (a, b), (c, d) = (write.parts(_number(given[name])) for name in ("self", "other"))
@@ -214,6 +221,7 @@ _OPERATORS: dict[str, Callable[[Splitting, Call], bool]] = {
     "angle": _angle,
     "add": _sum(1),
     **dict.fromkeys(("sub", "subtract"), _sum(-1)),
+    "rsub": _reversed_subtract,
     **dict.fromkeys(("mul", "multiply"), _multiply),
     **dict.fromkeys(("div", "divide", "true_divide"), _divide),
     **dict.fromkeys(("neg", "negative"), _negative),
