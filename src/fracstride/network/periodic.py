@@ -34,6 +34,11 @@ class Periodic:
     start: Array
     end: Array
 
+    @property
+    def size(self) -> int:
+        """How many numbers it takes to say it."""
+        return len(self.period) + len(self.start) + len(self.end)
+
     def values(self, first: int, last: int, length: int | None = None) -> Array:
         """The numbers at positions ``first`` to ``last - 1``.
 
@@ -88,10 +93,15 @@ def fit_periodic(arrays: Sequence[Array]) -> Periodic | None:
     steps = {len(longest) - length for length in rows} - {0}
     if not steps:
         return None
-    for size in _divisors(gcd(*steps)):
-        found = _with_period(longest, size)
-        if found is not None and all(_fits(found, row) for row in rows.values()):
-            return found
+    # The same frames are mostly added in the same order, so their sums have the same bits. Where a
+    # window's copies add up to a constant, it has other bits at each position of the hop.
+    for rounding in (0, _ROUNDING):
+        sizes = _divisors(gcd(*steps))
+        made = (_with_period(longest, size, rounding) for size in sizes)
+        found = [each for each in made if each is not None and each.size <= len(longest)]
+        for each in sorted(found, key=lambda periodic: periodic.size):
+            if all(_fits(each, row) for row in rows.values()):
+                return each
     return None
 
 
@@ -99,18 +109,18 @@ def _divisors(number: int) -> Iterator[int]:
     return (size for size in range(1, min(number, _LONGEST) + 1) if number % size == 0)
 
 
-def _tolerance(array: Array) -> Array:
+def _tolerance(array: Array, rounding: int = _ROUNDING) -> Array:
     numbers = np.abs(array.astype(np.float64))
-    tolerance: Array = _ROUNDING * np.finfo(array.dtype).eps * (numbers + np.median(numbers))
+    tolerance: Array = rounding * np.finfo(array.dtype).eps * (numbers + np.median(numbers))
     return tolerance
 
 
-def _with_period(array: Array, size: int) -> Periodic | None:
+def _with_period(array: Array, size: int, rounding: int) -> Periodic | None:
     """The array with its longest stretch of this period repeated, if it is two periods long."""
     if len(array) < 2 * size:
         return None
     numbers = array.astype(np.float64)
-    same = np.abs(numbers[size:] - numbers[:-size]) <= _tolerance(array)[size:]
+    same = np.abs(numbers[size:] - numbers[:-size]) <= _tolerance(array, rounding)[size:]
     changes = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
     starts, ends = changes[::2], changes[1::2]
     if not len(starts):
