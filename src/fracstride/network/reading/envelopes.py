@@ -36,8 +36,6 @@ def give(lowering: Lowering, call: Call, operation: Elementwise, arguments: Sequ
     place -= len(second.shape)
     if len(second.shape) > len(view.axes) or view.axes[place] is not TIME:
         raise Unreadable("a constant changes with the length along another axis than time")
-    if lowering.lengths(view.value.extent) != lowering.sizes(second.shape[place]):
-        raise Unreadable("a constant changes with the length, and has another length")
     kind = DividedByEnvelope if isinstance(operation, Divide) else TimesEnvelope
     known = _known_ends(lowering.graph, view.value)
     ahead = max(0, len(second.numbers.end) - known)

@@ -100,11 +100,13 @@ def _angle(write: Splitting, call: Call) -> bool:
 def _sum(sign: int) -> Callable[[Splitting, Call], bool]:
     def read(write: Splitting, call: Call) -> bool:
         given, shape = call.arguments, write.shape_of(call)
-        if given.get("alpha", 1) != 1:
-            return False
         a, b = (write.parts(_number(given[name])) for name in ("self", "other"))
-        if sign < 0:
+        alpha = sign * float(given.get("alpha", 1))
+        if alpha == -1:
             b = (write.negative(b[0]), write.negative(b[1]))
+        else:
+            own = write.shape(given["other"])
+            b = (write.multiply(b[0], alpha, own), write.multiply(b[1], alpha, own))
         real, imaginary = (write.add(*each, shape) for each in zip(a, b, strict=True))
         return write.give(call, (real, imaginary))
 
