@@ -208,7 +208,7 @@ COMPLEX: dict[str, Callable[[Tensor], Tensor]] = {
     "exp complex": lambda x: both(torch.exp(0.1 * pair(x))),
     "cos and sin": lambda x: both(x[:, :3] * (x[:, 3:].cos() + 1j * x[:, 3:].sin())),
     "polar": lambda x: both(torch.polar(x[:, :3].exp(), x[:, 3:])),
-    "sum": lambda x: both(pair(x) + (2 - 1j) - x[:, :3] + pair(x).flip(1)),
+    "complex sum": lambda x: both(pair(x) + (2 - 1j) - x[:, :3] + pair(x).flip(1)),
     "subtract from": lambda x: both((1 + 2j) - pair(x)),
     "product": lambda x: both(pair(x) * pair(x).flip(1) * (0.5 + 1j)),
     "product of one channel": lambda x: both(pair(x) * pair(x)[:, :1]),
@@ -240,6 +240,26 @@ COMPLEX: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+MATRIX = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=DTYPE)
+# Sums over channels, of 6 of them.
+SUMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "matrix on the left": lambda x: torch.matmul(MATRIX.to(x), x),
+    "matrix on the right": lambda x: torch.matmul(x.mT, MATRIX.mT.to(x)).mT,
+    "matrix of one number": lambda x: torch.ones(2, 6).to(x) @ x,
+    "sum": lambda x: x.sum(1),
+    "sum that keeps its axis": lambda x: x * x.sum(1, keepdim=True),
+    "sum of the last axis": lambda x: x.mT.sum(-1, keepdim=True),
+    "sum of pairs": lambda x: x.unflatten(1, (3, 2)).sum(2),
+    "sum of pairs that are last": lambda x: x.unflatten(1, (3, 2)).transpose(2, 3).sum(-1),
+    "norm": lambda x: x.norm(dim=1),
+    "norm of pairs": lambda x: x.unflatten(1, (3, 2)).norm(dim=2, keepdim=True).squeeze(2),
+}
+
+
+def sums(name: str) -> Callable[[Rng], Case]:
+    return lambda rng: (SUMS[name], lambda batch, length: spectrum(batch, 3, 3 + length))
+
+
 def complex_numbers(name: str) -> Callable[[Rng], Case]:
     return lambda rng: (COMPLEX[name], lambda batch, length: spectrum(batch, 3, 3 + length))
 
@@ -253,5 +273,6 @@ KINDS: dict[str, Callable[[Rng], Case]] = {
     "unfold": frames,
     "fold": overlapping,
     "tensor unfold": tensor_unfold,
+    **{name: sums(name) for name in SUMS},
     **{name: complex_numbers(name) for name in COMPLEX},
 }

@@ -179,6 +179,32 @@ class HiFT(nn.Module):
         return torch.clamp(y, -0.99, 0.99)
 
 
+class MelEncoder(nn.Module):
+    """A waveform to the logarithms of its mel bands, and a convolution."""
+
+    def __init__(self, size: int, hop: int, bands: int, channels: int) -> None:
+        super().__init__()
+        self.size, self.hop = size, hop
+        self.register_buffer("window", torch.hann_window(size))
+        self.register_buffer("bank", torch.rand(bands, size // 2 + 1))
+        self.conv = nn.Conv1d(bands, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (self.size // 2, self.size // 2), mode="reflect").squeeze(1)
+        spectrum = torch.stft(
+            x, self.size, self.hop, window=self.window, center=False, return_complex=True
+        )
+        power = torch.view_as_real(spectrum).pow(2).sum(-1)
+        mel = torch.matmul(self.bank, torch.sqrt(power + 1e-6))
+        return self.conv(torch.log(torch.clamp(mel, min=1e-5)))
+
+
+def mel_encoder(draw: Draw) -> Case:
+    size = 4 * draw(2, 6)
+    module = MelEncoder(size, draw(2, size // 2), draw(2, 7), draw(1, 5))
+    return module, lambda batch, length: (torch.randn(batch, 1, 2 * size + length),), -1
+
+
 def vocos(padding: str) -> Callable[[Draw], Case]:
     def make(draw: Draw) -> Case:
         hop = draw(3, 9)
@@ -212,4 +238,5 @@ MODELS: dict[str, Callable[[Draw], Case]] = {
     "vocos same": vocos("same"),
     "istftnet": istftnet,
     "hift": hift,
+    "mel encoder": mel_encoder,
 }

@@ -134,7 +134,7 @@ def network_of(operation: Any, dtype: str = "f4") -> Network:
     return Network(graph, dtype)
 
 
-RAMP = Periodic(np.array([2.0, 4.0]), np.array([-1.0, -3.0, -0.5]), np.array([-0.25, -2.0]))
+RAMP = Periodic(np.array([2.1, 4.3]), np.array([-1.0, -3.3, -0.5]), np.array([-0.2, -2.1]))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])

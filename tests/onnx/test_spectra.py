@@ -89,9 +89,30 @@ def col2im(rng: Rng, opset: int) -> Made:
     return nodes, found, ("batch", int(rng.integers(1, 4)) * size, "time")
 
 
+def matrix(rng: Rng, opset: int) -> Made:
+    """A filter bank, on the left of the signal."""
+    found = {"m": rng.normal(size=(3, 5)).astype(np.float32)}
+    return [node("MatMul", "m", "x")], found, ("batch", 5, "time")
+
+
+def reduced(kind: str) -> Callable[[Rng, int], Made]:
+    def make(rng: Rng, opset: int) -> Made:
+        keep, several = (int(n) for n in rng.integers(0, 2, 2))
+        dims = ("batch", 3, "time", 2) if several else ("batch", 5, "time")
+        axis = int(rng.choice([3, -1])) if several else 1
+        if kind == "ReduceL2" and opset < 18:
+            return [node(kind, "x", axes=[axis], keepdims=keep)], {}, dims
+        return [node(kind, "x", "a", keepdims=keep)], {"a": ints(axis)}, dims
+
+    return make
+
+
 OPERATORS: dict[str, tuple[int, Callable[[Rng, int], Made]]] = {
     "STFT": (17, stft),
     "Col2Im": (18, col2im),
+    "MatMul": (17, matrix),
+    "ReduceSum": (17, reduced("ReduceSum")),
+    "ReduceL2": (17, reduced("ReduceL2")),
     **{
         f"DFT {name}": (17, lambda rng, opset, kind=kind: dft(rng, opset, **kind))
         for name, kind in {

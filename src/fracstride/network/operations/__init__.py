@@ -34,6 +34,7 @@ FILES = (
     "reversed_subtract",
     "softplus",
     "stft",
+    "sums",
 )
 
 

@@ -25,17 +25,18 @@ class Fold(Expanded):
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
-        sizes = _Sizes(call, "kernel_size", "dilation", "padding", "stride")
-        cls._read(call, "self", sizes, call.argument("output_size"))
+        image = call.argument("output_size")
+        names = "kernel_size", "dilation", "padding", "stride"
+        cls._read(call, "self", _Sizes(call, image, *names), image)
 
     @classmethod
     def from_onnx(cls, call: Reader) -> None:
-        sizes = _Sizes(call, "block_shape", "dilations", "pads", "strides")
-        cls._read(call, "input", sizes, call.argument("image_shape"))
+        image = call.argument("image_shape")
+        names = "block_shape", "dilations", "pads", "strides"
+        cls._read(call, "input", _Sizes(call, image, *names), image)
 
     @classmethod
     def _read(cls, call: Reader, name: str, sizes: _Sizes, image: Any) -> None:
-        call.check(image[1 - sizes.axis] == 1, "it folds in two dimensions")
         x = call.signal(name, "BCT")
         taps = sizes.kernel_size
         channels = x.channels // taps
@@ -55,7 +56,8 @@ class Unfold(Expanded):
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:
-        sizes = _Sizes(call, "kernel_size", "dilation", "padding", "stride")
+        image = call.shape("self")[-2:]
+        sizes = _Sizes(call, image, "kernel_size", "dilation", "padding", "stride")
         x = call.signal("self", "BCTC" if sizes.axis == 0 else "BCCT")
         weight = np.tile(_ones(call, sizes.kernel_size), (x.channels, 1, 1))
         layer = Conv1dLayer.from_weights(
@@ -84,11 +86,15 @@ class Frames(Expanded):
 class _Sizes:
     """Sizes along time of an operator that works in two dimensions."""
 
-    def __init__(self, call: Reader, kernel_size: str, dilation: str, padding: str, stride: str):
+    def __init__(
+        self, call: Reader, image: Any, kernel_size: str, dilation: str, padding: str, stride: str
+    ) -> None:
+        call.check(isinstance(image, (list, tuple)), "the size of its image is not known")
         kernel = call.integers(kernel_size, 2)
-        call.check(1 in kernel, "it works in two dimensions")
         #: Of the two, the one that is time.
-        self.axis = 0 if kernel[1] == 1 != kernel[0] else 1
+        self.axis = 0 if image[1] == 1 else 1
+        other = 1 - self.axis
+        call.check(kernel[other] == image[other] == 1, "it works in two dimensions")
         self.kernel_size = kernel[self.axis]
         self.dilation = _or(call, dilation, 1)[self.axis]
         self.stride = _or(call, stride, 1)[self.axis]
