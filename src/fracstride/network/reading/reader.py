@@ -90,10 +90,6 @@ class Reader(ABC):
         """
 
     @abstractmethod
-    def in_each_run(self, size: Any) -> tuple[int, ...]:
-        """A recorded size, or the length of a signal, in each run."""
-
-    @abstractmethod
     def resized(self, value: Value, size: Any) -> Value:
         """The first positions of a signal, as many as a recorded size; zeros where it ends."""
 

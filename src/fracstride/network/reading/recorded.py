@@ -100,16 +100,12 @@ class RecordedReader(Reader):
             raise Unreadable("the result is not some whole number of times as long")
         return ratios.pop()
 
-    def in_each_run(self, size: Any) -> tuple[int, ...]:
-        if isinstance(size, Value):
-            return self._lowering.lengths(size.extent)
-        return self._lowering.sizes(size)
-
     def resized(self, value: Value, size: Any) -> Value:
-        pairs = zip(self.in_each_run(size), self.in_each_run(value), strict=True)
+        lowering = self._lowering
+        pairs = zip(lowering.sizes(size), lowering.lengths(value.extent), strict=True)
         gaps = tuple(wanted - length for wanted, length in pairs)
         gap = gaps[0] if len(set(gaps)) == 1 else Varying(gaps)
-        for operation in stretches.pads(self._lowering, value, 0, gap):
+        for operation in stretches.pads(lowering, value, 0, gap):
             value = self.add(operation, value)
         return value
 
