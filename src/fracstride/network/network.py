@@ -41,7 +41,8 @@ class Network:
         least: the least number of ticks that it accepts.
         layouts: axes of the inputs and outputs, where they are not ``(B, channels, L)``.
         fused: whether operations are fused into one another. The results have the same bits
-            without, except where a constant factor, a BatchNorm or a scale is folded into a weight.
+            without, except where a constant factor, a BatchNorm or a scale is folded into a weight,
+            or a linear layer into the frames of a transform.
 
     Raises:
         TypeError: the dtype is none of these, or an operation has weights in another one.

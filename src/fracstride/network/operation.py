@@ -65,8 +65,13 @@ class Operation(ABC):
 
     @property
     def stride(self) -> int:
-        """Positions of the first input from one of the result to the next; 1 if that is less."""
+        """After so many positions of the first input, the result does what it did before."""
         return 1
+
+    @property
+    def edge(self) -> int:
+        """Positions at the beginning of a result that are like no later ones."""
+        return 0
 
     @abstractmethod
     def result(self, *inputs: Value) -> Shape:

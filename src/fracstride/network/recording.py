@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
+from fracstride.network.periodic import Periodic
+
 __all__ = [
     "Call",
     "Conditions",
@@ -21,6 +23,7 @@ __all__ = [
     "Input",
     "Recording",
     "Reference",
+    "Repeated",
     "Size",
     "Tensor",
     "Varying",
@@ -71,6 +74,14 @@ class Filled:
     number: float
     shape: tuple[Size, ...]
     dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """A constant along one axis, whose size differs between runs: a window's envelope."""
+
+    numbers: Periodic
+    shape: tuple[Size, ...]
 
 
 @dataclass(frozen=True)

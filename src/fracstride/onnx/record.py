@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fracstride.network.periodic import fit_periodic
 from fracstride.network.recording import (
     Call,
     Conditions,
@@ -15,6 +16,7 @@ from fracstride.network.recording import (
     Input,
     Recording,
     Reference,
+    Repeated,
     Size,
     Tensor,
     Varying,
@@ -130,17 +132,20 @@ class _Alignment:
             raise Unknown(f"{what}, a constant, grows with the length")
         return [_size(list(map(int, each))) for each in zip(*arrays, strict=True)]
 
-    def _constant(self, arrays: list[Any], what: str) -> Constant | Filled:
+    def _constant(self, arrays: list[Any], what: str) -> Constant | Filled | Repeated:
         first = arrays[0]
         if all(array is first or _same(array, first) for array in arrays):
             return Constant(first)
         numbers = [_number(array) for array in arrays]
+        shape = tuple(_size(list(each)) for each in zip(*(a.shape for a in arrays), strict=True))
         if numbers[0] is None or any(number != numbers[0] for number in numbers):
+            periodic = fit_periodic(arrays)
+            if periodic is not None:
+                return Repeated(periodic, shape)
             raise Unknown(
                 f"{what}, a constant of shape {first.shape}, changes with the length, and its "
                 "values are not one number"
             )
-        shape = tuple(_size(list(each)) for each in zip(*(a.shape for a in arrays), strict=True))
         return Filled(numbers[0], shape, str(first.dtype))
 
 

@@ -11,6 +11,7 @@ from fracstride.network.fusing.activations import fuse_activations
 from fracstride.network.fusing.antialiasing import fuse_antialiasing
 from fracstride.network.fusing.chains import fuse_chains
 from fracstride.network.fusing.factors import fold_factors
+from fracstride.network.fusing.frames import fuse_frames
 from fracstride.network.fusing.pads import fold_crops, fold_pads
 from fracstride.network.fusing.residuals import fuse_residuals
 from fracstride.network.graph import Graph, Node
@@ -26,7 +27,9 @@ def fuse(graph: Graph, dtype: DType, *, everything: bool = True) -> Graph:
     nodes = [Node(n.operation, n.inputs, n.outputs, n.path) for n in graph.nodes]
     fused = Graph(list(graph.inputs), nodes, list(graph.outputs)).without_unused()
     if everything:
-        for change in (fold_pads, fold_factors, fold_crops, fuse_activations, fuse_residuals):
+        for change in (fold_pads, fold_factors, fold_crops, fuse_frames):
+            fused = change(fused)
+        for change in (fuse_activations, fuse_residuals):
             fused = change(fused)
     fused = fuse_chains(fused, dtype, everything=everything)
     return fuse_antialiasing(fused) if everything else fused

@@ -11,6 +11,7 @@ __all__ = ["FILES", "OPERATIONS"]
 #: The files here whose classes are operations.
 FILES = (
     "arithmetic",
+    "atan2",
     "channels",
     "clamp",
     "code_arithmetic",
@@ -18,10 +19,13 @@ FILES = (
     "conv1d",
     "conv_transpose1d",
     "crop",
+    "dft",
     "divided_by",
     "elu",
     "embedding",
+    "envelope",
     "expanded",
+    "fold",
     "functions",
     "gelu",
     "interpolate",
@@ -31,6 +35,8 @@ FILES = (
     "power",
     "reversed_subtract",
     "softplus",
+    "stft",
+    "sums",
 )
 
 

@@ -36,7 +36,7 @@ class Linear(Expanded):
     """A linear layer over the channels: a Conv1d with one tap."""
 
     torch = ("linear",)
-    onnx = ("MatMul", "Gemm")
+    onnx = ("Gemm",)
 
     @classmethod
     def from_torch(cls, call: Reader) -> None:

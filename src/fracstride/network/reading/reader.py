@@ -49,6 +49,14 @@ class Reader(ABC):
         return self.signal(name, axes[0]), axes[0]
 
     @abstractmethod
+    def signals(self, name: str, axes: str) -> list[Value]:
+        """The signals that a list as argument holds, such as the parts of a complex number."""
+
+    @abstractmethod
+    def shape(self, name: str) -> tuple[Any, ...]:
+        """Recorded sizes of a tensor that is an argument."""
+
+    @abstractmethod
     def number(self, name: str, default: float | None = None) -> float:
         """A number."""
 
@@ -81,6 +89,10 @@ class Reader(ABC):
         Raises:
             Unreadable: it is not the same whole number in each run.
         """
+
+    @abstractmethod
+    def resized(self, value: Value, size: Any) -> Value:
+        """The first positions of a signal, as many as a recorded size; zeros where it ends."""
 
     @abstractmethod
     def check_unused(self, *results: int) -> None:

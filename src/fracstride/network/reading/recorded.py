@@ -13,9 +13,19 @@ from fracstride.network.codes import CODES
 from fracstride.network.elementwise import Elementwise
 from fracstride.network.layout import BATCH, TIME, Axes, Axis, Split, View, pattern, split
 from fracstride.network.operations.channels import Channels
+from fracstride.network.reading import envelopes, stretches
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Reader, Unreadable
-from fracstride.network.recording import Call, Constant, Filled, Reference, Varying, references
+from fracstride.network.recording import (
+    Call,
+    Constant,
+    Filled,
+    Reference,
+    Repeated,
+    Size,
+    Varying,
+    references,
+)
 from fracstride.network.value import Value, constant
 
 __all__ = ["RecordedReader"]
@@ -33,12 +43,24 @@ class RecordedReader(Reader):
         return default if found is None else found
 
     def signal(self, name: str, axes: str) -> Value:
-        view = self._lowering.view(self._call.arguments.get(name))
+        return self._signal(name, self._call.arguments.get(name), axes)
+
+    def _signal(self, name: str, given: Any, axes: str) -> Value:
+        view = self._lowering.view(given)
         if not pattern(view, axes) and not pattern(view, axes.replace("B", "")):
             raise Unreadable(f"{name} must have the axes {axes}, got {view.axes}")
         if view.value.is_codes:
             raise Unreadable(f"{name} must be a signal of floats, and it is one of codes")
         return self._lowering.plain(view, self._call.path).value
+
+    def signals(self, name: str, axes: str) -> list[Value]:
+        return [self._signal(name, given, axes) for given in self._call.arguments[name]]
+
+    def shape(self, name: str) -> tuple[Size, ...]:
+        given = self._call.arguments.get(name)
+        if not isinstance(given, Reference):
+            raise Unreadable(f"{name} is no signal of the network")
+        return self._lowering.shape(given.index)
 
     def number(self, name: str, default: float | None = None) -> float:
         found = self.argument(name, default)
@@ -91,6 +113,15 @@ class RecordedReader(Reader):
             raise Unreadable("the result is not some whole number of times as long")
         return ratios.pop()
 
+    def resized(self, value: Value, size: Any) -> Value:
+        lowering = self._lowering
+        pairs = zip(lowering.sizes(size), lowering.lengths(value.extent), strict=True)
+        gaps = tuple(wanted - length for wanted, length in pairs)
+        gap = gaps[0] if len(set(gaps)) == 1 else Varying(gaps)
+        for operation in stretches.pads(lowering, value, 0, gap):
+            value = self.add(operation, value)
+        return value
+
     def check_unused(self, *results: int) -> None:
         recording = self._lowering.recording
         unwanted = {self._call.results[r] for r in results if r < len(self._call.results)}
@@ -127,6 +158,9 @@ class RecordedReader(Reader):
         for name in names:
             found = self._call.arguments[name]
             arguments += found if isinstance(found, list) else [found]
+        if any(isinstance(argument, Repeated) for argument in arguments):
+            envelopes.give(self._lowering, self._call, operation, arguments)
+            return
         values, axes = _Broadcast(self._lowering, self._call).operands(arguments)
         if any(value.is_codes for value in values):
             raise Unreadable("its operands are codes")

@@ -22,7 +22,17 @@ from fracstride.network.recording import Call, Constant, Filled, Reference, Size
 from fracstride.network.sizes import constant_gap
 from fracstride.network.value import Value
 
-__all__ = ["concatenate", "flip", "pad", "select", "slice_axis", "split_axis", "stack", "take"]
+__all__ = [
+    "concatenate",
+    "flip",
+    "pad",
+    "pads",
+    "select",
+    "slice_axis",
+    "split_axis",
+    "stack",
+    "take",
+]
 
 
 def slice_axis(
@@ -282,15 +292,20 @@ def pad(
     if not isinstance(left, int):
         raise Unreadable("what it adds on the left differs from call to call")
     value = view.value
-    for operation in _pads(lowering, value, left, right, mode, number):
+    for operation in pads(lowering, value, left, right, mode, number):
         value = lowering.graph.add(operation, value, path=call.path)
     lowering.tensors[call.results[0]] = View(value, view.axes)
 
 
-def _pads(
-    lowering: Lowering, value: Value, left: int, right: Size, mode: str, number: float
+def pads(
+    lowering: Lowering,
+    value: Value,
+    left: int,
+    right: Size,
+    mode: str = "zeros",
+    number: float = 0.0,
 ) -> list[Crop | Pad]:
-    """What is left out first, and what is added then."""
+    """The crops and pads of a value; negative amounts are left out first."""
     least = min(lowering.sizes(right))
     if mode != "zeros" and min(left, least) < 0:
         raise Unreadable("it pads by a negative number")

@@ -176,6 +176,8 @@ class Schedule:
             now = self._after(ticks)
             if ticks < self.least or not all(now.known.values()) or not all(now.kept.values()):
                 return False
+            if any(now.known[node.output] < node.operation.edge for node in self.nodes):
+                return False
             starts = [self._in_memory(view, 0, now.known) for view in self.views]
             return all(now.kept[value] >= start for value, start in starts)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from fracstride.network.periodic import fit_periodic
 from fracstride.network.recording import (
     Call,
     Conditions,
@@ -15,6 +16,7 @@ from fracstride.network.recording import (
     Input,
     Recording,
     Reference,
+    Repeated,
     Size,
     Tensor,
     Varying,
@@ -195,11 +197,14 @@ class _Alignment:
         if number is not None and all(_same_number(v.number, number) for v in values):
             return Filled(number, shape, first.dtype)
         axes = [axis for axis, size in enumerate(shape) if isinstance(size, Varying)]
-        if not axes or not all(v.repeats_along(axis) for v in values for axis in axes):
-            raise self._refusal(values, slot)
-        parts = [value.first_along(axes) for value in values]
-        if any(part.key != parts[0].key for part in parts):
-            raise self._refusal(values, slot)
+        parts = []
+        if axes and all(v.repeats_along(axis) for v in values for axis in axes):
+            parts = [value.first_along(axes) for value in values]
+        if not parts or any(part.key != parts[0].key for part in parts):
+            numbers = fit_periodic([as_array(value.tensor) for value in values])
+            if numbers is None or len(axes) != 1:
+                raise self._refusal(values, slot)
+            return Repeated(numbers, shape)
         collapsed = self._as_constant(parts[0])
         return collapsed if broadcasts(axes) else self._expanded(collapsed, shape, slot)
 
@@ -223,7 +228,10 @@ class _Alignment:
         for number, _ in enumerate(self._runs[0].outputs):
             slot = _Slot("", "", f"result {number}")
             values = [run.outputs[number] for run in self._runs]
-            outputs.append(self._merged(values, slot, lambda axes: False))
+            output = self._merged(values, slot, lambda axes: False)
+            if isinstance(output, Repeated):
+                raise self._refusal(values, slot)
+            outputs.append(output)
         return tuple(outputs)
 
     # --- what does not fit ----------------------------------------------------------------------

@@ -27,7 +27,7 @@ def resolve(name: str) -> Callable[..., Any]:
 def call(name: str, arguments: dict[str, Any]) -> list[torch.Tensor]:
     """The tensors that an operator gives, called with the arguments of a recorded call.
 
-    Dtypes, layouts and devices are strings there.
+    Dtypes, layouts and devices are strings there, and a complex tensor is a list of its parts.
     """
     func: Any = resolve(name)
     given = {}
@@ -35,6 +35,8 @@ def call(name: str, arguments: dict[str, Any]) -> list[torch.Tensor]:
         value = arguments[parameter.name]
         if isinstance(value, str) and "str" not in str(parameter.type):
             value = torch.device(value) if parameter.name == "device" else getattr(torch, value)
+        elif isinstance(value, list) and str(parameter.type) == "Tensor":
+            value = torch.complex(*value)
         given[parameter.name] = value
     return _tensors_in(func(**given))
 

@@ -32,7 +32,8 @@ def _transpose(lowering: Lowering, call: Call) -> None:
     view = _view(lowering, call)
     dims = list(range(len(view.axes)))
     if len(dims) > 1:
-        a, b = (call.arguments.get(name, i) for i, name in enumerate(("dim0", "dim1")))
+        usual = (-2, -1) if call.operator.startswith("aten.mT.") else (0, 1)
+        a, b = (call.arguments.get(f"dim{i}", usual[i]) for i in (0, 1))
         dims[a], dims[b] = dims[b], dims[a]
     rearrange.permute(lowering, call, view, dims)
 

@@ -24,7 +24,7 @@ from fracstride.network.layout import (
     split,
 )
 from fracstride.network.reading.lowering import Lowering
-from fracstride.network.recording import Call, Constant, Filled, Reference, Size, Varying
+from fracstride.network.recording import Call, Constant, Filled, Reference, Repeated, Size, Varying
 from fracstride.network.sizes import Fitted, fit
 from fracstride.network.value import Shape, Value
 from fracstride.torch.capture.foreign import as_array, as_tensor_of, call
@@ -177,6 +177,8 @@ def add_foreign_call(lowering: Lowering, call: Call, why: str) -> None:
                 return as_tensor_of(np.array(array))
             case Filled(number, shape, dtype):
                 return _Fill(number, tuple(map(prepared, shape)), dtype)
+            case Repeated():
+                raise ValueError(f"a constant changes with the length, and {why}")
             case Varying():
                 fitted = fit(argument, lowering.conditions)
                 if fitted is None or not all(isinstance(v, int) for v in argument.values):

@@ -14,6 +14,7 @@ from fracstride.network.reading.recorded import RecordedReader
 from fracstride.network.recording import Call, Recording
 from fracstride.torch.capture.own_layers import OWN
 from fracstride.torch.capture.reading.axes import REARRANGING
+from fracstride.torch.capture.reading.complex_operators import without_complex
 from fracstride.torch.capture.reading.foreign_calls import add_foreign_call
 
 __all__ = ["lower"]
@@ -28,6 +29,7 @@ def lower(recording: Recording) -> Lowered:
     Raises:
         ValueError: something in it cannot be represented; path and operator are named.
     """
+    recording = without_complex(recording)
     lowering = Lowering(recording)
     for call in recording.calls:
         try:
