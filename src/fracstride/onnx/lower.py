@@ -35,6 +35,9 @@ def lower(recording: Recording) -> tuple[Lowered, Lowering]:
     for number, output in enumerate(recording.outputs):
         if not isinstance(output, Reference):
             raise ValueError(f"output {number} does not depend on the inputs")
+        dtype = recording.tensors[output.index].dtype
+        if dtype != lowering.dtype:
+            raise ValueError(f"output {number} has the dtype {dtype}: {lowering.dtype} can be read")
     return lowering.finished(), lowering
 
 

@@ -27,9 +27,9 @@ def _same(lowering: Lowering, call: Call) -> None:
     if call.arguments.get("training_mode"):
         raise Unreadable("it is in training mode")
     source = _source(call)
-    dtypes = {lowering.recording.tensors[i].dtype for i in (source.index, call.results[0])}
-    if len(dtypes) > 1:
-        raise Unreadable("it changes the dtype")
+    before, after = (lowering.recording.tensors[i].dtype for i in (source.index, call.results[0]))
+    if before != after and (before, after) != ("bool", lowering.dtype):  # truth is 1 or 0 already
+        raise Unreadable(f"it makes {after} of {before}")
     lowering.tensors[call.results[0]] = lowering.view(source)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fracstride.arrays import DType
 from fracstride.network.fusing.activations import fuse_activations
 from fracstride.network.fusing.antialiasing import fuse_antialiasing
+from fracstride.network.fusing.bends import find_bends
 from fracstride.network.fusing.chains import fuse_chains
 from fracstride.network.fusing.factors import fold_factors
 from fracstride.network.fusing.pads import fold_crops, fold_pads
@@ -26,7 +27,8 @@ def fuse(graph: Graph, dtype: DType, *, everything: bool = True) -> Graph:
     nodes = [Node(n.operation, n.inputs, n.outputs, n.path) for n in graph.nodes]
     fused = Graph(list(graph.inputs), nodes, list(graph.outputs)).without_unused()
     if everything:
-        for change in (fold_pads, fold_factors, fold_crops, fuse_activations, fuse_residuals):
+        changes = fold_pads, find_bends, fold_factors, fold_crops, fuse_activations, fuse_residuals
+        for change in changes:
             fused = change(fused)
     fused = fuse_chains(fused, dtype, everything=everything)
     return fuse_antialiasing(fused) if everything else fused

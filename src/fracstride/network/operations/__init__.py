@@ -12,6 +12,7 @@ __all__ = ["FILES", "OPERATIONS"]
 FILES = (
     "arithmetic",
     "channels",
+    "choices",
     "clamp",
     "concatenate",
     "conv1d",
@@ -26,9 +27,11 @@ FILES = (
     "leaky_relu",
     "lstm",
     "pad",
+    "piecewise",
     "power",
     "reversed_subtract",
     "softplus",
+    "swish",
 )
 
 

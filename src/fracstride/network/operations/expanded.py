@@ -14,10 +14,10 @@ from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.divided_by import DividedBy
 from fracstride.network.operations.functions import Rsqrt, Sigmoid, Square
-from fracstride.network.reading import Reader
+from fracstride.network.reading import Reader, Unreadable
 from fracstride.network.value import Shape, Value
 
-__all__ = ["GLU", "BatchNorm", "ChannelMean", "LayerNorm", "Linear", "RMSNorm"]
+__all__ = ["GLU", "BatchNorm", "ChannelMean", "ChannelSum", "LayerNorm", "Linear", "RMSNorm"]
 
 # Where channels may be the last axis.
 _CHANNELS_LAST = ("BTC", "TBC", "BC", "C")
@@ -48,16 +48,32 @@ class Linear(Expanded):
         for name in ("alpha", "beta"):
             call.check(call.number(name, 1) == 1, f"{name} must be 1")
         call.check(not call.argument("transA"), "it transposes the signal")
-        weight = call.weight("B")
-        call.check(weight.ndim == 2, "it multiplies by several matrices")
-        x, axes = call.signal_of("A", *_CHANNELS_LAST)
-        bias = call.optional_weight("C")
-        call.check(bias is None or bias.ndim < 2, "what it adds is a matrix")
-        rows = weight if call.argument("transB") else weight.T
+        if call.operator == "MatMul" and (rows := _if_constant(call, "A")) is not None:
+            x, axes, bias = call.signal("B", "BCT"), "BCT", None
+            rows = _matrix(call, rows)
+        else:
+            weight = _matrix(call, call.weight("B"))
+            x, axes = call.signal_of("A", *_CHANNELS_LAST)
+            rows, bias = weight if call.argument("transB") else weight.T, call.optional_weight("C")
+            call.check(bias is None or bias.ndim < 2, "what it adds is a matrix")
         if bias is not None:
             bias = np.broadcast_to(bias, (len(rows),))
         layer = Layer.from_weights(np.ascontiguousarray(rows)[:, :, None], bias)
         call.give(call.add(Conv1d(layer), x), axes)
+
+
+def _if_constant(call: Reader, name: str) -> Array | None:
+    try:
+        return call.optional_weight(name)
+    except Unreadable:
+        return None
+
+
+def _matrix(call: Reader, weight: Array) -> Array:
+    """A matrix that may have axes of one position before it."""
+    alone = weight.ndim >= 2 and set(weight.shape[:-2]) <= {1}
+    call.check(alone, "it multiplies by several matrices, or by a vector")
+    return weight.reshape(weight.shape[-2:])
 
 
 class BatchNorm(Expanded):
@@ -126,28 +142,47 @@ def mean_over_channels(call: Reader, x: Value) -> Value:
     return call.add(DividedBy(x.channels), call.add(Conv1d(Layer.from_weights(ones)), x))
 
 
-class ChannelMean(Expanded):
-    """The mean over the channels."""
+class ChannelSum(Expanded):
+    """The sum over the channels, or over some of the axes that they are split into."""
+
+    torch = ("sum",)
+    onnx = ("ReduceSum",)
+
+    @classmethod
+    def from_torch(cls, call: Reader) -> None:
+        cls.reduce(call, "self", call.argument("dim"), keep=bool(call.argument("keepdim")))
+
+    @classmethod
+    def from_onnx(cls, call: Reader) -> None:
+        cls.reduce(call, "data", call.argument("axes"), keep=bool(call.argument("keepdims", 1)))
+
+    @classmethod
+    def reduce(cls, call: Reader, name: str, dims: object, *, keep: bool) -> None:
+        """Over the axes ``dims`` of an argument."""
+        call.check(isinstance(dims, (list, tuple)) and bool(dims), "it is over all axes")
+        assert isinstance(dims, (list, tuple))
+        call.check(all(isinstance(dim, int) for dim in dims), "its axes differ from call to call")
+        x, count = call.gathered(name, dims)
+        kept = x.channels // count
+        ones = np.ones((kept, count, 1), as_dtype(call.dtype))
+        total = call.add(Conv1d(Layer.from_weights(ones, groups=kept)), x)
+        call.give_without(cls.of_sum(call, total, count), name, dims, keep=keep)
+
+    @classmethod
+    def of_sum(cls, call: Reader, total: Value, count: int) -> Value:
+        """What is made of the sum of so many."""
+        return total
+
+
+class ChannelMean(ChannelSum):
+    """The mean of the same."""
 
     torch = ("mean",)
     onnx = ("ReduceMean",)
 
     @classmethod
-    def from_torch(cls, call: Reader) -> None:
-        x, axes = call.signal_of("self", "BCT", "BTC")
-        (dim,) = call.integers("dim", 1)
-        call.check(dim % 3 == axes.index("C"), "it is a mean over time or over the batch")
-        call.check(bool(call.argument("keepdim")), "it leaves out the axis of channels")
-        call.give(mean_over_channels(call, x), axes)
-
-    @classmethod
-    def from_onnx(cls, call: Reader) -> None:
-        x, axes = call.signal_of("data", "BCT", "BTC")
-        call.check(call.argument("axes") is not None, "it is a mean over all axes")
-        (dim,) = call.integers("axes", 1)
-        call.check(dim % 3 == axes.index("C"), "it is a mean over time or over the batch")
-        call.check(bool(call.argument("keepdims", 1)), "it leaves out the axis of channels")
-        call.give(mean_over_channels(call, x), axes)
+    def of_sum(cls, call: Reader, total: Value, count: int) -> Value:
+        return call.add(DividedBy(count), total)
 
 
 class LayerNorm(Expanded):

@@ -6,6 +6,7 @@ Its arguments go by the names of the operator's schema.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from fracstride.arrays import Array
@@ -98,6 +99,21 @@ class Reader(ABC):
         """Make a value with these axes the result of the call.
 
         ``channels`` are the sizes of the axes of channels, where there are several.
+        """
+
+    @abstractmethod
+    def gathered(self, name: str, dims: Sequence[int]) -> tuple[Value, int]:
+        """A signal whose channels along some of its axes stand together, and how many these are.
+
+        Raises:
+            Unreadable: one of these axes is time or the batch.
+        """
+
+    @abstractmethod
+    def give_without(self, value: Value, name: str, dims: Sequence[int], *, keep: bool) -> None:
+        """Make a value the result, which has the axes of an argument but for these.
+
+        ``keep``: they are there with one position.
         """
 
     @abstractmethod

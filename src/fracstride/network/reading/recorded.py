@@ -118,6 +118,28 @@ class RecordedReader(Reader):
                 named.append(BATCH if letter == "B" else TIME)
         self._lowering.tensors[result] = View(value, split(*named))
 
+    def gathered(self, name: str, dims: Sequence[int]) -> tuple[Value, int]:
+        view = self._lowering.view(self._call.arguments.get(name))
+        chosen = {d % len(view.axes) for d in dims}
+        count = 1
+        for axis in (view.axes[d] for d in chosen):
+            if not isinstance(axis, Split):
+                raise Unreadable("it goes over time or over the batch")
+            count *= axis.size
+        order = sorted(range(len(view.axes)), key=lambda d: (d in chosen, d))
+        moved = View(view.value, tuple(view.axes[d] for d in order))
+        return self._lowering.plain(moved, self._call.path).value, count
+
+    def give_without(self, value: Value, name: str, dims: Sequence[int], *, keep: bool) -> None:
+        axes = self._lowering.view(self._call.arguments.get(name)).axes
+        chosen = {d % len(axes) for d in dims}
+        named = [
+            1 if d in chosen else axis.size if isinstance(axis, Split) else axis
+            for d, axis in enumerate(axes)
+            if keep or d not in chosen
+        ]
+        self._lowering.tensors[self._call.results[0]] = View(value, split(*named))
+
     def elementwise(self, operation: Elementwise, *names: str) -> None:
         arguments: list[Any] = []
         for name in names:
