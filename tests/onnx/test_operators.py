@@ -204,6 +204,20 @@ def product_before(rng: np.random.Generator, opset: int, c: int) -> Made:
     return [node("MatMul", "w", "x")], {"w": weights(rng, *shape)}
 
 
+def einsum(rng: np.random.Generator, opset: int, c: int) -> Made:
+    """A matrix and the signal, in either order, with the letters of each in any order."""
+    signal = "".join(rng.permutation(list("bct")))
+    matrix, result = ("".join(rng.permutation(list(each))) for each in ("oc", "obt"))
+    perm = ["bct".index(letter) for letter in signal]
+    pairs = [(signal, "t"), (matrix, "w")][:: int(rng.choice([1, -1]))]
+    equation = f"{pairs[0][0]}, {pairs[1][0]} -> {result}"
+    nodes = [
+        node("Transpose", "x", out="t", perm=perm),
+        node("Einsum", *(name for _, name in pairs), equation=equation),
+    ]
+    return nodes, {"w": weights(rng, *((5, c) if matrix == "oc" else (c, 5)))}
+
+
 def rms_norm(rng: np.random.Generator, opset: int, c: int) -> Made:
     nodes = [
         node("Transpose", "x", out="t", perm=[0, 2, 1]),
@@ -379,6 +393,7 @@ OPERATORS: dict[str, tuple[int, Make]] = {
     "LayerNormalization": (17, layer_norm),
     "BatchNormalization": (11, batch_norm),
     "MatMul from the left": (13, product_before),
+    "Einsum": (12, einsum),
     "RMSNormalization": (23, rms_norm),
     "ReduceMean": (13, reduction("ReduceMean", 18)),
     "ReduceSum": (13, reduction("ReduceSum", 13)),

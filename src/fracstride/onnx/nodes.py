@@ -65,14 +65,19 @@ class Node:
         self._last: tuple[list[Known], list[Known]] | None = None
 
     def arguments(self, given: Sequence[Any]) -> dict[str, Any]:
-        """All that the node is given, by the names of the schema."""
+        """All that the node is given, by the names of the schema.
+
+        Where a name has several values, each of them has that name with its number behind it, too.
+        """
         formal = self._schema.inputs
         found: dict[str, Any] = dict(self.attributes)
         variadic = defs.OpSchema.FormalParameterOption.Variadic
         for place, value in enumerate(given):
             own = formal[min(place, len(formal) - 1)]
             if own.option == variadic:
-                found.setdefault(own.name, []).append(value)
+                values = found.setdefault(own.name, [])
+                found[f"{own.name}{len(values)}"] = value
+                values.append(value)
             else:
                 found[own.name] = value
         return found

@@ -19,6 +19,7 @@ FILES = (
     "conv_transpose1d",
     "crop",
     "divided_by",
+    "einsum",
     "elu",
     "expanded",
     "functions",
