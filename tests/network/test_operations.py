@@ -146,6 +146,8 @@ KINDS: dict[str, Callable[[Draw], nn.Module]] = {
     "sum": lambda _: Of(lambda x: x.unflatten(1, (2, 3)).sum(dim=2)),
     "sum of last": lambda _: Of(lambda x: x.transpose(1, 2).sum(-1, keepdim=True).transpose(1, 2)),
     # Time.
+    "turns in time": lambda _: Of(lambda x: x.unflatten(1, (3, 2)).transpose(2, 3).flatten(2)),
+    "channels in time": lambda _: Of(lambda x: x.transpose(1, 2).flatten(1).unsqueeze(1)),
     "pad": lambda _: nn.ConstantPad1d((3, 2), 0.5),
     "pad zeros": lambda _: nn.ZeroPad1d((0, 4)),
     "reflect": lambda _: nn.ReflectionPad1d((2, 3)),

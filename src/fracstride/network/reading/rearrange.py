@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from fracstride.network.layout import Axis, Split, View, split
+from fracstride.network.reading.folded_time import with_time_of
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Unreadable
 from fracstride.network.recording import Call, Size, Varying
@@ -64,10 +65,11 @@ def expand(lowering: Lowering, call: Call, view: View) -> None:
 
 
 def reshape(lowering: Lowering, call: Call, view: View, sizes: Sequence[Size]) -> None:
-    """Axes of channels are split and merged; batch and time stay by themselves.
+    """Axes of channels are split and merged; the batch stays by itself, time may be folded.
 
     ``sizes`` are those that the tensor really has: an axis of time may be one position long.
     """
+    view, sizes = with_time_of(lowering, call, view, sizes)
     view = lowering.plain(view, call.path)
     axes: list[int | Axis] = []
     waiting = list(zip(view.axes, sizes, strict=True))
