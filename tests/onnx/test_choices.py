@@ -91,16 +91,21 @@ def test_a_choice_by_sign_runs_as_a_leaky_relu(slope: Any, kind: type) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "factor", "first"), [(0.1, "x", "x"), (0, "t", "x"), (0, "x", "t")]
+    ("compared", "bound", "factor", "first"),
+    [("x", 0.1, "x", "x"), ("x", 0, "t", "x"), ("x", 0, "x", "t"), ("c", 0, "x", "x")],
 )
-def test_choices_that_are_no_leaky_relu(bound: float, factor: str, first: str) -> None:
-    """By another bound, of a multiple of something else, or of something else itself."""
+def test_choices_that_are_no_leaky_relu(
+    compared: str, bound: float, factor: str, first: str
+) -> None:
+    """By something else, by another bound, of a multiple of something else, or of that itself."""
     nodes = [
         node("Tanh", "x", out="t"),
-        node("Greater", "x", "bound", out="p"),
+        node("Sin", "n", out="c"),
+        node("Greater", compared, "bound", out="p"),
         node("Mul", factor, "s", out="m"),
         node("Where", "p", first, "m"),
     ]
+    nodes.insert(1, node("Neg", "x", out="n"))
     found = {"bound": np.float32(bound), "s": np.float32(0.3)}
     model = model_of(nodes, {"x": ("b", 3, "t")}, weights=found)
     x = np.linspace(-1, 1, 60, dtype=np.float32).reshape(1, 3, 20)

@@ -156,6 +156,25 @@ def test_quantised_weights() -> None:
     assert_close(fracstride.onnx.load(model)(x), run(model, x)[0])
 
 
+def test_nodes_that_differ_in_a_constant_or_an_attribute_only() -> None:
+    """What is known of the shapes of one of them does not hold for the others."""
+    nodes = [
+        helper.make_node("Slice", ["x", "zero", "one", "axis"], ["a"]),
+        helper.make_node("Slice", ["x", "zero", "three", "axis"], ["b"]),
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1]),
+        helper.make_node("Conv", ["x", "w"], ["d"], pads=[2, 2]),
+    ]
+    found = {
+        **{name: np.array([n]) for name, n in (("zero", 0), ("one", 1), ("three", 3), ("axis", 1))},
+        "w": np.random.default_rng(9).standard_normal((2, 4, 3)).astype(np.float32),
+    }
+    model = model_of(nodes, {"x": ("b", 4, "t")}, list("abcd"), found)
+    x = np.random.default_rng(10).standard_normal((2, 4, 11)).astype(np.float32)
+    results = fracstride.onnx.load(model)(x)
+    for one, wanted in zip(results, run(model, x), strict=True):
+        assert_close(one, wanted)
+
+
 def test_lengths_that_must_be_multiples() -> None:
     """A model that takes even lengths only."""
     nodes = [
