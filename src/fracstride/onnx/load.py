@@ -29,6 +29,11 @@ _LONGER = (1, 12, 144)  # times so many, and a few more
 # Positions of which the inputs must have a multiple, where a model takes no others.
 _TICKS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 80, 96, 128, 160, 256, 320, 512, 640)
 _CHECKED = (75, 94, 120, 131)  # compared with what follows from the others
+# And where lengths are rounded: a number that strides of models divide, what is around it, which
+# shows how much is added at most and at least at each stride, and others.
+_ALIGNED = 2**9 * 3 * 5 * 7
+_ROUNDED = (*(_ALIGNED + n for n in (0, 1, -1)), *(1009 * n + n * n for n in range(1, 13)))
+_MORE = 12  # lengths at which the model does otherwise, which are then among the first ones
 _SHORT = (1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 16, 20, 25, 32, 40)
 
 
@@ -76,17 +81,29 @@ class _Loading:
     def __init__(self, part: Part, given: list[Given]) -> None:
         self._part, self._given = part, in_proportion(part, given)
         self._runner = Runner(part, self._given)
+        self._settings: tuple[list[Given], list[int], tuple[int, ...]] = (self._given, [], (1,))
 
     def network(self) -> Network:
-        runs, recording, lowered, lowering = self._read()
-        factor = runs[0].conditions.clock // _CLOCKS[0]
-        for clock in _CHECKED:
-            found = self._difference(runs, recording, lowering, clock * factor + clock % factor)
-            if found:
-                raise ValueError(found)
-        least = self._least(runs, recording, lowering)
+        read, added = self._read(), 0
+        while found := self._first_difference(read):
+            clock, what = found
+            given, clocks, batches = self._settings
+            if clock in clocks or added == _MORE:
+                raise ValueError(what)
+            read, added = self._read_as(given, [*clocks, clock], batches), added + 1
+        _, _, lowered, lowering = read
+        least = self._least(read)
         layouts = Layouts(_axes(lowered.inputs), _axes(lowered.outputs))
         return Network(lowered.graph, lowering.dtype, least, layouts=layouts)
+
+    def _first_difference(self, read: _Read) -> tuple[int, str] | None:
+        """A length at which the model does otherwise than what has been read, and what that is."""
+        runs, _, lowered, _ = read
+        factor = runs[0].conditions.clock // _CLOCKS[0]
+        clocks = [clock * factor + clock % factor for clock in _CHECKED]
+        if any(value.extent.period > 1 for value in lowered.graph.values() if value.is_signal):
+            clocks += _ROUNDED
+        return next(((c, what) for c in clocks if (what := self._difference(*read, c))), None)
 
     def _read(self) -> _Read:
         """The model at several lengths: of short inputs if they will do, else of longer ones.
@@ -127,11 +144,11 @@ class _Loading:
         ]
         recording = record(runs, given)
         lowered, lowering = lower(recording)
-        self._given, self._runner = given, runner
+        self._given, self._runner, self._settings = given, runner, (given, clocks, batches)
         return runs, recording, lowered, lowering
 
     def _difference(
-        self, runs: list[Run], recording: Recording, lowering: Lowering, clock: int
+        self, runs: list[Run], recording: Recording, _: Lowered, lowering: Lowering, clock: int
     ) -> str:
         """What the model does otherwise at this length, or nothing."""
         try:
@@ -153,17 +170,17 @@ class _Loading:
                         )
         return ""
 
-    def _least(self, runs: list[Run], recording: Recording, lowering: Lowering) -> int:
+    def _least(self, read: _Read) -> int:
         """The least number of ticks from which on the model does what it does for long inputs."""
-        good, bad = runs[0].conditions.clock, 0
+        good, bad = read[0][0].conditions.clock, 0
         for clock in reversed(_SHORT):
-            if self._difference(runs, recording, lowering, clock):
+            if self._difference(*read, clock):
                 bad = clock
                 break
             good = clock
         while good - bad > 1:
             middle = (good + bad) // 2
-            if self._difference(runs, recording, lowering, middle):
+            if self._difference(*read, middle):
                 bad = middle
             else:
                 good = middle
