@@ -29,10 +29,13 @@ _LONGER = (1, 12, 144)  # times so many, and a few more
 # Positions of which the inputs must have a multiple, where a model takes no others.
 _TICKS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 80, 96, 128, 160, 256, 320, 512, 640)
 _CHECKED = (75, 94, 120, 131)  # compared with what follows from the others
-# And where lengths are rounded: a number that strides of models divide, what is around it, which
-# shows how much is added at most and at least at each stride, and others.
-_ALIGNED = 2**9 * 3 * 5 * 7
-_ROUNDED = (*(_ALIGNED + n for n in (0, 1, -1)), *(1009 * n + n * n for n in range(1, 13)))
+# And where lengths are rounded: numbers that strides of models divide, and those next to them, show
+# how much is added at most and at least at each stride. The others have many remainders.
+_ALIGNED = (2**11 * 3**2 * 5 * 7, 2**6 * 3**2 * 5**2 * 7**2)
+_ROUNDED = (
+    *(n + d for n in _ALIGNED for d in (0, 1, -1)),
+    *(1009 * n + n * n for n in range(1, 13)),
+)
 _MORE = 12  # lengths at which the model does otherwise, which are then among the first ones
 _SHORT = (1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 16, 20, 25, 32, 40)
 
