@@ -84,29 +84,29 @@ class _Loading:
     def __init__(self, part: Part, given: list[Given]) -> None:
         self._part, self._given = part, in_proportion(part, given)
         self._runner = Runner(part, self._given)
-        self._settings: tuple[list[Given], list[int], tuple[int, ...]] = (self._given, [], (1,))
+        self._runs: dict[Conditions, Run] = {}
 
     def network(self) -> Network:
-        read, added = self._read(), 0
+        read = self._read()
         while found := self._first_difference(read):
-            clock, what = found
-            given, clocks, batches = self._settings
-            if clock in clocks or added == _MORE:
+            run, what = found
+            if run is None or run in read[0] or len(read[0]) == len(_CLOCKS) + _MORE:
                 raise ValueError(what)
-            read, added = self._read_as(given, [*clocks, clock], batches), added + 1
+            read = self._lowered([*read[0], run])
         _, _, lowered, lowering = read
         least = self._least(read)
         layouts = Layouts(_axes(lowered.inputs), _axes(lowered.outputs))
         return Network(lowered.graph, lowering.dtype, least, layouts=layouts)
 
-    def _first_difference(self, read: _Read) -> tuple[int, str] | None:
-        """A length at which the model does otherwise than what has been read, and what that is."""
+    def _first_difference(self, read: _Read) -> tuple[Run | None, str] | None:
+        """A run in which the model does otherwise than what has been read, and what that is."""
         runs, _, lowered, _ = read
         factor = runs[0].conditions.clock // _CLOCKS[0]
         clocks = [clock * factor + clock % factor for clock in _CHECKED]
         if any(value.extent.period > 1 for value in lowered.graph.values() if value.is_signal):
             clocks += _ROUNDED
-        return next(((c, what) for c in clocks if (what := self._difference(*read, c))), None)
+        differences = (self._difference(*read, clock) for clock in clocks)
+        return next((found for found in differences if found is not None), None)
 
     def _read(self) -> _Read:
         """The model at several lengths: of short inputs if they will do, else of longer ones.
@@ -140,25 +140,35 @@ class _Loading:
                 raise other from error
 
     def _read_as(self, given: list[Given], clocks: list[int], batches: tuple[int, ...]) -> _Read:
-        runner = Runner(self._part, given)
-        runs = [
-            runner.run(Conditions(clock, batches[i % len(batches)]))
-            for i, clock in enumerate(clocks)
-        ]
-        recording = record(runs, given)
-        lowered, lowering = lower(recording)
-        self._given, self._runner, self._settings = given, runner, (given, clocks, batches)
-        return runs, recording, lowered, lowering
+        before = self._given, self._runner
+        self._given, self._runner, self._runs = given, Runner(self._part, given), {}
+        try:
+            return self._lowered(
+                [self._run(clock, batches[i % len(batches)]) for i, clock in enumerate(clocks)]
+            )
+        except ValueError:
+            self._given, self._runner = before
+            raise
+
+    def _run(self, clock: int, batch: int) -> Run:
+        conditions = Conditions(clock, batch)
+        if conditions not in self._runs:
+            self._runs[conditions] = self._runner.run(conditions)
+        return self._runs[conditions]
+
+    def _lowered(self, runs: list[Run]) -> _Read:
+        recording = record(runs, self._given)
+        return runs, recording, *lower(recording)
 
     def _difference(
         self, runs: list[Run], recording: Recording, _: Lowered, lowering: Lowering, clock: int
-    ) -> str:
-        """What the model does otherwise at this length, or nothing."""
+    ) -> tuple[Run | None, str] | None:
+        """What the model does otherwise at this length, and the run if it goes the same way."""
         try:
-            run = self._runner.run(Conditions(clock, runs[-1].conditions.batch))
+            run = self._run(clock, runs[-1].conditions.batch)
             record([runs[0], run], self._given)
         except Unknown as error:
-            return str(error)
+            return None, str(error)
         for call in recording.calls:
             for index in call.results:
                 found = lowering.tensors.get(index)
@@ -166,12 +176,12 @@ class _Loading:
                     wanted = _sizes(found, run.conditions)
                     if run.tensors[index].shape != wanted:
                         shape = run.tensors[index].shape
-                        return (
+                        return run, (
                             f"the node {call.path!r} ({call.operator.removeprefix('onnx.')}) has "
                             f"the shape {shape} at {clock} ticks, where {wanted} follows from "
                             "other lengths"
                         )
-        return ""
+        return None
 
     def _least(self, read: _Read) -> int:
         """The least number of ticks from which on the model does what it does for long inputs."""
