@@ -44,8 +44,8 @@ Known = NDArray[Any]
 class Node:
     """A node of a graph, prepared once for all runs.
 
-    ``inferred`` is what ONNX's rules have given for all nodes so far. Models repeat few kinds of
-    nodes on few shapes, and the rules take most of the time.
+    ``inferred`` is what ONNX's rules have given for all nodes so far, and the results of those on
+    few numbers. Models repeat few kinds of nodes on few shapes, and both take most of the time.
     """
 
     def __init__(
@@ -87,6 +87,11 @@ class Node:
         arrays = [array for array in given if array is not None]
         if self._last is not None and list(map(id, self._last[0])) == list(map(id, arrays)):
             return self._last[1]  # of weights, which are the same in each run
+        small = all(map(_tells_sizes, arrays))
+        key = "results", self._kind, tuple(map(_told, given)) if small else object()
+        if key in self._inferred:
+            results: list[Known] = self._inferred[key]
+            return results
         try:
             types = self._types(given)
         except Unknown:
@@ -98,13 +103,15 @@ class Node:
         try:
             if self._evaluator is None:
                 self._evaluator = self._make_evaluator(names)
-            results = self._evaluator.run(None, dict(zip(names, arrays, strict=True)))
+            computed = self._evaluator.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
             text = " ".join(str(error).split())[:200]
             raise Unknown(f"{self.text}: {type(error).__name__}: {text}") from None
-        if not all(isinstance(result, (np.ndarray, np.generic)) for result in results):
+        if not all(isinstance(result, (np.ndarray, np.generic)) for result in computed):
             raise Unknown(f"{self.text}: its result is no tensor")
-        self._last = arrays, [single(np.asarray(result)) for result in results]
+        self._last = arrays, [single(np.asarray(result)) for result in computed]
+        if small:
+            self._inferred[key] = self._last[1]
         return self._last[1]
 
     def shapes(self, given: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
