@@ -113,7 +113,6 @@ def test_random_modules_by_dynamo(kind: str, seed: int) -> None:
 @pytest.mark.parametrize(
     ("name", "export"),
     [
-        ("encodec_24k_decoder", by_tracing),
         ("encodec_24k_encoder", by_tracing),
         ("speecht5_hifigan", by_dynamo),
     ],
