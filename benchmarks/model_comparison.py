@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from model_peers import COMPILING, FROM_ONNX, OURS, TORCH
-from model_preparation import FORMS, Preparation, exported
+from model_peers import COMPILING, FROM_ONNX, FROM_TORCH, OURS, TORCH
+from model_preparation import FORMS, exported, preparation
 from model_results import NEW, SEEN, Case
 from model_turns import Contender
-from model_zoo import Model
+from model_zoo import Model, OnnxModel
 from processes import Remote, RemoteError
 from timing import Spread
 
@@ -46,33 +46,36 @@ class Comparison:
     allowed: dict[str, float] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Build the module, compute the right outputs, export the graphs."""
+        """Build the model, compute the right outputs, export the graphs."""
         o = self.options
         others = [n + CHECKED * self.model.step for n in self.frames if NEW in o.lengths]
         lengths = sorted({*self.frames, *others})
-        readers, reasons = [name for name in self.names if name in FROM_ONNX], []
+        is_file, reasons = isinstance(self.model, OnnxModel), []
+        readers = [name for name in self.names if name in FROM_ONNX or is_file]
         self.told(f"{self.model.name}: building")
-        preparation = Remote(Preparation, self.folder, self.model, o.small, log=str(o.log))
-        self.allowed = preparation.ask("outputs", lengths, o.dtypes)
+        builder = Remote(preparation, self.folder, self.model, o.small, log=str(o.log))
+        self.allowed = builder.ask("outputs", lengths, self._dtypes)
         for form in FORMS if readers else ():
             self.told(f"{self.model.name}: exporting the {form} form")
             try:
-                preparation.ask("export", form, patience=o.patience)
+                builder.ask("export", form, patience=o.patience)
             except RemoteError as error:
                 reasons.append(str(error))
-            if preparation.closed:
+            if builder.closed:
                 break
-        preparation.close()
+        builder.close()
         if readers and not exported(self.folder):
             self._give_up(readers, o.dtypes, o.lengths, reasons[0])
-        if not o.full:
+        if is_file:
+            self._give_up(FROM_TORCH, o.dtypes, o.lengths, "the model is a file of ONNX")
+        elif not o.full:
             halves = [dtype for dtype in o.dtypes if dtype != "float32"]
             self._give_up(COMPILING, halves, o.lengths, "it compiles too long without --full")
 
     def cases(self) -> Iterator[Case]:
         """The results, one after the other."""
         o = self.options
-        for dtype in o.dtypes:
+        for dtype in self._dtypes:
             remotes: dict[str, Remote] = {}
             try:
                 for place, threads in enumerate(o.threads):
@@ -86,6 +89,10 @@ class Comparison:
             finally:
                 for remote in remotes.values():
                     remote.close()
+
+    @property
+    def _dtypes(self) -> list[str]:
+        return [dtype for dtype in self.options.dtypes if dtype in self.model.dtypes]
 
     def _case(self, dtype: str, threads: int, lengths: str, frames: int) -> Case:
         audio = frames / self.model.frames_a_second

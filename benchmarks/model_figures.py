@@ -99,18 +99,19 @@ def absent(runs: list[dict[str, Any]]) -> str:
 
 
 def short(runs: list[dict[str, Any]]) -> str:
-    """A row for each model, dtype and number of threads: torch's time over ours, by frames."""
+    """A row for each model, dtype and number of threads: the peer's time over ours, by frames."""
     cases = runs[1]["cases"]
     lengths = sorted({case["frames"] // case["step"] for case in cases})
     rows: dict[tuple[str, ...], dict[int, str]] = {}
     for case in cases:
-        key = f"`{case['model']}`", f"{case['dtype']}, {case['threads']}"
-        spread = case["ratios"].get(TORCH)
+        peer = case.get("peer", TORCH)  # which runs of before do not name
+        key = f"`{case['model']}`", f"{case['dtype']}, {case['threads']}", peer
+        spread = case["ratios"].get(peer)
         rows.setdefault(key, {})[case["frames"] // case["step"]] = number(
             spread and spread["median"]
         )
     cells = [(*key, *(row.get(n, "") for n in lengths)) for key, row in rows.items()]
-    return table(("model", "", *map(str, lengths)), cells)
+    return table(("model", "", "peer", *map(str, lengths)), cells)
 
 
 TABLES = {

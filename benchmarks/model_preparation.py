@@ -1,4 +1,4 @@
-"""What the runners of a model read: the module, exported graphs, and the right outputs."""
+"""What the runners of a model read: the module, graphs of ONNX, and the right outputs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import io
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import model_graphs
 import numpy as np
+import onnx
 import torch
 from model_peers.images import on_images
-from model_zoo import CALIBRATION, Array, Model
+from model_zoo import CALIBRATION, Array, Model, OnnxModel, TorchModel
 from torch import nn
 
 FORMS = {"1-D": lambda module: module, "2-D": on_images}
@@ -20,10 +23,41 @@ CLOSE = {"float32": 1e-4, "bfloat16": 0.05}  # of the output's peak
 OWN_SHARE = 3  # or of the difference that torch's own output in that dtype has
 
 
-class Preparation:
-    """Writes into ``folder`` what the runners need of a model."""
+def preparation(folder: Path, model: Model, small: bool) -> Any:
+    """What writes into ``folder`` what the runners need of a model.
 
-    def __init__(self, folder: Path, model: Model, small: bool) -> None:
+    ``small``: with few channels, if that can be.
+    """
+    if isinstance(model, OnnxModel):
+        return OfFile(folder, model)
+    assert isinstance(model, TorchModel)
+    return OfModule(folder, model, small)
+
+
+class OfFile:
+    """Of a part of an ONNX file."""
+
+    def __init__(self, folder: Path, model: OnnxModel) -> None:
+        self.folder, self.model = folder, model
+        self._graph = model_graphs.part(model)
+
+    def outputs(self, lengths: Sequence[int], dtypes: Sequence[str]) -> dict[str, float]:
+        """Write ONNX Runtime's outputs; return by how much of the peak each dtype may differ."""
+        for frames in lengths:
+            wanted = model_graphs.output_of(self._graph, *self.model.examples(frames))
+            np.save(_wanted(self.folder, frames), wanted)
+        return {dtype: CLOSE[dtype] for dtype in dtypes}
+
+    def export(self, form: str) -> None:
+        """Write the graph: as it is, or with 2-D layers."""
+        graph = self._graph if form == "1-D" else model_graphs.on_images(self._graph)
+        onnx.save_model(graph, _graph(self.folder, form))
+
+
+class OfModule:
+    """Of a torch module."""
+
+    def __init__(self, folder: Path, model: TorchModel, small: bool) -> None:
         self.folder, self.model = folder, model
         self._module = model.build(small)
         torch.save(self._module, folder / "module.pt")

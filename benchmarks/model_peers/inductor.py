@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class Inductor(OnTensors):
         torch._inductor.config.freezing = True
         torch._dynamo.config.recompile_limit = 64
 
-    def set_up(self, threads: int, x: Array, new_lengths: bool) -> None:
+    def set_up(self, threads: int, inputs: Sequence[Array], new_lengths: bool) -> None:
         """Compile."""
         torch.set_num_threads(threads)
         torch._dynamo.reset()
@@ -35,7 +36,7 @@ class Inductor(OnTensors):
         module = self._module if new_lengths else on_images(self._module)
         self.net = torch.compile(module, dynamic=new_lengths)
         with self.running():
-            self.net(self.given(x))
+            self.net(*self.given(inputs))
 
     def running(self) -> AbstractContextManager[Any]:
         """Without gradients: freezing needs that, and does not take inference tensors."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,48 +27,54 @@ class OnnxRuntime(Runner):
             raise ValueError(f"its CPU provider has no convolution in {dtype}")
         self._graphs = exported(folder)
 
-    def set_up(self, threads: int, x: Array, new_lengths: bool) -> None:
+    def set_up(self, threads: int, inputs: Sequence[Array], new_lengths: bool) -> None:
         """Make a session per form, and keep the faster one."""
         self._output: Any = None
         bound = {
-            name: self._binding(path, threads, None if new_lengths else x.shape)
+            name: self._binding(path, threads, None if new_lengths else [x.shape for x in inputs])
             for name, path in self._graphs.items()
         }
-        given = self.given(x)
+        given = self.given(inputs)
         self.form = fastest({name: partial(self._run, *b, given) for name, b in bound.items()})
         self._bound = bound[self.form]
         if not new_lengths:
             self._output = ort.OrtValue.ortvalue_from_numpy(self.result(self.call(given)))
 
-    def _binding(self, path: Path, threads: int, shape: tuple[int, ...] | None) -> tuple[Any, ...]:
+    def _binding(
+        self, path: Path, threads: int, shapes: Sequence[tuple[int, ...]] | None
+    ) -> tuple[Any, ...]:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-        if shape is not None:
-            for size, symbol in zip(shape, self._symbols(path), strict=True):
+        for shape, symbols in zip(shapes or (), self._symbols(path), strict=bool(shapes)):
+            for size, symbol in zip(shape, symbols, strict=True):
                 if isinstance(symbol, str):
                     options.add_free_dimension_override_by_name(symbol, size)
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        names = [value.name for value in (session.get_inputs()[0], session.get_outputs()[0])]
-        return session, session.io_binding(), *names
+        names = [value.name for value in session.get_inputs()]
+        return session, session.io_binding(), names, session.get_outputs()[0].name
 
-    def _symbols(self, path: Path) -> list[int | str]:
+    def _symbols(self, path: Path) -> list[list[int | str]]:
         import onnx
 
-        graph = onnx.load(path, load_external_data=False).graph
-        return [d.dim_param or d.dim_value for d in graph.input[0].type.tensor_type.shape.dim]
+        inputs = onnx.load(path, load_external_data=False).graph.input
+        shapes = [value.type.tensor_type.shape.dim for value in inputs]
+        return [[d.dim_param or d.dim_value for d in shape] for shape in shapes]
 
-    def given(self, x: Array) -> Any:
-        """As a value that can be bound."""
-        return ort.OrtValue.ortvalue_from_numpy(x)
+    def given(self, inputs: Sequence[Array]) -> Any:
+        """As values that can be bound."""
+        return [ort.OrtValue.ortvalue_from_numpy(x) for x in inputs]
 
     def call(self, given: Any) -> Any:
         """Run the model once."""
         return self._run(*self._bound, given)
 
-    def _run(self, session: Any, binding: Any, x_name: str, y_name: str, given: Any) -> Any:
-        binding.bind_ortvalue_input(x_name, given)
+    def _run(
+        self, session: Any, binding: Any, names: Sequence[str], y_name: str, given: Any
+    ) -> Any:
+        for name, x in zip(names, given, strict=True):
+            binding.bind_ortvalue_input(name, x)
         if self._output is None:
             binding.bind_output(y_name, "cpu")
         else:

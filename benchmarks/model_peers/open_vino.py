@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ class OpenVino(Runner):
         if dtype == "bfloat16" and "BF16" not in capabilities:
             raise ValueError("it offers no bfloat16 on this processor")
 
-    def set_up(self, threads: int, x: Array, new_lengths: bool) -> None:
+    def set_up(self, threads: int, inputs: Sequence[Array], new_lengths: bool) -> None:
         """Compile each form, and keep the faster one."""
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[self.dtype],
@@ -43,15 +44,16 @@ class OpenVino(Runner):
         for name, path in self._graphs.items():
             graph = self._core.read_model(path)
             if not new_lengths:
-                graph.reshape({graph.inputs[0]: list(x.shape)})
+                pairs = zip(graph.inputs, inputs, strict=True)
+                graph.reshape({name: list(x.shape) for name, x in pairs})
             requests[name] = self._core.compile_model(graph, "CPU", settings).create_infer_request()
-        given = self.given(x)
+        given = self.given(inputs)
         self.form = fastest({name: partial(_run, r, given) for name, r in requests.items()})
         self._request = requests[self.form]
 
-    def given(self, x: Array) -> Any:
-        """A tensor on the array's memory, which lives as long as the array: both are kept."""
-        return ov.Tensor(x, shared_memory=True), x
+    def given(self, inputs: Sequence[Array]) -> Any:
+        """Tensors on the arrays' memory, which live as long as the arrays: both are kept."""
+        return [ov.Tensor(x, shared_memory=True) for x in inputs], inputs
 
     def call(self, given: Any) -> Any:
         """Run the model once."""
@@ -63,6 +65,7 @@ class OpenVino(Runner):
 
 
 def _run(request: Any, given: Any) -> Any:
-    request.set_input_tensor(given[0])
+    for place, tensor in enumerate(given[0]):
+        request.set_input_tensor(place, tensor)
     request.infer()
     return request.get_output_tensor()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import perf_counter
@@ -27,17 +27,17 @@ class Runner:
     def __init__(self, folder: Path, model: Model, dtype: str) -> None:
         self.folder, self.model, self.dtype = folder, model, dtype
 
-    def set_up(self, threads: int, x: Array, new_lengths: bool) -> None:
-        """Get ready for calls on inputs like ``x``, of its very shape unless ``new_lengths``."""
+    def set_up(self, threads: int, inputs: Sequence[Array], new_lengths: bool) -> None:
+        """Get ready for calls on inputs like these, of their very shapes unless ``new_lengths``."""
         raise NotImplementedError
 
     def running(self) -> AbstractContextManager[Any]:
         """The context in which calls are made."""
         return nullcontext()
 
-    def given(self, x: Array) -> Any:
-        """The input as this library takes it."""
-        return x
+    def given(self, inputs: Sequence[Array]) -> Any:
+        """The inputs as this library takes them."""
+        return inputs
 
     def call(self, given: Any) -> Any:
         """Run the model once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,17 @@ def read(folder: Path) -> nn.Module:
 
 
 class OnTensors(Runner):
-    """A runner that takes a tensor and returns one, in its dtype."""
+    """A runner that takes tensors and returns one, in its dtype."""
 
     net: Any = None
 
-    def given(self, x: Array) -> Tensor:
+    def given(self, inputs: Sequence[Array]) -> list[Tensor]:
         """In the dtype of the model."""
-        return torch.from_numpy(x).to(getattr(torch, self.dtype))
+        return [torch.from_numpy(x).to(getattr(torch, self.dtype)) for x in inputs]
 
-    def call(self, given: Tensor) -> Tensor:
+    def call(self, given: Sequence[Tensor]) -> Tensor:
         """Run the model once."""
-        y: Tensor = self.net(given)
+        y: Tensor = self.net(*given)
         return y
 
     def result(self, output: Tensor) -> Array:
@@ -45,7 +46,7 @@ class Eager(OnTensors):
         super().__init__(folder, model, dtype)
         self.net = read(folder).to(getattr(torch, dtype))
 
-    def set_up(self, threads: int, x: Array, new_lengths: bool) -> None:
+    def set_up(self, threads: int, inputs: Sequence[Array], new_lengths: bool) -> None:
         """Set the number of threads."""
         torch.set_num_threads(threads)
 

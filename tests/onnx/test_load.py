@@ -156,6 +156,52 @@ def test_quantised_weights() -> None:
     assert_close(fracstride.onnx.load(model)(x), run(model, x)[0])
 
 
+def test_nodes_that_differ_in_a_constant_or_an_attribute_only() -> None:
+    """What is known of the shapes of one of them does not hold for the others."""
+    nodes = [
+        helper.make_node("Slice", ["x", "zero", "one", "axis"], ["a"]),
+        helper.make_node("Slice", ["x", "zero", "three", "axis"], ["b"]),
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1]),
+        helper.make_node("Conv", ["x", "w"], ["d"], pads=[2, 2]),
+    ]
+    found = {
+        **{name: np.array([n]) for name, n in (("zero", 0), ("one", 1), ("three", 3), ("axis", 1))},
+        "w": np.random.default_rng(9).standard_normal((2, 4, 3)).astype(np.float32),
+    }
+    model = model_of(nodes, {"x": ("b", 4, "t")}, list("abcd"), found)
+    x = np.random.default_rng(10).standard_normal((2, 4, 11)).astype(np.float32)
+    results = fracstride.onnx.load(model)(x)
+    for one, wanted in zip(results, run(model, x), strict=True):
+        assert_close(one, wanted)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_lengths_that_are_rounded_up_at_each_stride(seed: int) -> None:
+    """As EnCodec pads, by arithmetic on sizes: right for every remainder, also of rare ones."""
+    rng = np.random.default_rng(seed)
+    strides = [int(s) for s in rng.choice([2, 3, 4, 5, 8, 9, 16], int(rng.integers(2, 5)))]
+    nodes, signal = [], "x"
+    found: dict[str, Any] = {"two": np.array([2]), "zeros": np.zeros(5, np.int64)}
+    for i, stride in enumerate(strides):
+        found |= {f"s{i}": np.array([stride]), f"w{i}": np.ones((1, 1, stride), np.float32)}
+        nodes += [
+            helper.make_node("Shape", [signal], [f"shape{i}"]),
+            helper.make_node("Gather", [f"shape{i}", "two"], [f"length{i}"]),
+            helper.make_node("Neg", [f"length{i}"], [f"negative{i}"]),
+            helper.make_node("Mod", [f"negative{i}", f"s{i}"], [f"more{i}"]),
+            helper.make_node("Concat", ["zeros", f"more{i}"], [f"pads{i}"], axis=0),
+            helper.make_node("Pad", [signal, f"pads{i}"], [f"padded{i}"]),
+            helper.make_node("Conv", [f"padded{i}", f"w{i}"], [f"y{i}"], strides=[stride]),
+        ]
+        signal = f"y{i}"
+    model = model_of(nodes, {"x": ("b", 1, "t")}, [signal], found)
+    net = fracstride.onnx.load(model)
+    rounded = int(np.prod(strides))
+    for length in (net.least, rounded, rounded + 1, *rng.integers(1, 4 * rounded, 40)):
+        x = rng.random((1, 1, max(int(length), net.least)), np.float32)
+        assert_close(net(x), run(model, x)[0])
+
+
 def test_lengths_that_must_be_multiples() -> None:
     """A model that takes even lengths only."""
     nodes = [

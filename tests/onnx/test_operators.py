@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import defs, helper
 from onnx_models import assert_close, model_of, run
 
 import fracstride.onnx
@@ -15,6 +15,7 @@ import fracstride.onnx
 Made = tuple[list[Any], dict[str, Any]]
 Make = Callable[[np.random.Generator, int, int], Made]  # of channels and opset
 SIGNAL = {"x": ("batch", 4, "time")}
+NEWEST = min(25, defs.onnx_opset_version())
 
 
 def node(kind: str, *names: str, out: str = "y", **attributes: Any) -> Any:
@@ -44,6 +45,67 @@ def of_two(kind: str) -> Make:
         return [node(kind, *names)], {"w": np.abs(weights(rng, *other)) + 0.5}
 
     return make
+
+
+def of_several(kind: str) -> Make:
+    def make(rng: np.random.Generator, opset: int, c: int) -> Made:
+        names = ["x", "t", "w", "x", "t"][: int(rng.integers(1, 6))]
+        return [node("Tanh", "x", out="t"), node(kind, *names)], {"w": weights(rng, c, 1)}
+
+    return make
+
+
+def compared(kind: str) -> Make:
+    """A comparison as numbers; values are equal often."""
+
+    def make(rng: np.random.Generator, opset: int, c: int) -> Made:
+        found = {"w": np.round(weights(rng, c, 1)), "one": np.float32(1), "zero": np.float32(0)}
+        names = ["n", "w"] if rng.random() < 0.5 else ["w", "n"]
+        nodes = [
+            node("Mul", "x", "one", out="m"),
+            node("Clip", "m", "zero", "one", out="n"),
+            node(kind, *names, out="p"),
+            node("Cast", "p", to=1),
+        ]
+        return nodes, found
+
+    return make
+
+
+def choice(rng: np.random.Generator, opset: int, c: int) -> Made:
+    """Of two signals or constants, by what several comparisons give."""
+    found = {"low": np.float32(-0.5), "high": weights(rng, c, 1), "w": weights(rng, c, 1)}
+    one, other = (str(rng.choice(["x", "e", "w", "low"])) for _ in range(2))
+    nodes = [
+        node("Exp", "x", out="e"),
+        node("Greater", "x", "low", out="p"),
+        node("Less", "x", "high", out="q"),
+        node(str(rng.choice(["And", "Or"])), "p", "q", out="r"),
+        node("Not", "r", out="n"),
+        node("Where", "n", one, other),
+    ]
+    return nodes, found
+
+
+def bend(rng: np.random.Generator, opset: int, c: int) -> Made:
+    """A leaky ReLU, or a PReLU, as a choice; a convolution reads it."""
+    slope = np.float32(0.1) if rng.random() < 0.5 else weights(rng, c, 1)
+    factors = ["s", "x"] if rng.random() < 0.5 else ["x", "s"]
+    nodes = [
+        node("Greater", "x", "zero", out="p"),
+        node("Mul", *factors, out="m"),
+        node("Where", "p", "x", "m", out="b"),
+        node("Conv", "b", "w"),
+    ]
+    return nodes, {"zero": np.float32(0), "s": slope, "w": weights(rng, 3, c, 2)}
+
+
+def by_channel(rng: np.random.Generator, opset: int, c: int) -> Made:
+    nodes = [
+        node("Transpose", "x", out="t", perm=[0, 2, 1]),
+        node("Where", "p", "t", "w"),
+    ]
+    return nodes, {"p": rng.random(c) < 0.5, "w": weights(rng, c)}
 
 
 def of_signals(kind: str) -> Make:
@@ -118,10 +180,50 @@ def batch_norm(rng: np.random.Generator, opset: int, c: int) -> Made:
     return [node("BatchNormalization", "x", "s", "b", "m", "v", epsilon=1e-3)], found
 
 
-def mean(rng: np.random.Generator, opset: int, c: int) -> Made:
-    if opset >= 18:
-        return [node("ReduceMean", "x", "axes", keepdims=1)], {"axes": ints(1)}
-    return [node("ReduceMean", "x", axes=[1], keepdims=1)], {}
+def reduction(kind: str, first: int) -> Make:
+    """Over some axes of channels, which are ints of the node before an opset."""
+
+    def make(rng: np.random.Generator, opset: int, c: int) -> Made:
+        axes = [[1], [2], [1, 2], [-2, 1]][int(rng.integers(0, 4))]
+        perm = [0, *map(int, rng.permutation([1, 2])), 3]
+        keep = int(rng.integers(0, 2))
+        attributes = {"keepdims": keep} if opset >= first else {"keepdims": keep, "axes": axes}
+        names = ["t", "axes"] if opset >= first else ["t"]
+        nodes = [
+            node("Reshape", "x", "sizes", out="r"),
+            node("Transpose", "r", out="t", perm=perm),
+            node(kind, *names, **attributes),
+        ]
+        return nodes, {"sizes": ints(0, 2, c // 2, -1), "axes": ints(*axes)}
+
+    return make
+
+
+def product_before(rng: np.random.Generator, opset: int, c: int) -> Made:
+    shape = (5, c) if rng.random() < 0.5 else (1, 5, c)
+    return [node("MatMul", "w", "x")], {"w": weights(rng, *shape)}
+
+
+def einsum(rng: np.random.Generator, opset: int, c: int) -> Made:
+    """A matrix and the signal, in either order, with the letters of each in any order."""
+    signal = "".join(rng.permutation(list("bct")))
+    matrix, result = ("".join(rng.permutation(list(each))) for each in ("oc", "obt"))
+    perm = ["bct".index(letter) for letter in signal]
+    pairs = [(signal, "t"), (matrix, "w")][:: int(rng.choice([1, -1]))]
+    equation = f"{pairs[0][0]}, {pairs[1][0]} -> {result}"
+    nodes = [
+        node("Transpose", "x", out="t", perm=perm),
+        node("Einsum", *(name for _, name in pairs), equation=equation),
+    ]
+    return nodes, {"w": weights(rng, *((5, c) if matrix == "oc" else (c, 5)))}
+
+
+def rms_norm(rng: np.random.Generator, opset: int, c: int) -> Made:
+    nodes = [
+        node("Transpose", "x", out="t", perm=[0, 2, 1]),
+        node("RMSNormalization", "t", "s", epsilon=1e-4),
+    ]
+    return nodes, {"s": weights(rng, c)}
 
 
 def pad(mode: str) -> Make:
@@ -257,6 +359,16 @@ OPERATORS: dict[str, tuple[int, Make]] = {
     "LeakyRelu": (11, function("LeakyRelu", alpha=0.2)),
     "LeakyRelu of default": (11, function("LeakyRelu")),
     "Elu": (11, function("Elu", alpha=0.7)),
+    "Selu": (11, function("Selu")),
+    "Celu": (12, function("Celu", alpha=0.7)),
+    "HardSigmoid": (11, function("HardSigmoid", alpha=0.3)),
+    "HardSwish": (14, function("HardSwish")),
+    "Mish": (18, function("Mish")),
+    "Shrink soft": (11, function("Shrink", lambd=0.4, bias=0.4)),
+    "Shrink hard": (11, function("Shrink", lambd=0.4)),
+    "Softsign": (11, function("Softsign")),
+    "Swish": (24, function("Swish", alpha=1.3)),
+    "ThresholdedRelu": (11, function("ThresholdedRelu", alpha=0.3)),
     "Gelu": (20, function("Gelu")),
     "Gelu tanh": (20, function("Gelu", approximate="tanh")),
     "Identity": (11, function("Identity")),
@@ -266,6 +378,13 @@ OPERATORS: dict[str, tuple[int, Make]] = {
     "PRelu": (11, lambda rng, opset, c: ([node("PRelu", "x", "w")], {"w": weights(rng, c, 1)})),
     "Pow": (12, power),
     "Clip": (12, clip),
+    **{kind: (13, of_several(kind)) for kind in ("Sum", "Mean")},
+    **{f"{kind} of several": (13, of_several(kind)) for kind in ("Max", "Min")},
+    **{kind: (13, compared(kind)) for kind in ("Equal", "Greater", "Less")},
+    **{kind: (16, compared(kind)) for kind in ("GreaterOrEqual", "LessOrEqual")},
+    "Where": (16, choice),
+    "Where, a leaky ReLU": (16, bend),
+    "Where by channel": (16, by_channel),
     "Max, Min": (13, bounded),
     "Conv": (11, conv),
     "ConvTranspose": (11, conv_transpose),
@@ -273,7 +392,11 @@ OPERATORS: dict[str, tuple[int, Make]] = {
     "MatMul": (13, linear),
     "LayerNormalization": (17, layer_norm),
     "BatchNormalization": (11, batch_norm),
-    "ReduceMean": (13, mean),
+    "MatMul from the left": (13, product_before),
+    "Einsum": (12, einsum),
+    "RMSNormalization": (23, rms_norm),
+    "ReduceMean": (13, reduction("ReduceMean", 18)),
+    "ReduceSum": (13, reduction("ReduceSum", 13)),
     **{f"Pad {mode}": (11, pad(mode)) for mode in ("constant", "reflect", "edge")},
     "Pad wrap": (19, pad("wrap")),
     "Slice": (11, cut),
@@ -295,7 +418,7 @@ OPERATORS: dict[str, tuple[int, Make]] = {
 def test_operators(name: str, seed: int) -> None:
     first, make = OPERATORS[name]
     rng = np.random.default_rng(seed)
-    opset = int(rng.integers(first, 23))
+    opset = int(rng.integers(first, NEWEST + 1))
     nodes, found = make(rng, opset, 4)
     model = model_of(nodes, SIGNAL, weights=found, opset=opset)
     net = fracstride.onnx.load(model)

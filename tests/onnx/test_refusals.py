@@ -108,7 +108,7 @@ REFUSED: dict[str, tuple[list[Any], dict[str, Any], str]] = {
         {"two": np.array(2), "zero": np.array(0), "one": np.array(1)},
         "'the_Add'.*changes with the length",
     ),
-    "time is averaged": ([node("ReduceMean", "x", axes=[2])], {}, "mean over time"),
+    "time is averaged": ([node("ReduceMean", "x", axes=[2])], {}, "over time or over the batch"),
     "batch is merged": (
         [node("Reshape", "x", "s")],
         {"s": np.array([-1], np.int64)},

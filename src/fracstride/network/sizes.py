@@ -117,7 +117,10 @@ def _rounded(gaps: Sequence[int], base: Extent, lengths: Sequence[int], sign: in
         rests = {(gap - sign * length) % multiple for gap, length in pairs}
         if len(rests) > 1:
             continue
+        # Where the runs do not show all remainders: what is added, or cut, is 0 for some length.
+        natural = 0 if sign < 0 else 1 - multiple
         least = max(gaps) - multiple + 1
+        least = natural if least <= natural <= min(gaps) else least
         rest = (rests.pop() - least) % multiple
 
         def rule(length: int, m: int = multiple, r: int = rest, b: int = least) -> int:

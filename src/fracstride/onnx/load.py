@@ -29,6 +29,14 @@ _LONGER = (1, 12, 144)  # times so many, and a few more
 # Positions of which the inputs must have a multiple, where a model takes no others.
 _TICKS = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 80, 96, 128, 160, 256, 320, 512, 640)
 _CHECKED = (75, 94, 120, 131)  # compared with what follows from the others
+# And where lengths are rounded: numbers that strides of models divide, and those next to them, show
+# how much is added at most and at least at each stride. The others have many remainders.
+_ALIGNED = (2**11 * 3**2 * 5 * 7, 2**6 * 3**2 * 5**2 * 7**2)
+_ROUNDED = (
+    *(n + d for n in _ALIGNED for d in (0, 1, -1)),
+    *(1009 * n + n * n for n in range(1, 13)),
+)
+_MORE = 12  # lengths at which the model does otherwise, which are then among the first ones
 _SHORT = (1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 16, 20, 25, 32, 40)
 
 
@@ -76,17 +84,29 @@ class _Loading:
     def __init__(self, part: Part, given: list[Given]) -> None:
         self._part, self._given = part, in_proportion(part, given)
         self._runner = Runner(part, self._given)
+        self._runs: dict[Conditions, Run] = {}
 
     def network(self) -> Network:
-        runs, recording, lowered, lowering = self._read()
-        factor = runs[0].conditions.clock // _CLOCKS[0]
-        for clock in _CHECKED:
-            found = self._difference(runs, recording, lowering, clock * factor + clock % factor)
-            if found:
-                raise ValueError(found)
-        least = self._least(runs, recording, lowering)
+        read = self._read()
+        while found := self._first_difference(read):
+            run, what = found
+            if run is None or run in read[0] or len(read[0]) == len(_CLOCKS) + _MORE:
+                raise ValueError(what)
+            read = self._lowered([*read[0], run])
+        _, _, lowered, lowering = read
+        least = self._least(read)
         layouts = Layouts(_axes("input", lowered.inputs), _axes("output", lowered.outputs))
         return Network(lowered.graph, lowering.dtype, least, layouts=layouts)
+
+    def _first_difference(self, read: _Read) -> tuple[Run | None, str] | None:
+        """A run in which the model does otherwise than what has been read, and what that is."""
+        runs, _, lowered, _ = read
+        factor = runs[0].conditions.clock // _CLOCKS[0]
+        clocks = [clock * factor + clock % factor for clock in _CHECKED]
+        if any(value.extent.period > 1 for value in lowered.graph.values() if value.is_signal):
+            clocks += _ROUNDED
+        differences = (self._difference(*read, clock) for clock in clocks)
+        return next((found for found in differences if found is not None), None)
 
     def _read(self) -> _Read:
         """The model at several lengths: of short inputs if they will do, else of longer ones.
@@ -120,25 +140,35 @@ class _Loading:
                 raise other from error
 
     def _read_as(self, given: list[Given], clocks: list[int], batches: tuple[int, ...]) -> _Read:
-        runner = Runner(self._part, given)
-        runs = [
-            runner.run(Conditions(clock, batches[i % len(batches)]))
-            for i, clock in enumerate(clocks)
-        ]
-        recording = record(runs, given)
-        lowered, lowering = lower(recording)
-        self._given, self._runner = given, runner
-        return runs, recording, lowered, lowering
+        before = self._given, self._runner
+        self._given, self._runner, self._runs = given, Runner(self._part, given), {}
+        try:
+            return self._lowered(
+                [self._run(clock, batches[i % len(batches)]) for i, clock in enumerate(clocks)]
+            )
+        except ValueError:
+            self._given, self._runner = before
+            raise
+
+    def _run(self, clock: int, batch: int) -> Run:
+        conditions = Conditions(clock, batch)
+        if conditions not in self._runs:
+            self._runs[conditions] = self._runner.run(conditions)
+        return self._runs[conditions]
+
+    def _lowered(self, runs: list[Run]) -> _Read:
+        recording = record(runs, self._given)
+        return runs, recording, *lower(recording)
 
     def _difference(
-        self, runs: list[Run], recording: Recording, lowering: Lowering, clock: int
-    ) -> str:
-        """What the model does otherwise at this length, or nothing."""
+        self, runs: list[Run], recording: Recording, _: Lowered, lowering: Lowering, clock: int
+    ) -> tuple[Run | None, str] | None:
+        """What the model does otherwise at this length, and the run if it goes the same way."""
         try:
-            run = self._runner.run(Conditions(clock, runs[-1].conditions.batch))
+            run = self._run(clock, runs[-1].conditions.batch)
             record([runs[0], run], self._given)
         except Unknown as error:
-            return str(error)
+            return None, str(error)
         for call in recording.calls:
             for index in call.results:
                 found = lowering.tensors.get(index)
@@ -146,24 +176,24 @@ class _Loading:
                     wanted = _sizes(found, run.conditions)
                     if run.tensors[index].shape != wanted:
                         shape = run.tensors[index].shape
-                        return (
+                        return run, (
                             f"the node {call.path!r} ({call.operator.removeprefix('onnx.')}) has "
                             f"the shape {shape} at {clock} ticks, where {wanted} follows from "
                             "other lengths"
                         )
-        return ""
+        return None
 
-    def _least(self, runs: list[Run], recording: Recording, lowering: Lowering) -> int:
+    def _least(self, read: _Read) -> int:
         """The least number of ticks from which on the model does what it does for long inputs."""
-        good, bad = runs[0].conditions.clock, 0
+        good, bad = read[0][0].conditions.clock, 0
         for clock in reversed(_SHORT):
-            if self._difference(runs, recording, lowering, clock):
+            if self._difference(*read, clock):
                 bad = clock
                 break
             good = clock
         while good - bad > 1:
             middle = (good + bad) // 2
-            if self._difference(runs, recording, lowering, middle):
+            if self._difference(*read, middle):
                 bad = middle
             else:
                 good = middle

@@ -6,6 +6,7 @@ only rearrange axes are in ``rearranging.py`` here.
 
 from __future__ import annotations
 
+from fracstride.network.codes import is_code_dtype
 from fracstride.network.operations import OPERATIONS
 from fracstride.network.reading import Unreadable
 from fracstride.network.reading.lowering import Lowered, Lowering
@@ -36,6 +37,9 @@ def lower(recording: Recording) -> tuple[Lowered, Lowering]:
     for number, output in enumerate(recording.outputs):
         if not isinstance(output, Reference):
             raise ValueError(f"output {number} does not depend on the inputs")
+        dtype = recording.tensors[output.index].dtype
+        if dtype != lowering.dtype and not is_code_dtype(dtype):
+            raise ValueError(f"output {number} has the dtype {dtype}: {lowering.dtype} can be read")
     return lowering.finished(), lowering
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Part:
         outputs: names of the results.
         infos: types of values as far as the file tells them, by name.
         opsets: of each domain.
+        shapes: what ONNX's rules have given for nodes so far, by what the nodes are and are given.
     """
 
     nodes: tuple[onnx.NodeProto, ...]
@@ -38,6 +39,7 @@ class Part:
     outputs: tuple[str, ...]
     infos: dict[str, onnx.TypeProto]
     opsets: dict[str, int]
+    shapes: dict[Any, Any] = field(default_factory=dict)
 
 
 def read_model(model: Any) -> onnx.ModelProto:
@@ -112,7 +114,7 @@ def wanted_part(
     needed, read = _needed(results, given, makers, constants)
     nodes = tuple(node for node in graph.node if any(name in needed for name in node.output))
     arrays = {name: _array(constants[name]) for name in read if name in constants}
-    return Part(nodes, arrays, given, results, _infos(model), _opsets(model))
+    return Part(nodes, arrays, given, results, _infos(model, given), _opsets(model))
 
 
 def _own_inputs(model: onnx.ModelProto) -> Iterable[str]:
@@ -184,8 +186,11 @@ def single(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(np.float32) if array.dtype.name in ("float16", "bfloat16") else array
 
 
-def _infos(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    """What the file, and ONNX's own rules, tell about values."""
+def _infos(model: onnx.ModelProto, given: Sequence[str]) -> dict[str, onnx.TypeProto]:
+    """What the file, and ONNX's own rules where they are needed, tell about values."""
+    own = {info.name: info.type for info in model.graph.input}
+    if own.keys() >= set(given):
+        return own
     try:
         inferred = shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception:  # what does not fit is found, and named, when the nodes are read

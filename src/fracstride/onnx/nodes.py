@@ -20,6 +20,8 @@ __all__ = ["Live", "Node", "Unknown"]
 _MOST = 1 << 27  # elements of a constant that is computed: beyond, a file asks for too much
 # Operators that onnx evaluates from this opset on only, and that meant the same before.
 _EVALUATED_FROM = {"DequantizeLinear": 19}
+_FEW = 16, 1024  # floats and ints of a constant on which the shape of a result may depend
+_LARGE = 1 << 14  # bytes of a node that holds a weight itself
 _HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 
 
@@ -40,12 +42,18 @@ Known = NDArray[Any]
 
 
 class Node:
-    """A node of a graph, prepared once for all runs."""
+    """A node of a graph, prepared once for all runs.
 
-    def __init__(self, proto: onnx.NodeProto, opsets: Mapping[str, int]) -> None:
+    ``inferred`` is what ONNX's rules have given for all nodes so far, and the results of those on
+    few numbers. Models repeat few kinds of nodes on few shapes, and both take most of the time.
+    """
+
+    def __init__(
+        self, proto: onnx.NodeProto, opsets: Mapping[str, int], inferred: dict[Any, Any]
+    ) -> None:
         self.proto = _without_halves(proto)
         self.op_type, self.text = proto.op_type, described(proto)
-        self._opsets = opsets
+        self._opsets, self._inferred, self._kind = opsets, inferred, _kind(self.proto)
         domain = domain_of(proto)
         try:
             self._schema = defs.get_schema(proto.op_type, opsets.get(domain, 1), domain)
@@ -54,61 +62,77 @@ class Node:
             raise Unknown(f"{self.text}: ONNX has no such operator{where}") from None
         self.attributes = {a.name: _value(a) for a in self.proto.attribute}
         self._evaluator: Any = None
+        self._last: tuple[list[Known], list[Known]] | None = None
 
     def arguments(self, given: Sequence[Any]) -> dict[str, Any]:
-        """All that the node is given, by the names of the schema."""
+        """All that the node is given, by the names of the schema.
+
+        Where a name has several values, each of them has that name with its number behind it, too.
+        """
         formal = self._schema.inputs
         found: dict[str, Any] = dict(self.attributes)
         variadic = defs.OpSchema.FormalParameterOption.Variadic
         for place, value in enumerate(given):
             own = formal[min(place, len(formal) - 1)]
             if own.option == variadic:
-                found.setdefault(own.name, []).append(value)
+                values = found.setdefault(own.name, [])
+                found[f"{own.name}{len(values)}"] = value
+                values.append(value)
             else:
                 found[own.name] = value
         return found
 
     def known(self, given: Sequence[Known | None]) -> list[Known]:
         """The results, of arrays."""
-        shapes = self._inferred(given)
-        for shape in shapes:
+        arrays = [array for array in given if array is not None]
+        if self._last is not None and list(map(id, self._last[0])) == list(map(id, arrays)):
+            return self._last[1]  # of weights, which are the same in each run
+        small = all(map(_tells_sizes, arrays))
+        key = "results", self._kind, tuple(map(_told, given)) if small else object()
+        if key in self._inferred:
+            results: list[Known] = self._inferred[key]
+            return results
+        try:
+            types = self._types(given)
+        except Unknown:
+            types = []
+        for shape, _ in types:
             if shape is not None and prod(shape) > _MOST:
                 raise Unknown(f"{self.text}: it asks for {prod(shape)} numbers")
         names = [name for name in self.proto.input if name]
-        arrays = [array for array in given if array is not None]
         try:
             if self._evaluator is None:
                 self._evaluator = self._make_evaluator(names)
-            results = self._evaluator.run(None, dict(zip(names, arrays, strict=True)))
+            computed = self._evaluator.run(None, dict(zip(names, arrays, strict=True)))
         except Exception as error:
             text = " ".join(str(error).split())[:200]
             raise Unknown(f"{self.text}: {type(error).__name__}: {text}") from None
-        if not all(isinstance(result, (np.ndarray, np.generic)) for result in results):
+        if not all(isinstance(result, (np.ndarray, np.generic)) for result in computed):
             raise Unknown(f"{self.text}: its result is no tensor")
-        return [single(np.asarray(result)) for result in results]
+        self._last = arrays, [single(np.asarray(result)) for result in computed]
+        if small:
+            self._inferred[key] = self._last[1]
+        return self._last[1]
 
     def shapes(self, given: Sequence[Any]) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of each result, some of the inputs being live."""
-        types = self._infer(given)
         found = []
-        for name in self.proto.output:
-            if not name:
-                continue
-            shape = _shape(types.get(name))
+        for shape, dtype in self._types(given):
             if shape is None:
                 raise Unknown(
                     f"{self.text}: the sizes of its result do not follow from those of its inputs"
                 )
-            kind = types[name].tensor_type.elem_type
-            found.append((shape, str(helper.tensor_dtype_to_np_dtype(kind).name)))
+            found.append((shape, dtype))
         return found
 
-    def _inferred(self, given: Sequence[Any]) -> list[tuple[int, ...] | None]:
-        try:
+    def _types(self, given: Sequence[Any]) -> list[tuple[tuple[int, ...] | None, str]]:
+        """Shape, if it follows, and dtype of each result that has a name."""
+        key = self._kind, tuple(map(_told, given))
+        if key not in self._inferred:
             types = self._infer(given)
-        except Unknown:
-            return []
-        return [_shape(types.get(name)) for name in self.proto.output if name]
+            self._inferred[key] = [_type(types.get(name)) for name in self.proto.output if name]
+        found: list[tuple[tuple[int, ...] | None, str]] = self._inferred[key]
+        return found
 
     def _infer(self, given: Sequence[Any]) -> dict[str, onnx.TypeProto]:
         types, data = {}, {}
@@ -118,7 +142,7 @@ class Node:
             dtype = np.dtype(value.dtype)
             kind = helper.np_dtype_to_tensor_dtype(dtype)
             types[name] = helper.make_tensor_type_proto(kind, value.shape)
-            if isinstance(value, np.ndarray) and value.size <= 1024:
+            if _tells_sizes(value):
                 data[name] = numpy_helper.from_array(value, name)
         opsets = [helper.make_opsetid(domain, version) for domain, version in self._opsets.items()]
         try:
@@ -142,6 +166,40 @@ class Node:
             for domain, version in self._opsets.items()
         ]
         return ReferenceEvaluator(helper.make_model(graph, opset_imports=opsets))
+
+
+def _kind(proto: onnx.NodeProto) -> Any:
+    """What a node is, beside its name and those of its values; equal of equal nodes."""
+    if proto.ByteSize() > _LARGE:
+        return object()
+    bare = onnx.NodeProto()
+    bare.CopyFrom(proto)
+    for field in ("name", "doc_string", "metadata_props"):
+        bare.ClearField(field)
+    for names in (bare.input, bare.output):
+        for place, name in enumerate(names):
+            names[place] = "x" if name else ""
+    return bare.SerializeToString(deterministic=True)
+
+
+def _tells_sizes(value: Any) -> bool:
+    """Whether it is a constant on whose numbers the shape of a result may depend."""
+    return isinstance(value, np.ndarray) and value.size <= _FEW[value.dtype.kind in "iub"]
+
+
+def _told(value: Any) -> Any:
+    """What a shape may depend on."""
+    if value is None:
+        return None
+    told = value.dtype, value.shape
+    return (*told, value.tobytes()) if _tells_sizes(value) else told
+
+
+def _type(found: onnx.TypeProto | None) -> tuple[tuple[int, ...] | None, str]:
+    if found is None:
+        return None, ""
+    kind = found.tensor_type.elem_type
+    return _shape(found), str(helper.tensor_dtype_to_np_dtype(kind).name) if kind else ""
 
 
 def _shape(found: onnx.TypeProto | None) -> tuple[int, ...] | None:

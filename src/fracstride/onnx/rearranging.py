@@ -26,7 +26,12 @@ def _same(lowering: Lowering, call: Call) -> None:
     """The tensor itself."""
     if call.arguments.get("training_mode"):
         raise Unreadable("it is in training mode")
-    rearrange.same(lowering, call, _source(call))
+    source = _source(call)
+    before, after = (lowering.recording.tensors[i].dtype for i in (source.index, call.results[0]))
+    if (before, after) == ("bool", lowering.dtype):  # truth is 1 or 0 already
+        lowering.tensors[call.results[0]] = lowering.view(source)
+    else:
+        rearrange.same(lowering, call, source)
 
 
 def _transpose(lowering: Lowering, call: Call) -> None:

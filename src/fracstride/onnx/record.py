@@ -117,7 +117,7 @@ class _Alignment:
             raise Unknown(f"{what} is a constant at some lengths only")
         if any(array.ndim != first.ndim or array.dtype != first.dtype for array in arrays):
             raise Unknown(f"{what} changes its axes or its dtype with the length")
-        if first.dtype.kind in "iub" and first.ndim <= 1:
+        if first.dtype.kind in ("iu" if first.ndim else "iub") and first.ndim <= 1:
             return self._integers(arrays, what)
         key = tuple(map(id, arrays))
         if key not in self._constants:

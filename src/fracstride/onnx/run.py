@@ -70,7 +70,7 @@ class Runner:
     def node(self, proto: onnx.NodeProto) -> Node:
         """A node, prepared."""
         if id(proto) not in self._nodes:
-            self._nodes[id(proto)] = Node(proto, self._part.opsets)
+            self._nodes[id(proto)] = Node(proto, self._part.opsets, self._part.shapes)
         return self._nodes[id(proto)]
 
     def branch(self, proto: onnx.NodeProto, name: str) -> _Branch:

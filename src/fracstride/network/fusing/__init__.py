@@ -9,6 +9,7 @@ from __future__ import annotations
 from fracstride.arrays import DType
 from fracstride.network.fusing.activations import fuse_activations
 from fracstride.network.fusing.antialiasing import fuse_antialiasing
+from fracstride.network.fusing.bends import find_bends
 from fracstride.network.fusing.chains import fuse_chains
 from fracstride.network.fusing.factors import fold_factors
 from fracstride.network.fusing.frames import fuse_frames
@@ -27,7 +28,7 @@ def fuse(graph: Graph, dtype: DType, *, everything: bool = True) -> Graph:
     nodes = [Node(n.operation, n.inputs, n.outputs, n.path) for n in graph.nodes]
     fused = Graph(list(graph.inputs), nodes, list(graph.outputs)).without_unused()
     if everything:
-        for change in (fold_pads, fold_factors, fold_crops, fuse_frames):
+        for change in (fold_pads, find_bends, fold_factors, fold_crops, fuse_frames):
             fused = change(fused)
         for change in (fuse_activations, fuse_residuals):
             fused = change(fused)

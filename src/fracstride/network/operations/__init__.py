@@ -13,6 +13,7 @@ FILES = (
     "arithmetic",
     "atan2",
     "channels",
+    "choices",
     "clamp",
     "code_arithmetic",
     "concatenate",
@@ -21,6 +22,7 @@ FILES = (
     "crop",
     "dft",
     "divided_by",
+    "einsum",
     "elu",
     "embedding",
     "envelope",
@@ -32,11 +34,13 @@ FILES = (
     "leaky_relu",
     "lstm",
     "pad",
+    "piecewise",
     "power",
     "reversed_subtract",
     "softplus",
     "stft",
     "sums",
+    "swish",
 )
 
 

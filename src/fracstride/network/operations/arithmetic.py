@@ -9,7 +9,17 @@ from fracstride.network.elementwise import Elementwise
 from fracstride.network.pointwise import Operand, Program, Register
 from fracstride.network.reading import Reader
 
-__all__ = ["Add", "Arithmetic", "Divide", "Maximum", "Minimum", "Multiply", "Subtract"]
+__all__ = [
+    "Add",
+    "Arithmetic",
+    "Divide",
+    "Maximum",
+    "Mean",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+    "Sum",
+]
 
 
 @dataclass(frozen=True)
@@ -61,15 +71,17 @@ class Divide(Arithmetic):
 
 
 class _OfSeveral(Arithmetic):
-    """One that ONNX has for any number of operands."""
+    """One that ONNX has for any number of operands, and that takes them one after the other."""
 
     onnx_inputs = ("data_0",)
 
-    @classmethod
-    def of_onnx(cls, call: Reader) -> Elementwise:
-        count = len(call.argument("data_0"))
-        call.check(count == 2, f"it must have 2 operands, got {count}")
-        return cls()
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        if len(inputs) == 1:
+            return program.add("copy", *inputs)
+        result = program.add(self.instruction, *inputs[:2])
+        for other in inputs[2:]:
+            result = program.add(self.instruction, result, other)
+        return result
 
 
 class Maximum(_OfSeveral):
@@ -84,3 +96,19 @@ class Minimum(_OfSeveral):
 
     instruction, torch = "minimum", ("minimum",)
     onnx = ("Min",)
+
+
+class Sum(_OfSeveral):
+    """The sum of several."""
+
+    instruction = "add"
+    onnx = ("Sum",)
+
+
+class Mean(Sum):
+    """The mean of several."""
+
+    onnx = ("Mean",)
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        return program.add("divide", super().emit(program, *inputs), float(len(inputs)))

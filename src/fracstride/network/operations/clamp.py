@@ -19,7 +19,7 @@ class Clamp(Elementwise):
     low: float = -inf
     high: float = inf
 
-    torch = ("clamp", "clamp_min", "clamp_max", "clip")
+    torch = ("clamp", "clamp_min", "clamp_max", "clip", "hardtanh", "relu6")
     onnx = ("Clip",)
     onnx_inputs = ("input",)
 
@@ -32,6 +32,12 @@ class Clamp(Elementwise):
 
     @classmethod
     def of_torch(cls, call: Reader) -> Clamp:
-        return cls(call.number("min", -inf), call.number("max", inf))
+        if call.operator == "relu6":
+            return cls(0, 6)
+        if call.operator == "hardtanh":
+            return cls(call.number("min_val", -1), call.number("max_val", 1))
+        return cls.of_onnx(call)
 
-    of_onnx = of_torch
+    @classmethod
+    def of_onnx(cls, call: Reader) -> Clamp:
+        return cls(call.number("min", -inf), call.number("max", inf))

@@ -15,7 +15,7 @@ from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.divided_by import DividedBy
 from fracstride.network.operations.functions import Rsqrt, Sigmoid, Square
-from fracstride.network.reading import Reader
+from fracstride.network.reading import Reader, Unreadable
 from fracstride.network.value import Shape, Value
 
 __all__ = ["GLU", "BatchNorm", "ChannelMean", "ChannelSum", "LayerNorm", "Linear", "RMSNorm"]
@@ -50,16 +50,32 @@ class Linear(Expanded):
         for name in ("alpha", "beta"):
             call.check(call.number(name, 1) == 1, f"{name} must be 1")
         call.check(not call.argument("transA"), "it transposes the signal")
-        weight = call.weight("B")
-        call.check(weight.ndim == 2, "it multiplies by several matrices")
-        x, axes = call.signal_of("A", *_CHANNELS_LAST)
-        bias = call.optional_weight("C")
-        call.check(bias is None or bias.ndim < 2, "what it adds is a matrix")
-        rows = weight if call.argument("transB") else weight.T
+        if call.operator == "MatMul" and (rows := _if_constant(call, "A")) is not None:
+            x, axes, bias = call.signal("B", "BCT"), "BCT", None
+            rows = _matrix(call, rows)
+        else:
+            weight = _matrix(call, call.weight("B"))
+            x, axes = call.signal_of("A", *_CHANNELS_LAST)
+            rows, bias = weight if call.argument("transB") else weight.T, call.optional_weight("C")
+            call.check(bias is None or bias.ndim < 2, "what it adds is a matrix")
         if bias is not None:
             bias = np.broadcast_to(bias, (len(rows),))
         layer = Layer.from_weights(np.ascontiguousarray(rows)[:, :, None], bias)
         call.give(call.add(Conv1d(layer), x), axes)
+
+
+def _if_constant(call: Reader, name: str) -> Array | None:
+    try:
+        return call.optional_weight(name)
+    except Unreadable:
+        return None
+
+
+def _matrix(call: Reader, weight: Array) -> Array:
+    """A matrix that may have axes of one position before it."""
+    alone = weight.ndim >= 2 and set(weight.shape[:-2]) <= {1}
+    call.check(alone, "it multiplies by several matrices, or by a vector")
+    return weight.reshape(weight.shape[-2:])
 
 
 class BatchNorm(Expanded):
@@ -158,7 +174,11 @@ class ChannelSum(Expanded):
         """The sum of parts of the channels of a signal."""
         if len(parts[0]) == 1:
             return sum_over_channels(call, x)
-        call.check(len(parts) <= _MOST_PARTS, f"it adds up {len(parts)} parts of the channels")
+        if len(parts) > _MOST_PARTS:
+            order = tuple(channel for together in zip(*parts, strict=True) for channel in together)
+            ones = np.ones((len(parts[0]), len(parts), 1), as_dtype(call.dtype))
+            layer = Layer.from_weights(ones, groups=len(parts[0]))
+            return call.add(Conv1d(layer), call.add(Channels(order), x))
         signals = [call.add(Channels(part), x) for part in parts]
         total = signals[0]
         for signal in signals[1:]:

@@ -20,6 +20,7 @@ __all__ = [
     "Log1p",
     "Log2",
     "Log10",
+    "Mish",
     "Negative",
     "ReLU",
     "Reciprocal",
@@ -27,6 +28,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Sin",
+    "Softsign",
     "Sqrt",
     "Square",
     "Tanh",
@@ -112,6 +114,17 @@ class Log1p(Function):
     instruction, torch = "log1p", ("log1p",)
 
 
+class Mish(Function):
+    """``x*tanh(log(1 + e**x))``."""
+
+    torch = ("mish",)
+    onnx = ("Mish",)
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        line = program.add("softplus", *inputs, numbers=(1.0, 20.0))
+        return program.add("multiply", *inputs, program.add("tanh", line))
+
+
 class Negative(Function):
     """``-x``."""
 
@@ -161,6 +174,17 @@ class Sin(Function):
     instruction, torch = "sin", ("sin",)
     onnx = ("Sin",)
     onnx_inputs = ("input",)
+
+
+class Softsign(Function):
+    """``x/(1 + |x|)``."""
+
+    onnx = ("Softsign",)
+    onnx_inputs = ("input",)
+
+    def emit(self, program: Program, *inputs: Operand) -> Register:
+        size = program.add("add", program.add("absolute", *inputs), 1.0)
+        return program.add("divide", *inputs, size)
 
 
 class Sqrt(Function):

@@ -15,6 +15,7 @@ from fracstride.network.codes import is_code_dtype
 from fracstride.network.layout import TIME, Axis, Split, View, split
 from fracstride.network.operations.code_arithmetic import ToFloat
 from fracstride.network.operations.interpolate import nearest
+from fracstride.network.reading.folded_time import with_time_of
 from fracstride.network.reading.lowering import Lowering
 from fracstride.network.reading.reader import Unreadable
 from fracstride.network.recording import Call, Reference, Size, Varying
@@ -104,11 +105,12 @@ def tile(lowering: Lowering, call: Call, view: View, repeats: Sequence[Size]) ->
 
 
 def reshape(lowering: Lowering, call: Call, view: View, sizes: Sequence[Size]) -> None:
-    """Axes of channels are split and merged; batch and time stay by themselves.
+    """Axes of channels are split and merged; the batch stays by itself, time may be folded.
 
     ``sizes`` are those that the tensor really has: an axis of time may be one position long.
     """
     view, sizes = _repeated(lowering, call, view, sizes)
+    view, sizes = with_time_of(lowering, call, view, sizes)
     view = lowering.plain(view, call.path)
     axes: list[int | Axis] = []
     waiting = list(zip(view.axes, sizes, strict=True))
