@@ -28,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu models figures figures-models sanitize wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu models figures figures-models sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ help: ## this list
 demo: $(VENV)/.demo ## a real vocoder speaks through the layer, whole and streaming: writes demo.wav
 	$(BIN)/python examples/speak.py
 	$(KEEP_MEMORY) $(BIN)/python examples/stream.py
+
+serve: $(VENV)/.serve ## a server that speaks what you type, as it is decoded: http://localhost:8000
+	$(BIN)/python examples/serve.py
 
 # Quick, and broad: the definition, sizes, bits, messages, streams, the torch layer, docs. Fewer random
 # layers than in `make test`.
@@ -150,7 +153,7 @@ $(SANITIZE_VENV)/.compiler: COMPILER = $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
 %/.compiler: %/.venv FORCE
 	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' > $@
 
-$(VENV)/.demo $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.models $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
+$(VENV)/.demo $(VENV)/.serve $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.models $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
 	$(PIP) install -q -c constraints.txt '.[$*]'
 	touch $@
 

