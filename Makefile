@@ -28,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu models figures figures-models sanitize wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu bench-streams models figures figures-models sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -96,6 +96,9 @@ models: $(VENV)/.models ## whole models against all peers, and on short inputs: 
 	mkdir -p build
 	$(BIN)/python benchmarks/models.py --json build/models.json --plot build/models.svg
 	$(BIN)/python benchmarks/models.py --short --json build/models-short.json
+
+bench-streams: $(VENV)/.models ## whole models in pieces of 8 frames and of 1, over the whole at once
+	$(BIN)/python benchmarks/model_streams.py
 
 bench-scaling: $(VENV)/.bench ## more threads, new lengths, long signals, memory of a call
 	$(BIN)/python benchmarks/scaling.py

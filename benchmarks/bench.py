@@ -14,10 +14,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import layers
+import model_streams
+import model_zoo
 import numpy as np
 import options
 import peers
@@ -149,6 +152,11 @@ def main() -> int:
         show(results, shown, console, arguments.full)
         pushes, about["pushes"] = streaming.measure(arguments.seconds / 15)
         console.print(pushes)
+        (demo,) = model_zoo.load(["piper_joe_decoder"])
+        if find_spec(demo.imported):
+            streamed = model_streams.measure(demo, arguments.threads, arguments.seconds / 15)
+            about["demo"] = asdict(streamed)
+            console.print(model_streams.table([streamed]))
         if about["others"] > BUSY:
             share = f"{about['others']:.0%}"
             console.print(f"[yellow]Other work took {share} of these cores: expect noise.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "as_signal",
     "as_tensor",
     "channel_indices",
+    "is_plain",
     "pattern",
     "split",
 ]
@@ -101,6 +103,16 @@ def split(*sizes: int | Axis) -> Axes:
     return tuple(axes)
 
 
+def is_plain(axes: Axes) -> bool:
+    """Whether a tensor with these axes is a signal ``(B, channels, L)`` as it is.
+
+    >>> is_plain(split(BATCH, 3, TIME)), is_plain(split(BATCH, TIME, 3))
+    (True, False)
+    """
+    first, *middle, last = axes if len(axes) == 3 else (None, None)
+    return first is BATCH and last is TIME and isinstance(middle[0], Split) and middle[0].step == 1
+
+
 def as_signal(tensor: Array, axes: Axes) -> Array:
     """``(B, channels, L)`` of a tensor with these axes, which are those of :func:`split`."""
     order = [i for i, axis in enumerate(axes) if axis is BATCH]
@@ -109,7 +121,7 @@ def as_signal(tensor: Array, axes: Axes) -> Array:
     moved = tensor.transpose(order)
     batch = moved.shape[0] if BATCH in axes else 1
     length = moved.shape[-1] if TIME in axes else 1
-    channels = int(np.prod([a.size for a in axes if isinstance(a, Split)], dtype=np.int64))
+    channels = prod(axis.size for axis in axes if isinstance(axis, Split))
     signal: Array = moved.reshape(batch, channels, length)
     return signal
 
@@ -126,7 +138,11 @@ def as_tensor(signal: Array, axes: Axes) -> Array:
         else:
             sizes.append(signal.shape[0 if axis is BATCH else 2])
             strides.append(batch_stride if axis is BATCH else time_stride)
-    view: Array = np.lib.stride_tricks.as_strided(signal, sizes, strides)
+    view: Array
+    if signal.flags.c_contiguous and min(strides, default=0) >= 0:  # of which this is quicker
+        view = np.ndarray(sizes, signal.dtype, signal, 0, strides)
+    else:
+        view = np.lib.stride_tricks.as_strided(signal, sizes, strides)
     return view
 
 

@@ -11,7 +11,7 @@ from fracstride.arguments import as_size
 from fracstride.arrays import Array, DType
 from fracstride.network.codes import as_numbers
 from fracstride.network.graph import Graph
-from fracstride.network.layout import Axes
+from fracstride.network.layout import BATCH, is_plain
 from fracstride.network.layouts import Layouts
 from fracstride.network.streaming.schedule import has_time
 from fracstride.network.value import Value
@@ -32,6 +32,8 @@ class Chunks:
     def __init__(
         self, graph: Graph, dtype: DType, layouts: Layouts | None, batch_size: int | None
     ) -> None:
+        if layouts is not None and all(map(is_plain, (*layouts.inputs, *layouts.outputs))):
+            layouts = None
         if layouts is not None and batch_size is None:
             raise ValueError("batch_size must be a number for a network with axes of its own")
         self._dtype, self._layouts = dtype, layouts
@@ -42,7 +44,9 @@ class Chunks:
         self.values = [value for value in graph.inputs if has_time(value)]
         self._per_tick = [int(value.rate) for value in self.values]
         self._timeless = [value for value in graph.inputs if not has_time(value)]
-        self._axes = dict(zip(graph.inputs, layouts.inputs, strict=True)) if layouts else {}
+        axes = zip(graph.inputs, layouts.inputs if layouts else (), strict=layouts is not None)
+        #: Axes of the inputs whose own are not ``(B, channels, L)``.
+        self._turned = {value: each for value, each in axes if not is_plain(each)}
 
     def signals(self, given: Sequence[Any]) -> tuple[list[Array], int]:
         """The chunks as ``(B, channels, L)``, and the ticks that they last.
@@ -104,29 +108,25 @@ class Chunks:
         return outs[0] if len(outs) == 1 else tuple(outs)
 
     def _arrays(self, values: Sequence[Value], given: Sequence[Any], what: str) -> list[Array]:
-        if self._layouts is not None:
-            axes: tuple[Axes, ...] = tuple(self._axes[value] for value in values)
-            found = Layouts(axes, ()).signals(values, self._dtype, given)
-            for value, array in found:
-                self._check_rows(value, what, len(array))
-            return [array for _, array in found]
-        arrays = []
-        for value, x in zip(values, given, strict=True):
-            name = self._named(value, what)
-            array, dtype = x, value.dtype(self._dtype)
-            if type(x) is not np.ndarray or x.dtype != dtype or not x.dtype.isnative:
-                array = as_numbers(what, dtype, x)
-            lead = (value.channels,) if self.batch_size is None else (self.rows, value.channels)
-            if array.ndim != len(lead) + 1 or array.shape[:-1] != lead:
-                shape = ", ".join([*map(str, lead), "T" if value.rate else "1"])
-                raise ValueError(f"{name} must have the shape ({shape}), got shape {array.shape}")
-            arrays.append(array if self.batch_size is not None else array[None])
-        return arrays
+        return [self._array(v, x, what) for v, x in zip(values, given, strict=True)]
 
-    def _check_rows(self, value: Value, what: str, rows: int) -> None:
-        if rows != self.rows:
-            name = self._named(value, what)
-            raise ValueError(f"{name} must have a batch of {self.rows}, got {rows}")
+    def _array(self, value: Value, x: Any, what: str) -> Array:
+        name, axes = self._named(value, what), self._turned.get(value)
+        if axes is not None:
+            ((_, array),) = Layouts((axes,), ()).signals([value], self._dtype, [x])
+            if BATCH not in axes:
+                array = np.broadcast_to(array, (self.rows, *array.shape[1:]))
+            if len(array) != self.rows:
+                raise ValueError(f"{name} must have a batch of {self.rows}, got {len(array)}")
+            return array
+        array, dtype = x, value.dtype(self._dtype)
+        if type(x) is not np.ndarray or x.dtype != dtype or not x.dtype.isnative:
+            array = as_numbers(what, dtype, x)
+        lead = (value.channels,) if self.batch_size is None else (self.rows, value.channels)
+        if array.ndim != len(lead) + 1 or array.shape[:-1] != lead:
+            shape = ", ".join([*map(str, lead), "T" if value.rate else "1"])
+            raise ValueError(f"{name} must have the shape ({shape}), got shape {array.shape}")
+        return array if self.batch_size is not None else array[None]
 
     def _named(self, value: Value, what: str) -> str:
         """A chunk in messages: by its input, where there are several."""

@@ -54,19 +54,21 @@ class NetworkStream(Stream):
         chunks: Chunks,
         constants: Sequence[Any],
     ) -> None:
-        self.batch_size, self._rows, self._chunks = chunks.batch_size, chunks.rows, chunks
+        #: What the caller gives and gets.
+        self.chunks = chunks
+        self.batch_size, self._rows = chunks.batch_size, chunks.rows
         self.independent_rows = self.batch_size is not None
         #: When what is final.
         self.schedule = schedule
         graph = schedule.graph
-        whole = whole_values(graph, self._chunks.constants(constants), self._rows, dtype)
+        whole = whole_values(graph, self.chunks.constants(constants), self._rows, dtype)
         #: What is carried.
         self.memory = StreamMemory(schedule, self._rows, dtype, whole)
         self._dtype, self._outputs = dtype, graph.outputs
         #: Ticks that each row has received.
         self._ticks = [0] * self._rows
         self._broken = False  # after a push that failed, as for want of memory
-        first, out = self._chunks.values[0], graph.outputs[0]
+        first, out = self.chunks.values[0], graph.outputs[0]
         self._per_tick = int(first.rate)
         self.in_channels, self.out_channels = first.channels, out.channels
         self.rate = out.rate / first.rate
@@ -114,12 +116,12 @@ class NetworkStream(Stream):
         return self._advance(given, "rows", None, ends=last)
 
     def advance_rows(self, chunk: Any, frames: Array, ends: Array) -> tuple[Any, Array]:
-        given = None if chunk is None else self._chunks.signals((chunk,))
-        signals, _ = given or self._chunks.empty()
+        given = None if chunk is None else self.chunks.signals((chunk,))
+        signals, _ = given or self.chunks.empty()
         ticks = [int(count) // self._per_tick for count in frames]
         with self._pushing():
             outs, lengths = self._some_rows(signals, ticks, [bool(end) for end in ends])
-        return self._chunks.results(outs), lengths[0]
+        return self.chunks.results(outs), lengths[0]
 
     @property
     def rows_differ(self) -> bool:
@@ -146,10 +148,10 @@ class NetworkStream(Stream):
 
     def _advance(self, given: Any, name: str, mask: Any, *, ends: bool) -> Any:
         self.check_ready()
-        signals, ticks = self._chunks.empty() if given is None else self._chunks.signals(given)
+        signals, ticks = self.chunks.empty() if given is None else self.chunks.signals(given)
         if mask is None and not self.rows_differ:
             if ends:
-                self._chunks.check_end(self._ticks[0] + ticks)
+                self.chunks.check_end(self._ticks[0] + ticks)
             with self._pushing():
                 outs = self._all_rows(signals, ticks, ends)
             self._last = outs[0].shape if self.batch_size is not None else outs[0].shape[1:]
@@ -157,12 +159,12 @@ class NetworkStream(Stream):
             rows = self.checked_mask(name, mask).tolist()
             if ends:
                 for ended in {t + ticks for t, row in zip(self._ticks, rows, strict=True) if row}:
-                    self._chunks.check_end(ended)
+                    self.chunks.check_end(ended)
             counts = [ticks * active for active in rows]
             with self._pushing():
                 outs, lengths = self._some_rows(signals, counts, [r and ends for r in rows])
             self._last = lengths[0]
-        return self._chunks.results(outs)
+        return self.chunks.results(outs)
 
     def _all_rows(self, signals: Sequence[Array], ticks: int, ends: bool) -> list[Array]:
         before, rows = self._ticks[0], (0, self._rows)
@@ -263,7 +265,7 @@ class NetworkStream(Stream):
             plan = self.memory.plan(Piece(schedule.place(now), count, ends and last, rows))
             new = [
                 x[:, :, int(v.rate) * (now - before) : int(v.rate) * (now - before + count)]
-                for v, x in zip(self._chunks.values, signals, strict=True)
+                for v, x in zip(self.chunks.values, signals, strict=True)
             ]
             stops = [at + out.shape[2] for at, out in zip(done, plan.outputs, strict=True)]
             own = [out[:, :, at:to] for out, at, to in zip(outs, done, stops, strict=True)]
@@ -327,7 +329,7 @@ class NetworkStream(Stream):
         return take
 
     def empty_output(self) -> Any:
-        return self._chunks.results(
+        return self.chunks.results(
             [np.empty((self._rows, v.channels, 0), v.dtype(self._dtype)) for v in self._outputs]
         )
 
