@@ -330,3 +330,17 @@ def test_parts_of_a_voice_against_peers(tmp_path: Path) -> None:
         assert case["differences"].keys() == {"fracstride", "ORT"}
         assert 0 < case["differences"]["fracstride"] <= 1e-4
         assert (case["wrong"], case["seconds"]) == ([], {})
+
+
+@needs_a_voice
+def test_a_voice_in_pieces() -> None:
+    """The bits are compared before anything is timed."""
+    command = ["--models", "piper_joe_decoder", "--threads", "1", "--seconds", "0.1"]
+    run = subprocess.run(
+        [sys.executable, Path(BENCHMARKS) / "model_streams.py", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "outside kernels" in run.stdout
+    assert "piper_joe_decoder" in run.stdout

@@ -24,7 +24,7 @@ from fracstride.streaming.stream import Stream, check_state
 __all__ = ["NetworkStream"]
 
 #: A push is computed in pieces whose windows take about so many bytes.
-_BYTES = 1 << 28
+_BYTES = 1 << 27
 
 
 class NetworkStream(Stream):
