@@ -22,6 +22,7 @@ from fracstride.network.operation import Operation
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
 from fracstride.network.part import Part
+from fracstride.network.steps import keeping
 from fracstride.network.value import Shape, Value
 
 __all__ = ["Antialiased"]
@@ -120,7 +121,8 @@ class Antialiased(Operation):
             *native.signal_of(out),
         )
         if call(0, *numbers):  # of no rows: whether the module has it for these layers
-            return partial(call, len(out), *numbers)
+            biases = (each.layer.packed.packed_bias for each in (self.up, self.down))
+            return keeping(partial(call, len(out), *numbers), *biases)
         middle = np.empty((len(out), self.middle.channels, between), out.dtype)
         steps = (
             self.up.bind_padded([x], middle, up_left),

@@ -17,6 +17,7 @@ from fracstride.extension import MODES
 from fracstride.network.operation import Operation, check_channels
 from fracstride.network.part import Part
 from fracstride.network.reading import Reader
+from fracstride.network.steps import keeping
 from fracstride.network.value import Shape, Value
 
 __all__ = ["ConvolutionOperation", "check_inputs"]
@@ -145,7 +146,7 @@ class ConvolutionOperation(Operation):
         elif self.negative_slope != 1:
             around = (*_NOTHING[:4], self.negative_slope, *_NOTHING)
         bias, geometry = packed.packed_bias, self.layer.geometry
-        return partial(
+        call = partial(
             native.forward,
             packed.packed_weight().native,
             out.shape[0],
@@ -156,6 +157,7 @@ class ConvolutionOperation(Operation):
             MODES[geometry.padding_mode].number,
             *around,
         )
+        return keeping(call, bias)
 
     def with_layer(self, **changes: Any) -> ConvolutionOperation:
         """The same with another weight, bias or geometry (``padding``, ``padding_mode``)."""

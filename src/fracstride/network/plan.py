@@ -68,11 +68,12 @@ class Plan:
             self.steps.add(naming(step, node.where) if node.reads_codes else step)
 
     def _foreign(self, operation: Foreign, node: Node) -> Callable[[], object]:
-        values = self._values
+        # (Not this plan: what a step holds, the collector of cycles does not see.)
+        values, clock, batch = self._values, self.clock, self.batch
 
         def call() -> None:
             given = [values[value] for value in node.inputs]
-            results = operation.call(given, self.clock, self.batch)
+            results = operation.call(given, clock, batch)
             for value, result in zip(node.outputs, results, strict=True):
                 if value.is_signal:
                     values[value][...] = result

@@ -9,7 +9,7 @@ from typing import Any
 from fracstride._load import native
 from fracstride.arrays import Array
 
-__all__ = ["Steps", "copy", "move_rows"]
+__all__ = ["Steps", "copy", "keeping", "move_rows"]
 
 #: Functions of the compiled module that it keeps as steps.
 _NAMES = ("forward", "pointwise", "lstm", "antialiased", "copy", "move_rows")
@@ -25,6 +25,8 @@ class Steps:
 
     def __init__(self) -> None:
         self._native = native.Steps()
+        # What kernels read by address, such as a bias, is an attribute of the call: ``keep``.
+        self._kept: list[Any] = []
         #: Runs all of them.
         self.run: Callable[[], None] = self._native.run
         #: Runs all of them, and gives the seconds of each.
@@ -36,6 +38,7 @@ class Steps:
 
     def add(self, step: Callable[[], object]) -> None:
         """One more at the end: a function, or all of another list."""
+        self._kept.append(step)
         if isinstance(step, Steps):
             self._native.nested(step._native)
             return
@@ -47,6 +50,12 @@ class Steps:
 
     def __len__(self) -> int:
         return len(self._native)
+
+
+def keeping(call: partial[Any], *objects: Any) -> partial[Any]:
+    """A call of a kernel that keeps what it reads by address."""
+    call.keep = objects  # type: ignore[attr-defined]
+    return call
 
 
 def copy(target: Array, source: Array) -> Callable[[], object]:

@@ -33,6 +33,10 @@ class Composite(Stream):
             if not isinstance(stream, Stream):
                 hint = ": did you mean its .stream()?" if hasattr(stream, "stream") else ""
                 raise TypeError(f"{self._name(i)} must be a stream, got {stream!r}{hint}")
+            if stream.has_several:
+                raise ValueError(
+                    f"{self._name(i)} must take one signal and give one, got {stream!r}"
+                )
         self._streams = streams
         # A failure half way leaves some of the streams ahead of the others.
         self._broken = False

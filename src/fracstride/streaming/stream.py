@@ -90,6 +90,8 @@ class Stream(Scheduled, ABC):
     #: Whether every frame of every row gives its ``stride`` samples at once. (False where the rate
     #: is no whole number.)
     at_once: bool = False
+    #: Whether a push takes or gives several signals, which no composition passes on.
+    has_several: bool = False
     #: Whether nothing is carried from chunk to chunk, as in an elementwise function.
     stateless: bool = False
     #: Whether :meth:`advance_adding` may add in place.

@@ -16,7 +16,7 @@ from fracstride.torch.capture.assembled import assemble
 from fracstride.torch.capture.driver import Assemble, Captured, capture
 from fracstride.torch.capture.example import Example
 from fracstride.torch.capture.unchanged import unchanged
-from fracstride.torch.inputs import check_guards, check_inputs, shared
+from fracstride.torch.inputs import check_guards, check_inputs, checked_classes, shared
 from fracstride.torch.network_stream import network_stream
 
 __all__ = ["CompiledModule", "compile"]
@@ -164,7 +164,8 @@ class CompiledModule:
         >>> [piece.shape[2] for piece in pieces], stream.latency
         ([13, 1], 1)
         """
-        paths = [path for path, kind in self._kinds.items() if issubclass(kind, elementwise)]
+        classes = checked_classes(elementwise)
+        paths = [path for path, kind in self._kinds.items() if issubclass(kind, classes)]
         return network_stream(self._captured, batch_size, constants, paths)
 
     def save(self, path: str | os.PathLike[str]) -> None:

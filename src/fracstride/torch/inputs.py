@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fracstride.network.recording import Conditions, Reference
 from fracstride.torch.capture.example import Layout, check_plain
 from fracstride.torch.capture.guards import Guard
 
-__all__ = ["check_guards", "check_inputs", "shared"]
+__all__ = ["check_guards", "check_inputs", "checked_classes", "shared"]
 
 
 def check_inputs(layouts: Sequence[Layout], inputs: Sequence[Any], least: int = 0) -> Conditions:
@@ -97,3 +97,11 @@ def shared(outputs: Sequence[Any], results: list[Tensor]) -> list[Tensor]:
             result = first.setdefault(output.index, result)
         shared.append(result)
     return shared
+
+
+def checked_classes(elementwise: Any) -> tuple[type[nn.Module], ...]:
+    """Classes of modules as a tuple; ``TypeError`` for anything else."""
+    classes = (elementwise,) if isinstance(elementwise, type) else elementwise
+    if not isinstance(classes, (tuple, list)) or not all(isinstance(c, type) for c in classes):
+        raise TypeError(f"elementwise must be a tuple of classes of modules, got {elementwise!r}")
+    return tuple(classes)

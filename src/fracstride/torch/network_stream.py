@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
+from fracstride.arguments import as_size
 from fracstride.arrays import Array
 from fracstride.network.layout import as_signal, as_tensor
 from fracstride.network.recording import Conditions
@@ -46,6 +50,8 @@ def network_stream(
     return NetworkStream(schedule, network.dtype, chunks, constants)
 
 
+#: Ticks beyond the signal so far, one of which may be an end that the module takes.
+_A_FEW = 64
 _ELEMENTWISE = (
     "Where each position depends on no other time, say so by elementwise=, with the class of the "
     "submodule"
@@ -56,6 +62,7 @@ class TensorChunks(Chunks):
     """Chunks with the axes of a module's tensors."""
 
     def __init__(self, captured: Captured, batch_size: int) -> None:
+        as_size("batch_size", batch_size, 1)
         network = captured.assembled.network
         super().__init__(network.fused, network.dtype, None, batch_size)
         self._captured = captured
@@ -66,9 +73,23 @@ class TensorChunks(Chunks):
         if self.rows > 1 and not any(layout.batched for layout in layouts):
             raise ValueError(f"batch_size must be 1 for this module, got {batch_size}")
 
+    @property
+    def may_refuse_end(self) -> bool:  # type: ignore[override]
+        """Whether the module's code asks for the length of its inputs."""
+        return bool(self._captured.guards)
+
     def check_end(self, ticks: int) -> None:
+        """As the module itself is refused for inputs that long."""
         if ticks >= self._captured.least:
             check_guards(self._captured.guards, Conditions(ticks, self.rows))
+
+    def check_longer(self, ticks: int) -> None:
+        """The same, if it is refused for inputs of all lengths up to a few ticks more."""
+        for later in range(ticks, ticks + _A_FEW if self._captured.guards else ticks):
+            with suppress(ValueError):
+                self.check_end(later)
+                return
+        self.check_end(ticks)
 
     def results(self, outs: Sequence[Array]) -> Any:
         axes, captured = self._captured.assembled.output_axes, self._captured
@@ -85,6 +106,8 @@ class TensorChunks(Chunks):
             rows = tensor.shape[0] if layout.batched else 1
             if layout.batched and rows != self.rows:
                 raise ValueError(f"{what} must have a batch of {self.rows}, got {rows}")
-            axes = self._of_input[value][1]
-            arrays.append(as_signal(readable(tensor), axes))
+            signal = as_signal(readable(tensor), self._of_input[value][1])
+            if len(signal) != self.rows:  # one for all rows
+                signal = np.broadcast_to(signal, (self.rows, *signal.shape[1:]))
+            arrays.append(signal)
         return arrays

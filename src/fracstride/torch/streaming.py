@@ -11,6 +11,7 @@ from fracstride.arguments import as_size
 from fracstride.streaming.compose import Chain
 from fracstride.streaming.stream import Stream
 from fracstride.torch.compile import compile
+from fracstride.torch.inputs import checked_classes
 from fracstride.torch.layer_stream import ModuleStream
 from fracstride.torch.module_kinds import (
     Classification,
@@ -94,7 +95,7 @@ def stream(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-    classes = _classes(elementwise)
+    classes = checked_classes(elementwise)
     if example is not None:
         examples = (example,) if isinstance(example, Tensor) else tuple(example)
         compiled = compile(module, *examples, time=time)
@@ -104,13 +105,6 @@ def stream(
     if batch_size is not None:
         batch_size = as_size("batch_size", batch_size, 1)
     return _Maker(module, batch_size, classes).make(module, "", None, [])
-
-
-def _classes(elementwise: Any) -> tuple[type[nn.Module], ...]:
-    classes = (elementwise,) if isinstance(elementwise, type) else elementwise
-    if not isinstance(classes, (tuple, list)) or not all(isinstance(c, type) for c in classes):
-        raise TypeError(f"elementwise must be a tuple of classes of modules, got {elementwise!r}")
-    return tuple(classes)
 
 
 class ModuleChain(Chain):

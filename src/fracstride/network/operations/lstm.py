@@ -17,6 +17,7 @@ from fracstride.network.operation import Operation, check_channels
 from fracstride.network.operations.concatenate import Concatenate
 from fracstride.network.part import Part
 from fracstride.network.reading import Reader
+from fracstride.network.steps import keeping
 from fracstride.network.value import Shape, Value
 
 __all__ = ["LSTM"]
@@ -150,7 +151,7 @@ class LSTM(Operation):
                 they become those after the last one. None: zeros, and not wanted.
         """
         first, second = (layer.packed for layer in self.layers)
-        return partial(
+        call = partial(
             native.lstm,
             first.packed_weight().native,
             second.packed_weight().native,
@@ -160,6 +161,7 @@ class LSTM(Operation):
             *native.signal_of(out),
             *((0, 0) if state is None else (native.signal_of(part)[0] for part in state)),
         )
+        return keeping(call, first.packed_bias, state)
 
     def astype(self, dtype: DType) -> LSTM:
         return LSTM(

@@ -55,7 +55,8 @@ class Chunks:
             ValueError, TypeError: one does not fit, with what would.
         """
         if len(given) != len(self.values):
-            raise TypeError(f"a push takes {len(self.values)} chunks, got {len(given)}")
+            wanted = f"{len(self.values)} chunks" if len(self.values) > 1 else "one chunk"
+            raise TypeError(f"a push takes {wanted}, got {len(given)}")
         arrays = self._arrays(self.values, given, "chunk")
         return arrays, self._ticks(arrays)
 
@@ -86,6 +87,8 @@ class Chunks:
         Raises:
             ValueError, TypeError: one does not fit, with what would.
         """
+        if not isinstance(given, (list, tuple)):
+            raise TypeError(f"constants must be a list or tuple, got {type(given).__name__}")
         if len(given) != len(self._timeless):
             names = ", ".join(value.name or "an input" for value in self._timeless)
             shown = f" ({names})" if names else ""
@@ -94,10 +97,17 @@ class Chunks:
                 f"{len(given)}"
             )
         arrays = self._arrays(self._timeless, given, "constants")
+        assert all(len(array) == self.rows for array in arrays)
         return {v: np.array(x) for v, x in zip(self._timeless, arrays, strict=True)}
+
+    #: Whether :meth:`check_end` may raise.
+    may_refuse_end = False
 
     def check_end(self, ticks: int) -> None:
         """Raise ``ValueError`` if a signal of so many ticks is refused, though not as too short."""
+
+    def check_longer(self, ticks: int) -> None:
+        """The same, if it is refused also a little longer."""
 
     def results(self, outs: Sequence[Array]) -> Any:
         """The outputs as the caller has them: one, or a tuple."""
@@ -121,7 +131,7 @@ class Chunks:
             return array
         array, dtype = x, value.dtype(self._dtype)
         if type(x) is not np.ndarray or x.dtype != dtype or not x.dtype.isnative:
-            array = as_numbers(what, dtype, x)
+            array = as_numbers(name, dtype, x)
         lead = (value.channels,) if self.batch_size is None else (self.rows, value.channels)
         if array.ndim != len(lead) + 1 or array.shape[:-1] != lead:
             shape = ", ".join([*map(str, lead), "T" if value.rate else "1"])

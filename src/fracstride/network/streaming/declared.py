@@ -39,6 +39,8 @@ class Declared(Operation):
             return "is called with the length of the signal, which a stream does not know"
         if not all(value.is_signal for value in inputs):
             return "reads what is no signal, which cannot be cut into parts"
+        if any(value.rate and value.extent != self.shape.extent for value in inputs):
+            return "has another length than its input, and so is not elementwise in time"
         return ""
 
     def delay(self, *inputs: Value) -> Fraction | None:
@@ -64,7 +66,7 @@ def declare(graph: Graph, paths: Collection[str]) -> Graph:
     nodes = []
     for node in graph.nodes:
         used = [n for n, value in enumerate(node.outputs) if readers.get(value)]
-        inside = any(node.path == path or node.path.startswith(f"{path}.") for path in paths)
+        inside = any(path in ("", node.path) or node.path.startswith(f"{path}.") for path in paths)
         if inside and isinstance(node.operation, Foreign) and len(used) == 1:
             value = node.outputs[used[0]]
             if value.is_signal and value.shape is not None:

@@ -35,7 +35,7 @@ class StreamMemory:
         self._plans: OrderedDict[Piece, PartPlan] = OrderedDict()
         #: The window of each value with memory of its own.
         self.windows: dict[Value, Array] = {}
-        self._room = dict.fromkeys(schedule.after(0).kept, 0)
+        self._room = dict.fromkeys(schedule.after(0).kept, -1)
         self._first = {
             node: state
             for node in schedule.nodes
@@ -46,7 +46,11 @@ class StreamMemory:
 
     def plan(self, piece: Piece) -> PartPlan:
         """The steps of a piece."""
-        return self._plans.get(piece) or self._new_plan(piece)
+        plan = self._plans.get(piece)
+        if plan is None:
+            return self._new_plan(piece)
+        self._plans.move_to_end(piece)
+        return plan
 
     @property
     def plan_count(self) -> int:
@@ -62,24 +66,26 @@ class StreamMemory:
         """Have room for so many positions of each value; what is there stays."""
         if all(self._room[value] >= count for value, count in positions.items()):
             return
-        self._room = {v: max(self._room[v], positions[v]) for v in self._room}
+        # More than is asked for now: chunks of other sizes come later.
+        room = {v: max(n, positions[v] + positions[v] // 4) for v, n in self._room.items()}
         batch, widths, size = self._batch, {}, 0
-        for value, count in self._room.items():
+        for value, count in room.items():
             # An odd number of cache lines to a row, so that rows do not share a few of its sets.
             item = value.dtype(self._dtype).itemsize
             widths[value] = (-(-count * item // _LINE) | 1) * _LINE // item
             size += batch * value.channels * widths[value] * item
-        before, self.windows, start = self.windows, {}, 0
-        self._arena = Arena()  # the windows before keep the old one until they are copied
-        self._arena.reserve(size)
+        arena, windows, start = Arena(), dict[Value, Array](), 0
+        arena.reserve(size)
         for value, width in widths.items():
             shape = batch, value.channels, width
-            array = self._arena.array(start, shape, value.dtype(self._dtype))
-            start += array.nbytes
-            if value in before:
-                array[:, :, : before[value].shape[2]] = before[value]
-            self.windows[value] = array
+            windows[value] = arena.array(start, shape, value.dtype(self._dtype))
+            start += windows[value].nbytes
+            if value in self.windows:
+                before = self.windows[value]
+                windows[value][:, :, : before.shape[2]] = before
+        # Nothing has changed up to here, where memory may run out.
         self._plans.clear()
+        self._room, self._arena, self.windows = room, arena, windows
 
     def _new_plan(self, piece: Piece) -> PartPlan:
         # What comes later has at the least as much room, so that it is made once.

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import lcm
 
 from fracstride.arguments import MAX_SIZE
-from fracstride.network.extent import Extent
+from fracstride.network.extent import LONGEST_PERIOD, Extent
 from fracstride.network.graph import Graph, Node
 from fracstride.network.part import FOREVER
 from fracstride.network.table import aligned
@@ -22,6 +22,7 @@ from fracstride.network.value import Value
 
 __all__ = ["Progress", "Schedule", "has_time"]
 
+_HEAD = ("operation", "in the model", "rate", "late by", "keeps", "channels")
 _REMEMBERED = 512  # numbers of ticks whose progress is kept
 
 
@@ -92,18 +93,22 @@ class Schedule:
         """How long an output is after so many ticks; 0 where the network refuses the input."""
         return max(0, self.graph.outputs[output].extent(ticks)) if ticks >= self.least else 0
 
-    def latency(self, output: int) -> Fraction:
-        """The most by which an output, once it has begun, is behind its rate, in positions."""
-        rate = self.graph.outputs[output].rate
-        ticks = range(self.settled, self.settled + self.period)
-        return max(rate * t - self.after(t).given[output] for t in ticks)
+    @cached_property
+    def latencies(self) -> tuple[Fraction, ...]:
+        """The most by which each output, once it has begun, is behind its rate, in positions."""
+        rates = [value.rate for value in self.graph.outputs]
+        most = [Fraction(-MAX_SIZE)] * len(rates)
+        for t in range(self.settled, self.settled + self.period):
+            given = self.after(t).given
+            most = [max(m, r * t - g) for m, r, g in zip(most, rates, given, strict=True)]
+        return tuple(most)
 
     @property
     def summary(self) -> str:
         """The latency, in words."""
         parts = []
         for number, value in enumerate(self.graph.outputs):
-            late = max(Fraction(0), self.latency(number))
+            late = max(Fraction(0), self.latencies[number])
             name = f"output {number}" if len(self.graph.outputs) > 1 else "the output"
             parts.append(f"{name} is {float(late / value.rate):.6g} ticks late")
         return f"streams: {', '.join(parts)}"
@@ -113,19 +118,19 @@ class Schedule:
 
         (The most, once no edge of the signal waits any more. Operations that are fused are one.)
         """
-        ticks = range(self.settled, self.settled + self.period)
-        names = {value: ("input", value.name) for value in self.graph.inputs}
+        names = {value: ("input", value.name) for value in self.graph.inputs if has_time(value)}
         names |= {n.output: (n.operation.name, n.path) for n in self.nodes}
-        rows = [("operation", "in the model", "rate", "late by", "keeps", "channels")]
+        late, keeps = dict.fromkeys(names, Fraction(-MAX_SIZE)), dict.fromkeys(names, 0)
+        for t in range(self.settled, self.settled + self.period):
+            now = self.after(t)
+            for value in names:
+                late[value] = max(late[value], value.rate * t - now.known[value])
+                kept = now.known[value] - now.kept.get(value, now.known[value])
+                keeps[value] = max(keeps[value], kept)
+        rows: list[tuple[str, ...]] = [_HEAD]
         for value, (operation, path) in names.items():
-            if not has_time(value):
-                continue
-            late = max(value.rate * t - self.after(t).known[value] for t in ticks)
-            kept = [
-                p.known[value] - p.kept.get(value, p.known[value]) for p in map(self.after, ticks)
-            ]
-            numbers = (str(value.rate), f"{float(late):.6g}", str(max(kept)), str(value.channels))
-            rows.append((operation, path, *numbers))
+            numbers = (f"{float(late[value]):.6g}", str(keeps[value]), str(value.channels))
+            rows.append((operation, path, str(value.rate), *numbers))
         return "\n".join([*aligned(rows, 2), self.summary])
 
     def _after(self, ticks: int) -> Progress:
@@ -216,4 +221,9 @@ def _period(graph: Graph, nodes: list[Node]) -> int:
         stride = node.operation.stride
         rates = [value.rate for value in node.inputs if has_time(value)]
         period = lcm(period, *((rate / stride).denominator for rate in rates))
+    if period > LONGEST_PERIOD:
+        raise ValueError(
+            f"the network cannot stream: its strides repeat themselves only after {period} ticks, "
+            f"and {LONGEST_PERIOD} are the most"
+        )
     return period

@@ -19,12 +19,14 @@ from fracstride.network.streaming.schedule import Schedule
 from fracstride.network.streaming.whole import whole_values
 from fracstride.streaming.pieces import loaded
 from fracstride.streaming.rows import alike
+from fracstride.streaming.staircase import Staircase
 from fracstride.streaming.stream import Stream, check_state
 
 __all__ = ["NetworkStream"]
 
 #: A push is computed in pieces whose windows take about so many bytes.
 _BYTES = 1 << 27
+_LONGEST = 1 << 14  # frames of a period that are looked at
 
 
 class NetworkStream(Stream):
@@ -58,6 +60,7 @@ class NetworkStream(Stream):
         self.chunks = chunks
         self.batch_size, self._rows = chunks.batch_size, chunks.rows
         self.independent_rows = self.batch_size is not None
+        self.has_several = len(chunks.values) > 1 or len(schedule.graph.outputs) > 1
         #: When what is final.
         self.schedule = schedule
         graph = schedule.graph
@@ -72,7 +75,9 @@ class NetworkStream(Stream):
         self._per_tick = int(first.rate)
         self.in_channels, self.out_channels = first.channels, out.channels
         self.rate = out.rate / first.rate
-        self.latency = max(0, ceil(schedule.latency(0)))
+        # (A chunk may end between two ticks: what is behind counts from there.)
+        between = (self._per_tick - 1) * self.rate
+        self.latency = max(0, ceil(schedule.latencies[0] + between))
         self.overhang = None
         each = sum(v.channels * v.rate * v.dtype(dtype).itemsize for v in schedule.after(0).kept)
         most = max(1, int(_BYTES // (each * self._rows)))
@@ -105,11 +110,49 @@ class NetworkStream(Stream):
         """
         return self._advance(None, "rows", rows, ends=True)
 
+    @property
+    def lengths(self) -> Any:
+        """How many positions of each row count in the last result; of several results, a tuple."""
+        if isinstance(self._last, list):
+            return tuple(each.astype(np.int64) for each in self._last)
+        return super().lengths
+
     def final_length(self, frames: int) -> int:
         return self.schedule.output_length(0, frames // self._per_tick)
 
     def length_at_end(self, frames: int) -> int:
         return self.schedule.length_at_end(0, frames // self._per_tick)
+
+    def staircases(self) -> tuple[Staircase, ...]:
+        found = self._staircase(self.final_length)
+        return super().staircases() if found is None else (found,)
+
+    def staircase_at_end(self) -> Staircase | None:
+        return self._staircase(self.length_at_end)
+
+    def _staircase(self, length: Callable[[int], int]) -> Staircase | None:
+        """The staircase of one step that a function of the frames is in the long run, if it is."""
+        p, q, schedule = self.rate.numerator, self.rate.denominator, self.schedule
+        period = schedule.period * self._per_tick
+        if period > _LONGEST:
+            return None
+        far = (schedule.settled // schedule.period + 2) * period
+        asked = [(x, length(x)) for x in range(far, far + period)]
+        found = Staircase.of(p, q - 1 - max(p * x - q * y for x, y in asked), q)
+        return found if all(found(x) == y for x, y in asked) else None
+
+    @property
+    def may_end_uneven(self) -> bool:  # type: ignore[override]
+        return self.chunks.may_refuse_end
+
+    def check_end(self, frames: int) -> None:
+        self.chunks.check_end(frames // self._per_tick)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "the stream of a network cannot be copied or pickled: make another one by stream(), "
+            "and restore() the state() of this one there"
+        )
 
     def advance(self, chunk: Any, last: bool) -> Any:
         given = None if chunk is None else (chunk,)
@@ -119,6 +162,7 @@ class NetworkStream(Stream):
         given = None if chunk is None else self.chunks.signals((chunk,))
         signals, _ = given or self.chunks.empty()
         ticks = [int(count) // self._per_tick for count in frames]
+        self._check_ticks(ticks, [bool(end) for end in ends])
         with self._pushing():
             outs, lengths = self._some_rows(signals, ticks, [bool(end) for end in ends])
         return self.chunks.results(outs), lengths[0]
@@ -150,21 +194,27 @@ class NetworkStream(Stream):
         self.check_ready()
         signals, ticks = self.chunks.empty() if given is None else self.chunks.signals(given)
         if mask is None and not self.rows_differ:
-            if ends:
-                self.chunks.check_end(self._ticks[0] + ticks)
+            self._check_ticks([ticks], [ends])
             with self._pushing():
                 outs = self._all_rows(signals, ticks, ends)
-            self._last = outs[0].shape if self.batch_size is not None else outs[0].shape[1:]
+            shapes = [out.shape if self.batch_size is not None else out.shape[1:] for out in outs]
+            self._last = shapes[0] if len(shapes) == 1 else [np.full(s[:-2], s[-1]) for s in shapes]
         else:
             rows = self.checked_mask(name, mask).tolist()
-            if ends:
-                for ended in {t + ticks for t, row in zip(self._ticks, rows, strict=True) if row}:
-                    self.chunks.check_end(ended)
             counts = [ticks * active for active in rows]
+            self._check_ticks(counts, [active and ends for active in rows])
             with self._pushing():
                 outs, lengths = self._some_rows(signals, counts, [r and ends for r in rows])
-            self._last = lengths[0]
+            self._last = lengths[0] if len(lengths) == 1 else lengths
         return self.chunks.results(outs)
+
+    def _check_ticks(self, ticks: Sequence[int], ends: Sequence[bool]) -> None:
+        """Raise ``ValueError`` for rows that would become longer than the network takes."""
+        for before, count, end in zip(self._ticks, ticks, ends, strict=False):
+            if end:
+                self.chunks.check_end(before + count)
+            elif count:
+                self.chunks.check_longer(before + count)
 
     def _all_rows(self, signals: Sequence[Array], ticks: int, ends: bool) -> list[Array]:
         before, rows = self._ticks[0], (0, self._rows)
@@ -172,7 +222,7 @@ class NetworkStream(Stream):
             plan = self.memory.plan(Piece(self.schedule.place(before), ticks, ends, rows))
             outs = [np.empty(out.shape, out.dtype) for out in plan.outputs]
             self._run(plan, signals, outs)
-            self._advanced(rows, before + ticks, ends)
+            self._advanced(rows, ticks, ends)
             return outs
         lengths = self._lengths(before, ticks, ends)
         outs = [
@@ -199,11 +249,12 @@ class NetworkStream(Stream):
         self._broken = True  # until the push is over
 
     def _advanced(self, rows: tuple[int, int], ticks: int, ends: bool) -> None:
-        """These rows have received so many ticks, and perhaps end."""
+        """These rows have received so many ticks more, and perhaps end."""
         if ends:
             self._begin(*rows)
         else:
-            self._ticks[rows[0] : rows[1]] = [ticks] * (rows[1] - rows[0])
+            first, stop = rows
+            self._ticks[first:stop] = [before + ticks for before in self._ticks[first:stop]]
 
     def _some_rows(
         self, signals: Sequence[Array], ticks: Sequence[int], ends: Sequence[bool]
@@ -220,7 +271,9 @@ class NetworkStream(Stream):
             np.zeros((self._rows, value.channels, int(each.max())), value.dtype(self._dtype))
             for value, each in zip(self._outputs, lengths.T, strict=True)
         ]
-        columns = np.array(self._ticks), np.array(ticks), np.array(ends)
+        # Rows that began at other times are at the same place, once no edge is near.
+        places = np.array([self.schedule.place(before) for before in self._ticks])
+        columns = places, np.array(ticks), np.array(ends)
         for (before, count, end), some in alike(*columns):
             if not count and not end:
                 continue
@@ -271,7 +324,7 @@ class NetworkStream(Stream):
             own = [out[:, :, at:to] for out, at, to in zip(outs, done, stops, strict=True)]
             self._run(plan, new, own)
             done, now = stops, now + count
-        self._advanced(rows, total, ends)
+        self._advanced(rows, ticks, ends)
 
     def state(self) -> dict[str, Array]:
         """All that is carried, as new arrays: ticks by row, positions by signal, and states."""
