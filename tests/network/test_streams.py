@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import threading
 from typing import Any
 
@@ -25,6 +27,7 @@ from fracstride.network.operations.leaky_relu import LeakyReLU
 from fracstride.network.operations.lstm import LSTM
 from fracstride.network.operations.pad import Pad
 from fracstride.network.streaming.schedule import Schedule
+from fracstride.streaming import Chain, Identity, Pointwise, Sum
 from fracstride.streaming.testing import assert_streams_exactly
 
 EXAMPLES = int(os.environ.get("FRACSTRIDE_TEST_EXAMPLES", "150"))
@@ -126,11 +129,11 @@ def test_no_growth() -> None:
     chunk = np.ones((1, 2, 1), np.float32)
     for _ in range(60):
         stream.push(chunk)
-    windows, plans = dict(stream.memory.windows), stream.memory.plan_count
+    windows, plans = dict(stream.memory.windows), stream.memory.pieces
     for _ in range(100_000):
         stream.push(chunk)
     assert stream.memory.windows == windows
-    assert stream.memory.plan_count == plans
+    assert sorted(stream.memory.pieces) == sorted(plans)
     assert stream.flush().shape[2] == layer.geometry.output_length(100_060) - stream.output_length(
         100_060
     )
@@ -250,3 +253,137 @@ def test_places() -> None:
             direct = schedule.after(far).given
             found = tuple(schedule.output_length(i, far) for i in range(len(direct)))
             assert found == direct
+
+
+def test_a_network_without_memory() -> None:
+    """It keeps no positions: alone, with an empty chunk first, and in compositions."""
+    graph = Graph()
+    graph.outputs.append(graph.add(Tanh(), graph.add_input("x", 3)))
+    network = Network(graph)
+    x = np.random.default_rng(0).normal(size=(2, 3, 9)).astype("f4")
+    assert_streams_exactly(network.stream(2), network, x, another=network.stream(2))
+    stream = network.stream(2)
+    stream.restore(network.stream(2).state())  # of one that is as new
+    same_bits([stream.finish(x)], [network(x)])
+    chain = Chain(network.stream(2), Pointwise(np.negative))
+    assert_streams_exactly(chain, lambda x: -network(x), x)
+
+
+def down_and_up() -> Network:
+    graph = Graph()
+    x = graph.add_input("x", 1)
+    down = graph.add(Conv1d(fs.Conv1d(1, 2, 4, stride=4, padding=(0, 3), rng=0)), x)
+    up = fs.ConvTranspose1d(2, 1, 4, stride=4, rng=1)
+    graph.outputs.append(graph.add(ConvTranspose1d(up), down))
+    return Network(graph)
+
+
+def test_compositions() -> None:
+    """A network goes down and up in rate: it has as many positions as it got for some lengths."""
+    network = down_and_up()
+    x = np.random.default_rng(0).normal(size=(1, 1, 37)).astype("f4")
+    chain = Chain(network.stream(), Pointwise(np.tanh))
+    assert_streams_exactly(chain, lambda x: np.tanh(network(x)), x)
+    both = Sum(Identity(), network.stream())
+    both.push(x)
+    with pytest.raises(ValueError, match="cannot end after 37 frames"):
+        both.flush()
+    last = both.finish(x[:, :, :3])
+    assert last.shape[2] + both.output_length(37) == 40
+    with pytest.raises(ValueError, match="must take one signal and give one"):
+        Chain(
+            Network(decoder(np.random.default_rng(0))).stream(constants=[np.ones((1, 5, 1), "f4")])
+        )
+
+
+def test_rows_share_steps() -> None:
+    """Rows that began at other times are computed together, once no edge is near."""
+    network = down_and_up()
+    x = np.random.default_rng(0).normal(size=(4, 1, 80)).astype("f4")
+    stream = network.stream(4)
+    heard: list[list[Any]] = [[] for _ in x]
+    read = [0] * 4
+    for step in range(40):
+        active = np.array([step >= 4 * row and read[row] < 80 for row in range(4)])
+        chunk = np.stack(
+            [
+                x[row, :, at : at + 4] if on else np.full((1, 4), np.nan, "f4")
+                for row, (at, on) in enumerate(zip(read, active, strict=True))
+            ]
+        )
+        y = stream.push(chunk, active=active)
+        for row in np.flatnonzero(active).tolist():
+            heard[row].append(y[row, :, : stream.lengths[row]])
+            read[row] += 4
+    tail = stream.flush()
+    for row, pieces in enumerate(heard):
+        whole = np.concatenate([*pieces, tail[row, :, : stream.lengths[row]]], -1)
+        same_bits([whole], [network(x[row : row + 1])[0]])
+    rows = {piece.rows for piece in stream.memory.pieces}
+    assert (0, 4) in rows  # all of them at once
+
+
+def test_lengths_of_several_outputs() -> None:
+    network = Network(decoder(np.random.default_rng(0)))
+    stream = network.stream(2, [np.ones((2, 5, 1), "f4")])
+    frames, source, _ = inputs_of(network.graph, 12, 2)
+    pieces = stream.push(frames, source, active=[True, False])
+    assert [each.tolist() for each in stream.lengths] == [[p.shape[2], 0] for p in pieces]
+    pieces = stream.push(frames, source)
+    for lengths, piece in zip(stream.lengths, pieces, strict=True):
+        assert lengths.max() == piece.shape[2]
+
+
+def test_a_wrong_code_in_one_row() -> None:
+    """The listeners of the others do not hear of it."""
+    graph = Graph()
+    codes = graph.add_input("codes", 1, codes=True)
+    table = np.random.default_rng(0).normal(size=(5, 2)).astype("f4")
+    x = graph.add(Embedding(table), codes, path="book")
+    graph.outputs.append(graph.add(Conv1d(fs.Conv1d(2, 2, 3, padding=1, rng=0)), x))
+    stream = Network(graph).stream(2)
+    chunk = np.ones((2, 1, 4), np.int64)
+    stream.push(chunk, active=[True, False])
+    before = stream.state()
+    wrong = chunk.copy()
+    wrong[1] = 9
+    with pytest.raises(ValueError, match=r"book \(Embedding\): codes must be 0 to 4, got 9"):
+        stream.push(wrong)
+    assert all((stream.state()[name] == array).all() for name, array in before.items())
+    stream.push(wrong, active=[True, False])  # that row is not read
+
+
+def test_copies() -> None:
+    stream = down_and_up().stream()
+    for duplicate in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            duplicate(stream)
+
+
+def test_inputs_of_other_rates() -> None:
+    graph = Graph()
+    x = graph.add_input("x", 1, Extent.affine(2, 3))
+    graph.outputs.append(graph.add(Tanh(), x))
+    with pytest.raises(ValueError, match=r"x lasts 2 T \+ 3, which is no whole number"):
+        Network(graph).stream()
+    graph = Graph()
+    x = graph.add_input("x", 1, Extent.affine(2))
+    graph.outputs.append(graph.add(Conv1d(fs.Conv1d(1, 1, 3, padding=1, rng=0)), x))
+    stream = Network(graph).stream()
+    assert all(stream.output_length(n) >= n - stream.latency for n in range(20))
+    with pytest.raises(ValueError, match="must be a multiple of 2, got 3"):
+        stream.push(np.ones((1, 1, 3), "f4"))
+
+
+def test_a_layer_that_is_changed() -> None:
+    """A bias that is set anew does not pull the old one from under a stream."""
+    layer = fs.Conv1d(2, 2, 3, padding=1, rng=0)
+    graph = Graph()
+    graph.outputs.append(graph.add(Conv1d(layer), graph.add_input("x", 2)))
+    stream = Network(graph).stream()
+    x = np.ones((1, 2, 8), "f4")
+    stream.push(x)
+    first = stream.push(x)
+    for _ in range(50):
+        layer.bias = np.random.default_rng(0).normal(size=2).astype("f4")
+    same_bits([stream.push(x)], [first])

@@ -116,7 +116,7 @@ def _ways(
         return
     yield "pushed in one piece", [frames], False
     for overwrite in (False, True):
-        yield "pushed frame by frame" + _OVERWRITTEN * overwrite, [1] * frames, overwrite
+        yield "pushed frame by frame" + _OVERWRITTEN * overwrite, [0, *[1] * frames, 0], overwrite
     for _ in range(3):
         edges = np.sort(rng.integers(0, frames + 1, int(rng.integers(1, 8))))
         sizes = np.diff(edges, prepend=0, append=frames).tolist()

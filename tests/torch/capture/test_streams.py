@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +206,88 @@ def test_a_saved_network(tmp_path: Path) -> None:
         check_streams(network, [rng.normal(size=(2, ticks, 3)).astype(np.float32)], ticks, rng)
     with pytest.raises(ValueError, match="batch_size must be a number"):
         network.stream(None)
+
+
+class Conditioned(nn.Module):
+    """A signal and an embedding that has no batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.speaker = nn.Conv1d(2, 3, 3, padding=1), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor, speaker: Tensor) -> Tensor:
+        return self.conv(x) + self.speaker(speaker)[None, :, None]
+
+
+def test_a_constant_for_all_rows() -> None:
+    torch.manual_seed(0)
+    x, speaker = torch.randn(4, 2, 12), torch.randn(5)
+    compiled = fracstride.torch.compile(Conditioned(), x, speaker, time=(-1, None))
+    stream = compiled.stream(4, (speaker,))
+    found = torch.cat([stream.push(x[..., :5]), stream.finish(x[..., 5:])], -1)
+    np.testing.assert_array_equal(found, compiled(x, speaker))
+    with pytest.raises(TypeError, match="constants must be a list or tuple, got NoneType"):
+        compiled.stream(4, None)  # type: ignore[arg-type]
+
+
+class Spread(nn.Module):
+    """An embedding at every position, which torch spreads."""
+
+    def forward(self, x: Tensor, speaker: Tensor) -> Tensor:
+        wide = nn.functional.interpolate(speaker[:, :, None], size=x.shape[-1])
+        return torch.cat([x, wide], 1)
+
+
+def test_time_that_comes_from_nowhere() -> None:
+    """What has no time may get some, and is refused when the stream is made."""
+    x, speaker = torch.randn(2, 2, 12), torch.randn(2, 3)
+    compiled = fracstride.torch.compile(Spread(), x, speaker, time=(-1, None))
+    if any(n.operation.name.startswith("torch") for n in compiled.network.graph.nodes):
+        with pytest.raises(ValueError, match="cannot stream: "):
+            compiled.stream(2, (speaker,))
+    else:
+        check(compiled, (x, speaker), np.random.default_rng(0))
+
+
+class Guarded(nn.Module):
+    """Another function for long inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) * 2 if x.shape[-1] > 500 else self.conv(x)
+
+
+def test_lengths_that_go_another_way() -> None:
+    """A chunk after which the module would do otherwise is refused before it is computed."""
+    compiled = fracstride.torch.compile(Guarded(), torch.randn(1, 1, 30))
+    stream = compiled.stream()
+    x = torch.randn(1, 1, 600)
+    first = stream.push(x[..., :400])
+    with pytest.raises(ValueError, match=r"compares 600 > 500|another way"):
+        stream.push(x[..., 400:])
+    found = torch.cat([first, stream.finish(x[..., 400:500])], -1)
+    np.testing.assert_array_equal(found, compiled(x[..., :500]))
+    assert stream.may_end_uneven
+
+
+def test_arguments_of_streams() -> None:
+    compiled = fracstride.torch.compile(nn.Conv1d(3, 2, 3), torch.randn(1, 3, 10))
+    with pytest.raises(TypeError, match="elementwise must be a tuple of classes"):
+        compiled.stream(elementwise="norm")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="batch_size must be"):
+        compiled.stream(None)  # type: ignore[arg-type]
+
+
+def test_no_plan_outlives_its_network() -> None:
+    """Also with operators that run in torch."""
+    model = nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.GroupNorm(2, 4))
+    compiled = fracstride.torch.compile(model, torch.randn(1, 2, 20))
+    compiled(torch.randn(1, 2, 33))
+    mine = [weakref.ref(plan) for plan in compiled.network._spare[0]._plans.values()]
+    assert len(mine) >= 1
+    del compiled
+    gc.collect()
+    assert not any(plan() for plan in mine)

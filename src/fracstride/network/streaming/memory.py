@@ -53,9 +53,9 @@ class StreamMemory:
         return plan
 
     @property
-    def plan_count(self) -> int:
-        """How many pieces have their steps remembered."""
-        return len(self._plans)
+    def pieces(self) -> list[Piece]:
+        """Those whose steps are remembered."""
+        return list(self._plans)
 
     def restart(self, rows: slice) -> None:
         """Some rows begin anew."""

@@ -8,6 +8,7 @@ once for each remainder of ``T`` by some period: see :meth:`Schedule.place`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -19,10 +20,12 @@ from fracstride.network.graph import Graph, Node
 from fracstride.network.part import FOREVER
 from fracstride.network.table import aligned
 from fracstride.network.value import Value
+from fracstride.streaming.staircase import Staircase
 
 __all__ = ["Progress", "Schedule", "has_time"]
 
 _HEAD = ("operation", "in the model", "rate", "late by", "keeps", "channels")
+_LONGEST = 1 << 14  # frames of a period that are looked at for a staircase
 _REMEMBERED = 512  # numbers of ticks whose progress is kept
 
 
@@ -102,6 +105,21 @@ class Schedule:
             given = self.after(t).given
             most = [max(m, r * t - g) for m, r, g in zip(most, rates, given, strict=True)]
         return tuple(most)
+
+    def staircase(
+        self, length: Callable[[int], int], per_tick: int, rate: Fraction
+    ) -> Staircase | None:
+        """The staircase of one step that a function of frames is in the long run, if it is one.
+
+        A network goes down and up in rate; then it may be none.
+        """
+        p, q, period = rate.numerator, rate.denominator, self.period * per_tick
+        if period > _LONGEST:
+            return None
+        far = (self.settled // self.period + 2) * period
+        asked = [(x, length(x)) for x in range(far, far + period)]
+        found = Staircase.of(p, q - 1 - max(p * x - q * y for x, y in asked), q)
+        return found if all(found(x) == y for x, y in asked) else None
 
     @property
     def summary(self) -> str:

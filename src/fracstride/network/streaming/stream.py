@@ -13,6 +13,7 @@ from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array, DType
 from fracstride.network.codes import CodeError
 from fracstride.network.streaming.chunks import Chunks
+from fracstride.network.streaming.codes_ahead import check_codes
 from fracstride.network.streaming.memory import StreamMemory
 from fracstride.network.streaming.part_plan import PartPlan, Piece
 from fracstride.network.streaming.schedule import Schedule
@@ -26,7 +27,6 @@ __all__ = ["NetworkStream"]
 
 #: A push is computed in pieces whose windows take about so many bytes.
 _BYTES = 1 << 27
-_LONGEST = 1 << 14  # frames of a period that are looked at
 
 
 class NetworkStream(Stream):
@@ -73,6 +73,7 @@ class NetworkStream(Stream):
         self._broken = False  # after a push that failed, as for want of memory
         first, out = self.chunks.values[0], graph.outputs[0]
         self._per_tick = int(first.rate)
+        self._reads_codes = any(value.is_codes for value in chunks.values)
         self.in_channels, self.out_channels = first.channels, out.channels
         self.rate = out.rate / first.rate
         # (A chunk may end between two ticks: what is behind counts from there.)
@@ -124,22 +125,11 @@ class NetworkStream(Stream):
         return self.schedule.length_at_end(0, frames // self._per_tick)
 
     def staircases(self) -> tuple[Staircase, ...]:
-        found = self._staircase(self.final_length)
+        found = self.schedule.staircase(self.final_length, self._per_tick, self.rate)
         return super().staircases() if found is None else (found,)
 
     def staircase_at_end(self) -> Staircase | None:
-        return self._staircase(self.length_at_end)
-
-    def _staircase(self, length: Callable[[int], int]) -> Staircase | None:
-        """The staircase of one step that a function of the frames is in the long run, if it is."""
-        p, q, schedule = self.rate.numerator, self.rate.denominator, self.schedule
-        period = schedule.period * self._per_tick
-        if period > _LONGEST:
-            return None
-        far = (schedule.settled // schedule.period + 2) * period
-        asked = [(x, length(x)) for x in range(far, far + period)]
-        found = Staircase.of(p, q - 1 - max(p * x - q * y for x, y in asked), q)
-        return found if all(found(x) == y for x, y in asked) else None
+        return self.schedule.staircase(self.length_at_end, self._per_tick, self.rate)
 
     @property
     def may_end_uneven(self) -> bool:  # type: ignore[override]
@@ -163,6 +153,9 @@ class NetworkStream(Stream):
         signals, _ = given or self.chunks.empty()
         ticks = [int(count) // self._per_tick for count in frames]
         self._check_ticks(ticks, [bool(end) for end in ends])
+        if self._reads_codes:
+            some = [x[np.array(ticks) > 0] for x in signals]
+            check_codes(self.schedule.graph, self.chunks.values, some)
         with self._pushing():
             outs, lengths = self._some_rows(signals, ticks, [bool(end) for end in ends])
         return self.chunks.results(outs), lengths[0]
@@ -195,6 +188,8 @@ class NetworkStream(Stream):
         signals, ticks = self.chunks.empty() if given is None else self.chunks.signals(given)
         if mask is None and not self.rows_differ:
             self._check_ticks([ticks], [ends])
+            if self._reads_codes and ticks > self._most:  # else they are first in the only plan
+                check_codes(self.schedule.graph, self.chunks.values, signals)
             with self._pushing():
                 outs = self._all_rows(signals, ticks, ends)
             shapes = [out.shape if self.batch_size is not None else out.shape[1:] for out in outs]
@@ -203,6 +198,9 @@ class NetworkStream(Stream):
             rows = self.checked_mask(name, mask).tolist()
             counts = [ticks * active for active in rows]
             self._check_ticks(counts, [active and ends for active in rows])
+            if self._reads_codes:
+                some = [x[np.array(rows, bool)] for x in signals]
+                check_codes(self.schedule.graph, self.chunks.values, some)
             with self._pushing():
                 outs, lengths = self._some_rows(signals, counts, [r and ends for r in rows])
             self._last = lengths[0] if len(lengths) == 1 else lengths
