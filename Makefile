@@ -136,7 +136,8 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	$(SANITIZE_VENV)/bin/python -m pytest -q -n 2 --dist worksteal -p no:cacheprovider \
 	  tests/test_against_reference.py tests/test_invariances.py tests/test_conv1d.py \
 	  tests/streaming/test_layer.py tests/streaming/test_compose.py tests/test_pointwise.py \
-	  tests/test_antialiased.py tests/network/test_lstm.py -k 'not million and not more_memory'
+	  tests/test_antialiased.py tests/network/test_lstm.py tests/network/test_streams.py \
+	  -k 'not million and not more_memory and not growth'
 
 test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in at most ten minutes
 	timeout 600 tests/arm/run.sh $(BIN)/python
