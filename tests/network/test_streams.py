@@ -21,6 +21,7 @@ from fracstride.network.operations.arithmetic import Add, Multiply
 from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
+from fracstride.network.operations.crop import Crop
 from fracstride.network.operations.embedding import Embedding
 from fracstride.network.operations.functions import Tanh
 from fracstride.network.operations.leaky_relu import LeakyReLU
@@ -351,6 +352,16 @@ def test_a_wrong_code_in_one_row() -> None:
         stream.push(wrong)
     assert all((stream.state()[name] == array).all() for name, array in before.items())
     stream.push(wrong, active=[True, False])  # that row is not read
+
+
+def test_a_crop_deeper_than_what_is_kept() -> None:
+    """Where a crop begins is an edge, though what is kept before it has moved on."""
+    graph = Graph()
+    x = graph.add(Conv1d(fs.Conv1d(1, 2, 1, rng=0)), graph.add_input("x", 1))
+    x = graph.add(Crop(7), x)
+    graph.outputs.append(graph.add(Conv1d(fs.Conv1d(2, 1, 7, padding=3, rng=1)), x))
+    network, rng = Network(graph), np.random.default_rng(0)
+    check_streams(network, inputs_of(graph, 30, 2), 30, rng)
 
 
 def test_copies() -> None:
