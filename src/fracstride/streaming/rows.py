@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +11,16 @@ import numpy as np
 from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array
 
-__all__ = ["RowCall", "RowPlan", "Schedule", "alike", "check_mask", "plan_rows", "settled_after"]
+__all__ = [
+    "RowCall",
+    "RowPlan",
+    "Schedule",
+    "alike",
+    "check_mask",
+    "least_from_which",
+    "plan_rows",
+    "settled_after",
+]
 
 
 def check_mask(name: str, mask: Any, rows: int | None) -> Array:
@@ -150,10 +160,19 @@ def settled_after(schedule: Schedule) -> int:
     def settled(frames: int) -> bool:
         return schedule.final_length(frames) > 0 and schedule.first_kept(frames) > 0
 
-    low, high = 0, 1  # `low` is not, `high` is or may be
-    while high < MAX_SIZE and not settled(high):
+    return least_from_which(settled)
+
+
+def least_from_which(holds: Callable[[int], bool]) -> int:
+    """The least number from 1 on from which on something holds for good.
+
+    >>> least_from_which(lambda number: number > 40)
+    41
+    """
+    low, high = 0, 1  # for `low` it does not, for `high` it does or may
+    while high < MAX_SIZE and not holds(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if settled(middle) else (middle, high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
     return high

@@ -20,6 +20,7 @@ from fracstride.network.graph import Graph, Node
 from fracstride.network.part import FOREVER
 from fracstride.network.table import aligned
 from fracstride.network.value import Value
+from fracstride.streaming.rows import least_from_which
 from fracstride.streaming.staircase import Staircase
 
 __all__ = ["Progress", "Schedule", "has_time"]
@@ -204,13 +205,7 @@ class Schedule:
             starts = [self._in_memory(view, 0, now.known) for view in self.views]
             return all(now.kept[value] >= start for value, start in starts)
 
-        low, high = 0, 1
-        while high < MAX_SIZE and not settled(high):
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if settled(middle) else (middle, high)
-        return high
+        return least_from_which(settled)
 
 
 def has_time(value: Value) -> bool:
