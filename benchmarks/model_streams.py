@@ -127,21 +127,21 @@ def one_frame(stream: NetworkStream, chunks: Sequence[Sequence[Any]]) -> tuple[f
     for _ in range(ceil((schedule.settled + 1) / ticks) + 1):
         stream.push(*chunks[0])
     place = schedule.settled + (-schedule.settled) % schedule.period
-    plan = stream.memory.plan(Piece(place, ticks, ends=False, rows=(0, 1)))
-    steps, pushes, kernels = plan.steps, [], []
-
-    def timed() -> None:
-        kernels.append(sum(steps.run_timed()))
-
-    plan.steps = timed  # type: ignore[assignment]
+    piece = Piece(place, ticks, ends=False, rows=(0, 1))
+    plan = stream.memory.plan(piece)
+    pushes, kernels = [], []
     for number in range(PUSHES):
         begin = time.perf_counter()
         stream.push(*chunks[number % len(chunks)])
         pushes.append(time.perf_counter() - begin)
-    plan.steps = steps
+        kernels.append(plan.push.seconds)
+    assert stream.memory.plan(piece) is plan
+    moves = []
+    for _ in range(PUSHES):
+        times = plan.steps.run_timed()
+        moves.append(sum(times[index] for index in plan.moving))
     stream.reset()
-    assert len(kernels) == PUSHES
-    return float(np.median(pushes)), float(np.median(kernels))
+    return float(np.median(pushes)), float(np.median(kernels) - np.median(moves))
 
 
 def table(results: Sequence[Streamed]) -> Table:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "scratch.hpp"
 #include "threads.hpp"
 
 namespace fracstride {

@@ -146,6 +146,29 @@ static void pack_phases(const Call<S>& call, const Block& block, const Axis& axi
     for (i64 i = filled; i < call.window; ++i) packed[q * call.window + i] = 0;
 }
 
+// Whether a row of words is a row of the signal: neighbours of one entry, as they are stored.
+template <class S, class W>
+static bool keeps_rows(const Call<S>& call, const Block& block) {
+  return __is_same(S, W) && block.entries == 1 && call.source_at.frame == 1 &&
+         call.source.position_stride == 1 && call.product.segments[0].axis.phases == 1 &&
+         call.product.segments[1].axis.channels == 0;
+}
+
+// Packs a row that lies within the signal, as all of a stream's do but the first and last: `count`
+// numbers, then zeros up to `window`, a multiple of a vector.
+template <class T>
+static inline void copy_inside(const T* from, i64 count, i64 window, T negative_slope, T* to) {
+  constexpr i64 lanes = Vec<T>::lanes;
+  typedef typename Vec<T>::type V;
+  const auto bend = [&](V x) { return negative_slope == 1 ? x : x > 0 ? x : x * negative_slope; };
+  const i64 whole = count / lanes * lanes;
+  for (i64 i = 0; i < whole; i += lanes) store(to + i, bend(load(from + i)));
+  for (i64 i = whole; i < window; i += lanes) store(to + i, V{});
+  if (whole == count) return;
+  copy_few(from + whole, to + whole, count - whole);
+  store(to + whole, bend(load(to + whole)));
+}
+
 template <class S, class W>
 static void pack_block(const Call<S>& call, const Block& block, W* packed) {
   const i64 reach = call.separate_shifts ? 0 : window_reach(call.product);
@@ -160,12 +183,29 @@ static void pack_block(const Call<S>& call, const Block& block, W* packed) {
         }
       return;
     }
+  const Positions& at = call.source_at;
+  const i64 count = block.frames + reach;
+  const bool keeps = keeps_rows<S, W>(call, block);
+  const i64 back = call.separate_shifts ? 0 : window_back(call.product);
+  const i64 begin = block.first_frame - back + at.base +
+                    call.product.segments[0].axis.first_phase * at.phase_step;
+  const i64 carried = call.carried.data ? call.carried.length : 0;
   for (const Segment& segment : call.product.segments) {
     const Axis& axis = segment.axis;
     const i64 channels = axis.channels * axis.phases;
     const i64 rows = call.separate_shifts ? segment.shifts : 1;
     for (i64 word = 0; word < segment.words; ++word)
       for (i64 j = 0; j < rows; ++j, packed += call.window) {
+        if constexpr (__is_same(S, W)) {
+          const i64 start = begin + j * at.shift;
+          if (keeps && start >= carried && start + count <= call.source.length) {
+            const i64 channel = block.group * call.source_channels + word;
+            copy_inside<S>(call.source.data + block.entry * call.source.batch_stride +
+                               channel * call.source.channel_stride + start,
+                           count, call.window, call.around.negative_slope, packed);
+            continue;
+          }
+        }
         if constexpr (is_pair<W>) {
           pack_row<FirstHalves>(call, block, axis, 2 * word, j, packed);
           if (2 * word + 1 < channels)

@@ -5,6 +5,7 @@
 #include "blocks.hpp"
 #include "maps.hpp"
 #include "plan.hpp"
+#include "scratch.hpp"
 #include "threads.hpp"
 
 namespace fracstride {

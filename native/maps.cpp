@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "blocks.hpp"
+#include "scratch.hpp"
 #include "threads.hpp"
 
 namespace fracstride {

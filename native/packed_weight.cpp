@@ -4,6 +4,7 @@
 #include <atomic>
 #include <vector>
 
+#include "scratch.hpp"
 #include "threads.hpp"
 
 namespace fracstride {
@@ -58,7 +59,7 @@ void PackedWeight<S>::pack(const S* from) {
   const Kernels<S>& kernels = kernels_of<S>(isa);
   const i64 group = group_size();
   // A vector of rows may be loaded past the last row of a filter.
-  packed_ = Scratch<Sum<S>>(layer.groups * plan.packed_group + kernels.panel_rows);
+  packed_ = WeightMemory<Sum<S>>(layer.groups * plan.packed_group + kernels.panel_rows);
   std::fill_n(packed_.data() + layer.groups * plan.packed_group, kernels.panel_rows, Sum<S>(0));
   if (plan.filters) {
     finite_ = kernels.all_finite(from, layer.groups * group);

@@ -2,8 +2,8 @@
 #pragma once
 #include "dispatch.hpp"
 #include "plan.hpp"
-#include "scratch.hpp"
 #include "types.hpp"
+#include "weight_memory.hpp"
 
 namespace fracstride {
 
@@ -35,7 +35,7 @@ class PackedWeight {
 
  private:
   void pack(const S* weight);
-  Scratch<Sum<S>> packed_;
+  WeightMemory<Sum<S>> packed_;
   bool finite_ = false;
 };
 

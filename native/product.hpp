@@ -1,7 +1,7 @@
 // The maps T and C: weight panels times packed frames, unit by unit. Included inside the namespace
 // of one instruction set.
 
-static constexpr i64 cached_bytes = 512 * 1024;  // weights that stay in the second-level cache
+static constexpr i64 cached_bytes = 64 * 1024;  // weights that stay in the second-level cache
 // Weights that a single frame finds in the third-level cache: there the processor's own fetching of
 // a few streams is enough, and ours costs 6 %.
 static constexpr i64 near_bytes = 16 * 1024 * 1024;
@@ -11,7 +11,7 @@ static constexpr i64 near_bytes = 16 * 1024 * 1024;
 struct Workspace {
   i64 single;     // terms of a panel one by one, before they are put into pairs
   i64 sums;       // Z[row][frame]
-  i64 rest_sums;  // Z[frame][row] of the last few frames
+  i64 rest_sums;  // Z[frame][row] of frames that are broadcast
   i64 frames;     // packed rows
   i64 end;
   i64 sums_row;  // from one row of Z to the next
@@ -29,7 +29,7 @@ static Workspace workspace_of(const Call<S>& call) {
   w.sums = w.single + (call.packed ? 0 : pack_scratch(p));
   w.sums_row = round_up((call.entries - 1) * call.pitch + call.block_frames, lanes);
   w.rest_sums = w.sums + width * w.sums_row;
-  w.frames = w.rest_sums + width * lanes;
+  w.frames = w.rest_sums + width * turned_vectors * lanes;
   w.end = w.frames + rows * call.window;
   return w;
 }
@@ -141,12 +141,17 @@ static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<
   const W* x = run.x + from * unit.frame_shift + unit.along;
   const W* w = run.w + from * call.product.step_stride;
   const i64 tiles_of_frames = (unit.rest + lane_frames - 1) / lane_frames;
+  const i64 shifts = larger(to - from, 0), width = call.product.step_stride;
+  Strides by = run.rest;
+  by.fetched = (width + tiles_of_frames - 1) / larger(tiles_of_frames, 1);
+  const auto& table = !unit.fetches          ? turned_tiles<W>
+                      : tiles_of_frames == 1 ? fetching_turned_tiles<W>
+                                             : sharing_turned_tiles<W>;
   for (i64 f = 0, frames, index = 0; f < unit.rest; f += frames, ++index) {
     frames = (unit.rest - f) / (tiles_of_frames - index);  // all tiles alike
-    const auto& table = index == 0 && unit.fetches ? fetching_turned_tiles<W> : turned_tiles<W>;
-    table.by_size[frames - 1][row_vectors - 1](w, x + f, run.rest, run.channels,
-                                               larger(to - from, 0), sums.z + f * z_frame, z_frame,
-                                               run.first, nullptr);
+    table.by_size[frames - 1][row_vectors - 1](
+        w, x + f, by, run.channels, shifts, sums.z + f * z_frame, z_frame, run.first,
+        run.next + index * by.fetched * run.channels * shifts);
   }
 }
 
@@ -330,19 +335,6 @@ static inline void look_at_sums(const Call<S>& call, const PanelSource<S>& sourc
     unit.skip_absent = false;
 }
 
-// Whole vectors of frames lie along the vector. The rest do so too, in a vector that is not full,
-// if that costs less than broadcasting them. (Not where frames are read where they lie: behind the
-// last one may be no memory.)
-template <class W>
-static inline void set_orientation(Unit<W>& unit) {
-  constexpr int lanes = Vec<W>::lanes;
-  const i64 frames = unit.frames_there, row_vectors = (unit.rows + lanes - 1) / lanes;
-  unit.along = frames / lanes * lanes;
-  if ((frames - unit.along) * row_vectors > unit.rows && !unit.in_place)
-    unit.along = round_up(frames, lanes);
-  unit.rest = larger(frames - unit.along, 0);
-}
-
 template <class S, class W>
 static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>* scratch) {
   constexpr i64 width = panel_vectors * Vec<S>::lanes;
@@ -374,13 +366,19 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
     const PanelSource<S> source{weight, panel, scratch};
     Sum<S>* const single = scratch + space.single;
     set_panel(call, source, single, unit);
-    set_orientation(unit);
+    unit.along = frames_along<W>(unit.frames_there, unit.rows, unit.in_place);
+    unit.rest = larger(unit.frames_there - unit.along, 0);
 
-    const i64 along = unit.frames_there - unit.rest;
-    const Sums<Sum<S>> parts[]{
+    i64 along = unit.frames_there - unit.rest;
+    Sums<Sum<S>> parts[]{
         {scratch + space.sums, space.sums_row, 1, block.first_frame, along},
         {scratch + space.rest_sums, 1, width, block.first_frame + along, unit.rest}};
     multiply(call, unit, source, parts[0], parts[1]);
+    if (along == 0 && unit.rest > 1) {
+      turn_sums(parts[1], unit.rows, parts[0]);
+      parts[0].frames = along = unit.rest;
+      parts[1].frames = 0;
+    }
     look_at_sums(call, source, single, parts[0], parts[1], unit);
     finish(call, unit, parts[0], 0);
     finish(call, unit, parts[1], along);

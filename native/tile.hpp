@@ -26,17 +26,21 @@ static constexpr int panel_vectors = 2;
 
 struct Strides {
   i64 vector_channel, vector_shift, bcast_channel, bcast_shift;
+  i64 fetched = 0;  // words of the next run to a term, of Fetch::share
 };
 
 // What a tile fetches ahead: nothing; broadcast weights of its own run, which are in the
 // second-level cache as a rule (this many terms are an access to it ahead); those of the next run,
 // which are in memory as a rule, and of which each tile of rows fetches an equal share; or weights
-// along the vector, which are in memory too.
-enum class Fetch { nothing, own_run, next_run, vectors };
+// along the vector, which are in memory too: those that this tile reads next, or, where several
+// tiles of frames read the same ones, a share of the next run into the second-level cache. (Memory
+// gives them while all tiles multiply, and not while the first one waits.)
+enum class Fetch { nothing, own_run, next_run, vectors, share };
 static constexpr i64 terms_ahead = 16;
 static constexpr i64 vectors_ahead = 64;  // terms: the time of an access to memory, and a page
 
-// Words W may be pairs; the sums are then floats. `next` is what Fetch::next_run fetches.
+// Words W may be pairs; the sums are then floats. `next` is where the next run, or this tile's
+// share of it, begins.
 template <class W, int NB, int NV, Fetch fetch>
 static void tile(const W* vector, const W* bcast, const Strides& by, i64 channels, i64 shifts,
                  typename SumOf<W>::type* z, i64 z_stride, bool first, const W* next) {
@@ -52,6 +56,10 @@ static void tile(const W* vector, const W* bcast, const Strides& by, i64 channel
       if constexpr (fetch == Fetch::next_run) {
         __builtin_prefetch(next);
         next += NB;
+      }
+      if constexpr (fetch == Fetch::share) {
+        __builtin_prefetch(next, 0, 2);
+        next += by.fetched;
       }
       typename Vec<W>::type x[NV];
 #pragma GCC unroll 8
@@ -161,7 +169,7 @@ static constexpr void fill_tiles_of(TileTable<W>& table) {
 
 template <class W, Fetch fetch, int NB>
 static constexpr void fill_tiles(TileTable<W>& table) {
-  constexpr int most = NB > tile_rows || fetch == Fetch::vectors
+  constexpr int most = NB > tile_rows || fetch == Fetch::vectors || fetch == Fetch::share
                            ? panel_vectors
                            : vectors_for(fetch == Fetch::own_run ? NB : tile_rows);
   fill_tiles_of<W, fetch, NB, most>(table);
@@ -180,6 +188,8 @@ template <class W>
 static constexpr TileTable<W> turned_tiles = make_tiles<W, Fetch::nothing>();
 template <class W>
 static constexpr TileTable<W> fetching_turned_tiles = make_tiles<W, Fetch::vectors>();
+template <class W>
+static constexpr TileTable<W> sharing_turned_tiles = make_tiles<W, Fetch::share>();
 
 // With the weights broadcast.
 template <class W>

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from fracstride._load import native
 from fracstride.arrays import Array
 
-__all__ = ["Steps", "copy", "keeping", "move_rows"]
+__all__ = ["Push", "Steps", "copy", "keeping", "move_rows"]
 
 #: Functions of the compiled module that it keeps as steps.
 _NAMES = ("forward", "pointwise", "lstm", "antialiased", "copy", "move_rows")
@@ -52,6 +52,42 @@ class Steps:
         return len(self._native)
 
 
+class Push:
+    """Steps that are given signals and give signals, with nothing of Python between.
+
+    Args:
+        steps: what runs.
+        after: what runs once the results are copied.
+        inputs: where the signals that are given are copied to, ``(B, channels, n)`` each.
+        outputs: where the results lie.
+    """
+
+    def __init__(
+        self, steps: Steps, after: Steps, inputs: Sequence[Array], outputs: Sequence[Array]
+    ) -> None:
+        push = native.Push(steps._native, after._native)
+        for array in inputs:
+            push.input(*_place(array))
+        for array in outputs:
+            push.output(*_place(array))
+        # The arrays, in whose memory the addresses are.
+        self._kept = steps, after, inputs, outputs
+        #: Copies the first signals in and results to the second; False, and nothing is done, where
+        #: one has another shape or other elements than these.
+        self.run: Callable[[Sequence[Array], Sequence[Array]], bool] = push.run
+        self._native = push
+
+    @property
+    def seconds(self) -> float:
+        """The time of the steps in the last run."""
+        return self._native.seconds
+
+
+def _place(array: Array) -> tuple[int, ...]:
+    """Address, strides in elements, shape, bytes of an element."""
+    return (*native.signal_of(array)[:4], *array.shape, array.itemsize)
+
+
 def keeping(call: partial[Any], *objects: Any) -> partial[Any]:
     """A call of a kernel that keeps what it reads by address."""
     call.keep = objects  # type: ignore[attr-defined]
@@ -68,7 +104,7 @@ def copy(target: Array, source: Array) -> Callable[[], object]:
 
 
 def move_rows(target: Array, source: Array) -> Callable[[], object]:
-    """A step that copies ``(B, channels, n)`` to another place in the same memory.
+    """A step that copies ``(B, channels, n)`` to an earlier place in the same memory.
 
     Both have the same strides, rows of positions that lie one after the other, and may overlap.
     """

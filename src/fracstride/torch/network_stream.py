@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from fracstride.arguments import as_size
 from fracstride.arrays import Array
@@ -70,8 +72,24 @@ class TensorChunks(Chunks):
         self._of_input = dict(
             zip(network.fused.inputs, zip(layouts, axes, strict=True), strict=True)
         )
+        # The sizes of the first input before and behind its axis of time.
+        first, _ = self._of_input[self.values[0]]
+        sizes, time = first.shape(Conditions(1, self.rows)), first.time or 0
+        self._lead, self._tail = sizes[:time], sizes[time + 1 :]
         if self.rows > 1 and not any(layout.batched for layout in layouts):
             raise ValueError(f"batch_size must be 1 for this module, got {batch_size}")
+
+    def ordinary(self, chunk: Any) -> Array | None:
+        layout, axes = self._of_input[self.values[0]]
+        if type(chunk) is not Tensor or chunk.dtype is not layout.dtype or chunk.requires_grad:
+            return None
+        time, shape = layout.time, chunk.shape
+        if time is None or shape[:time] != self._lead or shape[time + 1 :] != self._tail:
+            return None
+        plain = chunk.is_cpu and chunk.layout is torch.strided
+        if not plain or shape[time] % layout.per_clock:
+            return None
+        return as_signal(readable(chunk), axes)
 
     @property
     def may_refuse_end(self) -> bool:  # type: ignore[override]

@@ -60,6 +60,17 @@ class Chunks:
         arrays = self._arrays(self.values, given, "chunk")
         return arrays, self._ticks(arrays)
 
+    def ordinary(self, chunk: Any) -> Array | None:
+        """The one chunk as ``(B, channels, L)``, whole ticks, if it is as it should be; or None.
+
+        (Its rows and channels are not looked at.)
+        """
+        first = self.values[0]
+        if type(chunk) is not np.ndarray or chunk.dtype != self._dtype or first in self._turned:
+            return None
+        signal = chunk if self.batch_size is not None else chunk[None]
+        return signal if signal.ndim == 3 and not signal.shape[2] % self._per_tick[0] else None
+
     def _ticks(self, arrays: Sequence[Array]) -> int:
         """The ticks that the chunks last."""
         ticks: int | None = None

@@ -30,9 +30,13 @@ class StreamMemory:
     def __init__(
         self, schedule: Schedule, batch: int, dtype: DType, whole: dict[Value, Array]
     ) -> None:
-        self._schedule, self._batch, self._dtype, self._whole = schedule, batch, dtype, whole
+        #: Of the network.
+        self.schedule = schedule
+        self._batch, self._dtype, self._whole = batch, dtype, whole
         self._arena = Arena()
         self._plans: OrderedDict[Piece, PartPlan] = OrderedDict()
+        #: Those of them that are for all rows, in the middle of a signal, by place and ticks.
+        self.usual: dict[tuple[int, int], PartPlan] = {}
         #: The window of each value with memory of its own.
         self.windows: dict[Value, Array] = {}
         self._room = dict.fromkeys(schedule.after(0).kept, -1)
@@ -85,15 +89,20 @@ class StreamMemory:
                 windows[value][:, :, : before.shape[2]] = before
         # Nothing has changed up to here, where memory may run out.
         self._plans.clear()
+        self.usual.clear()
         self._room, self._arena, self.windows = room, arena, windows
 
     def _new_plan(self, piece: Piece) -> PartPlan:
         # What comes later has at the least as much room, so that it is made once.
-        for each in (piece, Piece(self._schedule.settled, piece.ticks, False, piece.rows)):
-            before, after = self._schedule.after(each.place), after_piece(self._schedule, each)
+        for each in (piece, Piece(self.schedule.settled, piece.ticks, False, piece.rows)):
+            before, after = self.schedule.after(each.place), after_piece(self.schedule, each)
             self.reserve({v: after.known[v] - before.kept[v] for v in self._room})
-        plan = PartPlan(self._schedule, piece, self.windows, self._whole, self.states)
+        plan = PartPlan(self.schedule, piece, self.windows, self._whole, self.states)
         self._plans[piece] = plan
+        if piece.rows == (0, self._batch) and not piece.ends:
+            self.usual[piece.place, piece.ticks] = plan
         if len(self._plans) > _PLANS:
-            self._plans.popitem(last=False)
+            oldest, its = self._plans.popitem(last=False)
+            if self.usual.get((oldest.place, oldest.ticks)) is its:
+                del self.usual[oldest.place, oldest.ticks]
         return plan

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fracstride.arrays import Array
 from fracstride.network.codes import naming
 from fracstride.network.graph import Node
 from fracstride.network.part import Part
-from fracstride.network.steps import Steps, move_rows
+from fracstride.network.steps import Push, Steps, move_rows
 from fracstride.network.streaming.schedule import Progress, Schedule, has_time
 from fracstride.network.value import Value
 
@@ -59,30 +59,43 @@ class PartPlan:
         self._parts: dict[Value, Part] = {
             value: Part(array[rows], None) for value, array in whole.items()
         }
-        moves: list[Callable[[], object]] = []
+        moves: dict[Value, Callable[[], object]] = {}
         for value, array in windows.items():
             first, stop = before.kept[value], after.known[value]
             window = array[rows, :, : stop - first]
             self._parts[value] = Part(window, first, piece.ends)
             keep = stop - after.kept[value]
             if keep and after.kept[value] > first:
-                moves.append(move_rows(window[:, :, :keep], window[:, :, -keep:]))
+                moves[value] = move_rows(window[:, :, :keep], window[:, :, -keep:])
         #: What runs; and what runs after the outputs are copied.
         self.steps, self._after = Steps(), Steps()
+        #: Which of the steps move what is kept.
+        self.moving: list[int] = []
         # Codes first: one that no table has is found before anything else is done.
-        for node in sorted(schedule.nodes, key=lambda node: not node.reads_codes):
+        nodes = sorted(schedule.nodes, key=lambda node: not node.reads_codes)
+        last_read = _last_read(schedule, nodes)
+        for node in nodes:
             self._add(node, before, after, states.get(node), rows)
-        for move in moves:
+            # What is kept moves while it is still in a cache.
+            for value in last_read.get(node, ()):
+                if value in moves:
+                    self.moving.append(len(self.steps))
+                    self.steps.add(moves.pop(value))
+        for move in moves.values():
             self._after.add(move)
-        #: Where new positions of the inputs are written.
-        self.inputs = [
+        inputs = [
             self._new(value, before, after).array for value in graph.inputs if has_time(value)
         ]
-        #: Where the positions lie that are given now.
-        self.outputs = [
+        outputs = [
             self._parts[value].between(first, stop)
             for value, first, stop in zip(graph.outputs, before.given, after.given, strict=True)
         ]
+        #: Shape and dtype of each result.
+        self.results = [(array.shape, array.dtype) for array in outputs]
+        self._inputs = inputs
+        #: From new positions of the inputs to the positions that are given now. False, and nothing
+        #: is done, where an array has another shape or elements of another size.
+        self.push = Push(self.steps, self._after, inputs, outputs)
 
     def _new(self, value: Value, before: Progress, after: Progress) -> Part:
         """The positions that are new."""
@@ -106,14 +119,30 @@ class PartPlan:
             step = operation.bind_part(parts, out, own)
             self.steps.add(naming(step, node.where) if node.reads_codes else step)
 
-    def run(self, inputs: Sequence[Any], outs: Sequence[Array]) -> None:
+    def run(self, inputs: Sequence[Array], outs: Sequence[Array]) -> None:
         """Compute from new positions of the inputs what is given now."""
-        for place, given in zip(self.inputs, inputs, strict=True):
-            place[...] = given
-        self.steps()
-        for out, result in zip(outs, self.outputs, strict=True):
-            out[...] = result
-        self._after()
+        # Codes come in integers of any size.
+        signals = [x.astype(a.dtype, copy=False) for a, x in zip(self._inputs, inputs, strict=True)]
+        if not self.push.run(signals, outs):
+            raise ValueError(f"inputs {[x.shape for x in signals]} do not fit to the steps")
+
+
+def _last_read(schedule: Schedule, nodes: Sequence[Node]) -> dict[Node, list[Value]]:
+    """The values in memory that nothing reads after a node: neither another one nor the caller.
+
+    (Not codes: where one is refused, nothing may have moved.)
+    """
+    reader: dict[Value, Node] = {}
+    for node in nodes:
+        if not node.operation.is_view:
+            reader |= {schedule.owner(value): node for value in node.inputs}
+    for value in schedule.graph.outputs:
+        reader.pop(schedule.owner(value), None)
+    values: dict[Node, list[Value]] = {}
+    for value, node in reader.items():
+        if not value.is_codes:
+            values.setdefault(node, []).append(value)
+    return values
 
 
 def after_piece(schedule: Schedule, piece: Piece) -> Progress:

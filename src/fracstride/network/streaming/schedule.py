@@ -81,7 +81,8 @@ class Schedule:
 
     def place(self, ticks: int) -> int:
         """A small number of ticks whose progress differs from that after ``ticks`` by a shift."""
-        return min(ticks, self.settled + max(ticks - self.settled, 0) % self.period)
+        over = ticks - self.settled
+        return ticks if over <= 0 else self.settled + over % self.period
 
     def lengths(self, ticks: int) -> dict[Value, int]:
         """How long each value with time is, if the signal ends after so many ticks."""
@@ -185,6 +186,10 @@ class Schedule:
                 if value in known:
                     need(value, position)
         return kept
+
+    def owner(self, value: Value) -> Value:
+        """The value in whose memory one lies: its own, unless it is a view."""
+        return self.views[value][-1].inputs[0] if value in self.views else value
 
     def _in_memory(self, value: Value, position: int, known: dict[Value, int]) -> tuple[Value, int]:
         """The value in whose memory another one lies, and where a position of that is there."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from fracstride.arguments import MAX_SIZE
 from fracstride.arrays import Array, DType
 from fracstride.network.codes import CodeError
 from fracstride.network.streaming.chunks import Chunks
@@ -17,11 +16,11 @@ from fracstride.network.streaming.codes_ahead import check_codes
 from fracstride.network.streaming.memory import StreamMemory
 from fracstride.network.streaming.part_plan import PartPlan, Piece
 from fracstride.network.streaming.schedule import Schedule
+from fracstride.network.streaming.state import prepared, state_of
 from fracstride.network.streaming.whole import whole_values
-from fracstride.streaming.pieces import loaded
 from fracstride.streaming.rows import alike
 from fracstride.streaming.staircase import Staircase
-from fracstride.streaming.stream import Stream, check_state
+from fracstride.streaming.stream import Stream
 
 __all__ = ["NetworkStream"]
 
@@ -74,6 +73,8 @@ class NetworkStream(Stream):
         first, out = self.chunks.values[0], graph.outputs[0]
         self._per_tick = int(first.rate)
         self._reads_codes = any(value.is_codes for value in chunks.values)
+        self._is_simple = not (self.has_several or self._reads_codes or chunks.may_refuse_end)
+        self._all = 0, self._rows
         self.in_channels, self.out_channels = first.channels, out.channels
         self.rate = out.rate / first.rate
         # (A chunk may end between two ticks: what is behind counts from there.)
@@ -97,7 +98,34 @@ class NetworkStream(Stream):
         Raises:
             ValueError, TypeError: an argument does not fit. The stream stays as it was.
         """
+        if self._is_simple and active is None and not more:
+            result = self._push_alike(chunk)
+            if result is not None:
+                return result
         return self._advance((chunk, *more), "active", active, ends=False)
+
+    def _push_alike(self, chunk: Any) -> Any:
+        """The result of a push like one before, if nothing about it is unusual; or None.
+
+        The kernels have emptied the caches: each line of Python costs more than it seems.
+        """
+        signal = self.chunks.ordinary(chunk)
+        if signal is None or self._broken or self.rows_differ:
+            return None
+        ticks, before = signal.shape[2] // self._per_tick, self._ticks[0]
+        plan = self.memory.usual.get((self.schedule.place(before), ticks))
+        if plan is None:
+            return None
+        ((shape, dtype),) = plan.results
+        out = np.empty(shape, dtype)
+        self._broken = True
+        done = plan.push.run((signal,), (out,))
+        self._broken = False
+        if not done:
+            return None
+        self._ticks[:] = (before + ticks,) * self._rows
+        self._last = shape if self.batch_size is not None else shape[1:]
+        return self.chunks.results((out,))
 
     def finish(self, chunk: Any, *more: Any, rows: Any = None) -> Any:
         """``push`` and :meth:`flush` at once; ``rows`` as ``active`` and ``rows`` there."""
@@ -215,10 +243,10 @@ class NetworkStream(Stream):
                 self.chunks.check_longer(before + count)
 
     def _all_rows(self, signals: Sequence[Array], ticks: int, ends: bool) -> list[Array]:
-        before, rows = self._ticks[0], (0, self._rows)
+        before, rows = self._ticks[0], self._all
         if ticks <= self._most and (not ends or before + ticks >= self.schedule.least):
             plan = self.memory.plan(Piece(self.schedule.place(before), ticks, ends, rows))
-            outs = [np.empty(out.shape, out.dtype) for out in plan.outputs]
+            outs = [np.empty(shape, dtype) for shape, dtype in plan.results]
             self._run(plan, signals, outs)
             self._advanced(rows, ticks, ends)
             return outs
@@ -318,7 +346,7 @@ class NetworkStream(Stream):
                 x[:, :, int(v.rate) * (now - before) : int(v.rate) * (now - before + count)]
                 for v, x in zip(self.chunks.values, signals, strict=True)
             ]
-            stops = [at + out.shape[2] for at, out in zip(done, plan.outputs, strict=True)]
+            stops = [at + shape[2] for at, (shape, _) in zip(done, plan.results, strict=True)]
             own = [out[:, :, at:to] for out, at, to in zip(outs, done, stops, strict=True)]
             self._run(plan, new, own)
             done, now = stops, now + count
@@ -326,56 +354,14 @@ class NetworkStream(Stream):
 
     def state(self) -> dict[str, Array]:
         """All that is carried, as new arrays: ticks by row, positions by signal, and states."""
-        places = [self.schedule.after(self.schedule.place(ticks)) for ticks in self._ticks]
-        state = {"ticks": np.array(self._ticks, np.int64)}
-        for number, value in enumerate(places[0].kept):
-            keep = [place.known[value] - place.kept[value] for place in places]
-            shape = self._rows, value.channels, max(keep)
-            frames = np.zeros(shape, value.dtype(self._dtype))
-            for row, count in enumerate(keep):
-                if count:
-                    frames[row, :, :count] = self.memory.windows[value][row, :, :count]
-            state[f"signal {number}"] = frames
-        for number, own in enumerate(self.memory.states.values()):
-            state[f"state {number}"] = own.copy()
-        return state
+        return state_of(self.memory, self._ticks, self._dtype)
 
     def prepare_restore(self, state: Mapping[str, Any]) -> Callable[[], None]:
-        like = self.state()
-        checked = {name: loaded(np.asarray(a)) for name, a in check_state(state, set(like)).items()}
-        ticks = checked.pop("ticks")
-        if (
-            ticks.dtype.kind not in "iu"
-            or ticks.shape != (self._rows,)
-            or any(not 0 <= int(count) <= MAX_SIZE for count in ticks)
-        ):
-            raise ValueError(
-                f"state ticks must be {self._rows} integers from 0 to 2**62, one for each row, got "
-                f"{ticks.dtype} of shape {ticks.shape}: {ticks}"
-            )
-        places = [self.schedule.after(self.schedule.place(int(count))) for count in ticks]
-        values = list(places[0].kept)
-        shapes = {
-            f"signal {i}": (self._rows, v.channels, max(p.known[v] - p.kept[v] for p in places))
-            for i, v in enumerate(values)
-        }
-        shapes |= {name: a.shape for name, a in like.items() if name.startswith("state ")}
-        for name, array in checked.items():
-            if array.shape != shapes[name] or array.dtype != like[name].dtype:
-                raise ValueError(
-                    f"state {name} must be {like[name].dtype} of shape {shapes[name]} after "
-                    f"{ticks.tolist()} ticks, got {array.dtype} of shape {array.shape}"
-                )
+        ticks, put = prepared(state, self.state(), self.memory)
 
         def take() -> None:
-            memory = self.memory
-            memory.reserve({v: shapes[f"signal {i}"][2] for i, v in enumerate(values)})
-            for i, value in enumerate(values):
-                frames = checked[f"signal {i}"]
-                memory.windows[value][:, :, : frames.shape[2]] = frames
-            for i, own in enumerate(memory.states.values()):
-                own[...] = checked[f"state {i}"]
-            self._ticks, self._broken = ticks.tolist(), False
+            put()
+            self._ticks, self._broken = ticks, False
 
         return take
 
