@@ -144,9 +144,10 @@ static inline void run_rest(const Call<S>& call, const Unit<W>& unit, const Run<
   const i64 shifts = larger(to - from, 0), width = call.product.step_stride;
   Strides by = run.rest;
   by.fetched = (width + tiles_of_frames - 1) / larger(tiles_of_frames, 1);
-  const auto& table = !unit.fetches          ? turned_tiles<W>
-                      : tiles_of_frames == 1 ? fetching_turned_tiles<W>
-                                             : sharing_turned_tiles<W>;
+  // (Frames along the vector have fetched the weights.)
+  const auto& table = !unit.fetches || unit.along ? turned_tiles<W>
+                      : tiles_of_frames == 1      ? fetching_turned_tiles<W>
+                                                  : sharing_turned_tiles<W>;
   for (i64 f = 0, frames, index = 0; f < unit.rest; f += frames, ++index) {
     frames = (unit.rest - f) / (tiles_of_frames - index);  // all tiles alike
     table.by_size[frames - 1][row_vectors - 1](
@@ -369,19 +370,19 @@ static void run_words(const Call<S>& call, i64 first_unit, i64 last_unit, Sum<S>
     unit.along = frames_along<W>(unit.frames_there, unit.rows, unit.in_place);
     unit.rest = larger(unit.frames_there - unit.along, 0);
 
-    i64 along = unit.frames_there - unit.rest;
+    const i64 along = unit.frames_there - unit.rest;
     Sums<Sum<S>> parts[]{
         {scratch + space.sums, space.sums_row, 1, block.first_frame, along},
         {scratch + space.rest_sums, 1, width, block.first_frame + along, unit.rest}};
     multiply(call, unit, source, parts[0], parts[1]);
-    if (along == 0 && unit.rest > 1) {
-      turn_sums(parts[1], unit.rows, parts[0]);
-      parts[0].frames = along = unit.rest;
+    if (unit.rest > 1) {
+      turn_sums(parts[1], unit.rows, parts[0].z + along, space.sums_row);
+      parts[0].frames = unit.frames_there;
       parts[1].frames = 0;
     }
     look_at_sums(call, source, single, parts[0], parts[1], unit);
     finish(call, unit, parts[0], 0);
-    finish(call, unit, parts[1], along);
+    finish(call, unit, parts[1], parts[0].frames);
   }
 }
 

@@ -33,11 +33,12 @@ struct Strides {
 // second-level cache as a rule (this many terms are an access to it ahead); those of the next run,
 // which are in memory as a rule, and of which each tile of rows fetches an equal share; or weights
 // along the vector, which are in memory too: those that this tile reads next, or, where several
-// tiles of frames read the same ones, a share of the next run into the second-level cache. (Memory
-// gives them while all tiles multiply, and not while the first one waits.)
+// tiles of frames read the same ones, a share of the next run. (Memory gives them while all tiles
+// multiply, and not while the first one waits.) These go to the second-level cache, which has room
+// for more requests at a time: 1.2 times as many bytes a second where they come from memory.
 enum class Fetch { nothing, own_run, next_run, vectors, share };
 static constexpr i64 terms_ahead = 16;
-static constexpr i64 vectors_ahead = 64;  // terms: the time of an access to memory, and a page
+static constexpr i64 vectors_ahead = 128;  // terms: the time of an access to memory, and four pages
 
 // Words W may be pairs; the sums are then floats. `next` is where the next run, or this tile's
 // share of it, begins.
@@ -54,7 +55,7 @@ static void tile(const W* vector, const W* bcast, const Strides& by, i64 channel
       if constexpr (fetch == Fetch::own_run)
         __builtin_prefetch(bcast + terms_ahead * by.bcast_shift);
       if constexpr (fetch == Fetch::next_run) {
-        __builtin_prefetch(next);
+        __builtin_prefetch(next, 0, 2);
         next += NB;
       }
       if constexpr (fetch == Fetch::share) {
@@ -65,7 +66,7 @@ static void tile(const W* vector, const W* bcast, const Strides& by, i64 channel
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) {
         if constexpr (fetch == Fetch::vectors)
-          __builtin_prefetch(vector + vectors_ahead * by.vector_shift + v * lanes);
+          __builtin_prefetch(vector + vectors_ahead * by.vector_shift + v * lanes, 0, 2);
         x[v] = load(vector + v * lanes);
       }
 #pragma GCC unroll 16
@@ -113,7 +114,8 @@ static void tile_runs(const W* vector, const W* bcast, const Strides& by, i64 ch
 #pragma GCC unroll 4
         for (int v = 0; v < NV; ++v) {
           const W* weights = x + r * vector_run + v * lanes;
-          if constexpr (fetches) __builtin_prefetch(weights + vectors_ahead * by.vector_shift);
+          if constexpr (fetches)
+            __builtin_prefetch(weights + vectors_ahead * by.vector_shift, 0, 2);
           acc[r][v] = multiply_add(w, load(weights), acc[r][v]);
         }
       }
