@@ -291,3 +291,31 @@ def test_no_plan_outlives_its_network() -> None:
     del compiled
     gc.collect()
     assert not any(plan() for plan in mine)
+
+
+def test_tensors_that_do_not_fit_change_nothing() -> None:
+    """Pushes like those before take a short way, which must refuse what the long one does."""
+    compiled = fracstride.torch.compile(nn.Conv1d(3, 2, 5, padding=2), torch.randn(1, 3, 20))
+    x = torch.randn(1, 3, 40)
+    stream, other = compiled.stream(), compiled.stream()
+    pieces = [stream.push(x[..., t : t + 1]) for t in range(20)]
+    wrong = [
+        x[0, :, :1],
+        x[:, :2, :1],
+        x[..., :1].double(),
+        x[..., :1].repeat(2, 1, 1),
+        x[..., :1].clone().requires_grad_(),
+        x[..., :1].to_sparse(),
+        x[..., :1].to("meta"),
+        x[..., :1].numpy(),
+    ]
+    for chunk in wrong:
+        with pytest.raises((TypeError, ValueError)) as later:
+            stream.push(chunk)
+        with pytest.raises(type(later.value)) as first:
+            other.push(chunk)
+        assert str(later.value) == str(first.value)
+    negative = torch.complex(torch.zeros(1, 3, 20), -x[..., 20:]).conj().imag
+    assert negative.is_neg()
+    pieces += [stream.push(negative[..., t : t + 1]) for t in range(20)]
+    assert torch.equal(torch.cat([*pieces, stream.flush()], -1), compiled(x))
