@@ -46,7 +46,7 @@ serve: $(VENV)/.serve ## a server that speaks what you type, as it is decoded: h
 CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.py tests/test_arrays.py \
   tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
   tests/test_conv1d_geometry.py tests/test_conv1d.py tests/test_conv1d_layer.py \
-  tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
+  tests/test_invariances.py tests/test_import.py tests/drawing tests/streaming tests/torch/test_functional.py \
   tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
 
 check: $(VENV)/.test ## the tests to run after each change: about two and a half minutes on two cores

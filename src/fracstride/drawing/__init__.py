@@ -1,0 +1,59 @@
+"""Pictures of layers and of networks: what :func:`fracstride.draw` returns.
+
+The picture of a layer is its own arithmetic, taken from its geometry: which frame feeds which
+sample through which tap. Nothing here is loaded before the first picture is drawn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
+from fracstride.drawing.layer import LayerPicture
+from fracstride.drawing.picture import Picture
+from fracstride.geometry import Geometry
+
+__all__ = ["Picture", "draw"]
+
+
+def draw(geometry: Any, L: int | None = None) -> Picture:
+    """The picture of a layer: which frame feeds which sample through which tap.
+
+    A notebook shows it; ``print`` gives its form for terminals; ``save("x.svg")`` and
+    ``save("x.png")`` write it.
+
+    Args:
+        geometry: a :class:`fracstride.Geometry` or :class:`fracstride.Conv1dGeometry`, or a layer
+            that has one as ``.geometry``.
+        L: frames of the input; None for 4, or of a Conv1d for as many as make 4 samples.
+
+    Raises:
+        TypeError: there is no geometry.
+        ValueError: the layer does not accept so few frames.
+
+    >>> import fracstride as fs
+    >>> print(fs.draw(fs.Geometry(3, stride=2, padding=1), L=3))
+    ConvTranspose1d: kernel_size=3, stride=2, padding=(1, 1)
+    3 frames make 5 samples: tap m of frame t lands on sample 2*t + m - 1
+    <BLANKLINE>
+    frame 0 x0  w0 w1 w2
+    frame 1 x1        w0 w1 w2
+    frame 2 x2              w0 w1 w2
+               ─────────────────────
+    samples      × y0 y1 y2 y3 y4  ×
+    phase        0  1  0  1  0  1  0
+    <BLANKLINE>
+    phase 0: w0 w2; phase 1: w1
+    The padding crops 1 position on the left and 1 position on the right (×).
+    """
+    return LayerPicture(_geometry_of(geometry), L)
+
+
+def _geometry_of(subject: Any) -> AnyGeometry:
+    found = getattr(subject, "geometry", subject)
+    if isinstance(found, (Geometry, Conv1dGeometry)):
+        return found
+    raise TypeError(
+        "geometry must be a Geometry, a Conv1dGeometry, a layer or a network, "
+        f"got {type(subject).__name__}"
+    )

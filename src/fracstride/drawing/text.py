@@ -1,0 +1,58 @@
+"""Text with styles: plain, in ASCII, or in colours by rich."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from fracstride.drawing.palette import TAPS
+
+__all__ = ["Lines", "Span", "coloured", "plain"]
+
+_ASCII = str.maketrans(
+    {
+        "\N{MULTIPLICATION SIGN}": "x",
+        "\N{BOX DRAWINGS LIGHT HORIZONTAL}": "-",
+        "\N{BOX DRAWINGS LIGHT VERTICAL}": "|",
+        "\N{BOX DRAWINGS LIGHT DOWN AND RIGHT}": "+",
+        "\N{BOX DRAWINGS LIGHT UP AND RIGHT}": "+",
+        "\N{BOX DRAWINGS LIGHT VERTICAL AND RIGHT}": "+",
+        "\N{DOWNWARDS ARROW}": "v",
+        "\N{HORIZONTAL ELLIPSIS}": ":",
+        "\N{VERTICAL ELLIPSIS}": ":",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some text in one style: ``"bold"``, ``"dim"``, ``"tap0"`` to ``"tap7"`` or none."""
+
+    text: str
+    style: str = ""
+
+
+Lines: TypeAlias = list[list[Span]]
+
+
+def plain(lines: Lines, encoding: str | None = None) -> str:
+    """The text alone; in ASCII where the encoding lacks a sign."""
+    text = "\n".join("".join(span.text for span in line).rstrip() for line in lines)
+    try:
+        text.encode(encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return text.translate(_ASCII).encode("ascii", "replace").decode()
+    return text
+
+
+def coloured(lines: Lines) -> Any:
+    """The text in colours, as rich prints it."""
+    from rich.text import Text
+
+    styles = {f"tap{n}": f"bold {fill}" for n, (fill, _) in enumerate(TAPS)}
+    text = Text(no_wrap=True, overflow="ignore", end="\n")
+    for number, line in enumerate(lines):
+        text.append("\n" if number else "")
+        for span in line:
+            text.append(span.text, styles.get(span.style, span.style))
+    return text
