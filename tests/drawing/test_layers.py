@@ -73,6 +73,16 @@ def add_up(labels: dict[tuple[float, float], str], is_transposed: bool) -> Sums:
     down = {
         y: label for (_, y), label in labels.items() if label[0] == ("x" if is_transposed else "y")
     }
+    order = sorted(labels, key=lambda place: (place[1], place[0]))  # as one reads
+    for y in down:
+        taps = [
+            int(labels[place][1:])
+            for place in order
+            if place[1] == y and place in labels and labels[place][0] == "w"
+        ]
+        assert taps == sorted(taps)
+    samples = [int(labels[place][1:]) for place in order if labels[place][0] == "y"]
+    assert samples == sorted(samples)
     sums: Sums = {int(label[1:]): Counter() for label in labels.values() if label[0] == "y"}
     for (x, y), label in labels.items():
         if label[0] == "w" and x in across and y in down:
@@ -361,7 +371,7 @@ def test_what_can_be_drawn() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((3,), TypeError, r"^geometry must be a Geometry, .* a layer or a network, got int$"),
+        ((3,), TypeError, r"^subject must be a Geometry, .* a layer or a network, got int$"),
         ((fs.Geometry(3), 0), ValueError, r"^input length L must be a positive int, got 0$"),
         ((fs.Geometry(3), 2.5), TypeError, r"^input length L must be a positive int, got 2.5$"),
         ((fs.Conv1dGeometry(9), 4), ValueError, r"^input length L must be at least 9"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
+from fracstride.conv1d_geometry import Conv1dGeometry
 from fracstride.drawing.layer import LayerPicture
 from fracstride.drawing.picture import Picture
 from fracstride.geometry import Geometry
@@ -16,19 +16,21 @@ from fracstride.geometry import Geometry
 __all__ = ["Picture", "draw"]
 
 
-def draw(geometry: Any, L: int | None = None) -> Picture:
-    """The picture of a layer: which frame feeds which sample through which tap.
+def draw(subject: Any, L: int | None = None) -> Picture:
+    """The picture of a layer or of a network.
 
-    A notebook shows it; ``print`` gives its form for terminals; ``save("x.svg")`` and
-    ``save("x.png")`` write it.
+    Of a layer it shows which frame feeds which sample through which tap, of a network its
+    operations, with the rates and the look-ahead of what they give. A notebook shows the picture;
+    ``print`` gives its form for terminals; ``save("x.svg")`` and ``save("x.png")`` write it.
 
     Args:
-        geometry: a :class:`fracstride.Geometry` or :class:`fracstride.Conv1dGeometry`, or a layer
-            that has one as ``.geometry``.
-        L: frames of the input; None for 4, or of a Conv1d for as many as make 4 samples.
+        subject: a :class:`fracstride.Geometry` or :class:`fracstride.Conv1dGeometry`, a layer that
+            has one as ``.geometry``, or a network, or a compiled module that has one as
+            ``.network``.
+        L: frames of a layer's input; None for 4, or of a Conv1d for as many as make 4 samples.
 
     Raises:
-        TypeError: there is no geometry.
+        TypeError: it is none of these, or ``L`` is given for a network.
         ValueError: the layer does not accept so few frames.
 
     >>> import fracstride as fs
@@ -46,14 +48,18 @@ def draw(geometry: Any, L: int | None = None) -> Picture:
     phase 0: w0 w2; phase 1: w1
     The padding crops 1 position on the left and 1 position on the right (×).
     """
-    return LayerPicture(_geometry_of(geometry), L)
+    geometry = getattr(subject, "geometry", subject)
+    if isinstance(geometry, (Geometry, Conv1dGeometry)):
+        return LayerPicture(geometry, L)
+    from fracstride.drawing.network import NetworkPicture
+    from fracstride.network.network import Network
 
-
-def _geometry_of(subject: Any) -> AnyGeometry:
-    found = getattr(subject, "geometry", subject)
-    if isinstance(found, (Geometry, Conv1dGeometry)):
-        return found
+    network = getattr(subject, "network", subject)
+    if isinstance(network, Network):
+        if L is not None:
+            raise TypeError(f"L is for the picture of a layer, got {L!r} for that of a network")
+        return NetworkPicture(network)
     raise TypeError(
-        "geometry must be a Geometry, a Conv1dGeometry, a layer or a network, "
+        "subject must be a Geometry, a Conv1dGeometry, a layer or a network, "
         f"got {type(subject).__name__}"
     )
