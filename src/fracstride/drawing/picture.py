@@ -94,10 +94,15 @@ class Picture(ABC):
         return f'<figure style="margin:0;overflow-x:auto">{self.svg()}{words}</figure>'
 
     def __rich__(self) -> Any:
-        return coloured(self.lines(_terminal_width()))
+        return coloured(self.lines(_terminal_width()), _encoding())
 
     def __str__(self) -> str:
-        return self.text(_terminal_width(), getattr(sys.stdout, "encoding", None) or "utf-8")
+        return self.text(_terminal_width(), _encoding())
+
+
+def _encoding() -> str:
+    """Of what is printed."""
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 def _terminal_width() -> int:

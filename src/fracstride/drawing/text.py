@@ -37,21 +37,29 @@ Lines: TypeAlias = list[list[Span]]
 
 def plain(lines: Lines, encoding: str | None = None) -> str:
     """The text alone; in ASCII where the encoding lacks a sign."""
-    text = "\n".join("".join(span.text for span in line).rstrip() for line in lines)
+    lines = _fitting(lines, encoding)
+    return "\n".join("".join(span.text for span in line).rstrip() for line in lines)
+
+
+def _fitting(lines: Lines, encoding: str | None) -> Lines:
     try:
-        text.encode(encoding or "utf-8")
+        "".join(span.text for line in lines for span in line).encode(encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
-        return text.translate(_ASCII).encode("ascii", "replace").decode()
-    return text
+        return [[Span(_in_ascii(span.text), span.style) for span in line] for line in lines]
+    return lines
 
 
-def coloured(lines: Lines) -> Any:
-    """The text in colours, as rich prints it."""
+def _in_ascii(text: str) -> str:
+    return text.translate(_ASCII).encode("ascii", "replace").decode()
+
+
+def coloured(lines: Lines, encoding: str | None = None) -> Any:
+    """The text in colours, as rich prints it; in ASCII where the encoding lacks a sign."""
     from rich.text import Text
 
     styles = {f"tap{n}": f"bold {fill}" for n, (fill, _) in enumerate(TAPS)}
     text = Text(no_wrap=True, overflow="ignore", end="\n")
-    for number, line in enumerate(lines):
+    for number, line in enumerate(_fitting(lines, encoding)):
         text.append("\n" if number else "")
         for span in line:
             text.append(span.text, styles.get(span.style, span.style))
