@@ -28,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu bench-streams models figures figures-models sanitize wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu bench-streams models figures figures-models pictures sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -124,6 +124,10 @@ figures: bench-full bench-random ## the tables and the picture of docs/performan
 figures-models: models ## the tables and the picture of docs/models.md, from a quiet machine
 	$(BIN)/python benchmarks/model_figures.py build/models.json build/models-short.json
 	cp build/models.svg docs/models.svg
+
+pictures: $(VENV)/.check ## the pictures of docs/layer.md, which its examples write
+	cd docs && $(abspath $(BIN))/python -c "import re; page = open('layer.md', encoding='utf-8').read(); \
+	  [exec(block) for block in re.findall(r'\`\`\`python\n(.*?)\`\`\`', page, re.DOTALL)]"
 
 # Python is not built with the sanitizers, so their runtime is loaded before it. Leak detection is
 # off, since CPython frees much of its memory only by ending. (AddressSanitizer ends a process that

@@ -41,6 +41,21 @@ def test_examples(page: str, values: int, tmp_path: Path, monkeypatch: pytest.Mo
     assert compared == values
 
 
+def test_the_pictures_are_those_of_their_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make pictures` writes them anew."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    page = (ROOT / "docs" / "layer.md").read_text("utf-8")
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "docs/layer.md", "exec"), names)
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == sorted(re.findall(r"^!\[.*\]\((.*)\)$", page, re.MULTILINE))
+    for name in written:
+        assert (tmp_path / name).read_text("utf-8") == (ROOT / "docs" / name).read_text("utf-8")
+
+
 def test_the_picture_of_padding_modes() -> None:
     rows = re.findall(r"^(\w+) +(\d{4} 1234 \d{4})$", (ROOT / "README.md").read_text(), re.M)
     assert rows == [(mode.name, mode.picture) for mode in MODES.values()]
