@@ -28,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu bench-streams models figures figures-models pictures sanitize wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -129,6 +129,9 @@ pictures: $(VENV)/.check ## the pictures of docs/layer.md, which its examples wr
 	cd docs && $(abspath $(BIN))/python -c "import re; page = open('layer.md', encoding='utf-8').read(); \
 	  [exec(block) for block in re.findall(r'\`\`\`python\n(.*?)\`\`\`', page, re.DOTALL)]"
 
+notebooks: $(VENV)/.notebooks ## run the notebooks of examples/, and keep what they show
+	$(BIN)/jupyter execute --inplace examples/notebooks/*.ipynb
+
 # Python is not built with the sanitizers, so their runtime is loaded before it. Leak detection is
 # off, since CPython frees much of its memory only by ending. (AddressSanitizer ends a process that
 # asks for more memory than there is: no test of that.)
@@ -161,7 +164,7 @@ $(SANITIZE_VENV)/.compiler: COMPILER = $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
 %/.compiler: %/.venv FORCE
 	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' > $@
 
-$(VENV)/.demo $(VENV)/.serve $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.models $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
+$(VENV)/.demo $(VENV)/.notebooks $(VENV)/.serve $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.models $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
 	$(PIP) install -q -c constraints.txt '.[$*]'
 	touch $@
 

@@ -295,6 +295,7 @@ def test_words_say_what_the_picture_shows() -> None:
 
 def test_forms(picture: Picture) -> None:
     assert picture._repr_svg_() == picture.svg()
+    assert repr(fs.draw(fs.Geometry(3))) == "<picture of ConvTranspose1d: kernel_size=3, stride=1>"
     html = picture._repr_html_()
     assert picture.svg() in html
     assert "frame  0 x0" in html

@@ -332,6 +332,7 @@ def test_forms(tmp_path: Any) -> None:
     picture.save(tmp_path / "x.svg")
     assert (tmp_path / "x.svg").read_text("utf-8") == picture.svg()
     assert "2 times" in picture._repr_html_()
+    assert repr(picture) == "<picture of Network: 42 operations, float32>"
 
 
 def nested(item: Item) -> Iterator[Item]:

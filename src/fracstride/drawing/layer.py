@@ -8,6 +8,7 @@ from fracstride.drawing.layer_svg import layer_svg
 from fracstride.drawing.layer_text import columns_of, layer_text
 from fracstride.drawing.picture import Picture
 from fracstride.drawing.text import Lines
+from fracstride.drawing.words import heading
 
 __all__ = ["LayerPicture"]
 
@@ -31,6 +32,11 @@ class LayerPicture(Picture):
     def svg(self, *, themes: bool = True) -> str:
         """As :meth:`Picture.svg`."""
         return layer_svg(self.diagram, themes=themes)
+
+    @property
+    def title(self) -> str:
+        """As :attr:`Picture.title`."""
+        return heading(self.diagram)
 
     def lines(self, width: int) -> Lines:
         """As :meth:`Picture.lines`."""

@@ -50,6 +50,11 @@ class NetworkPicture(Picture):
         """As :meth:`Picture.svg`."""
         return network_svg(self._items, self._heading, self._notes, themes=themes)
 
+    @property
+    def title(self) -> str:
+        """As :attr:`Picture.title`."""
+        return self._heading
+
     def lines(self, width: int) -> Lines:
         """As :meth:`Picture.lines`."""
         return network_text(self._items, self._heading, self._notes)

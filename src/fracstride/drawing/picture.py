@@ -39,6 +39,11 @@ class Picture(ABC):
             themes: whether it is dark where the reader's pages are.
         """
 
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What it shows, in a line."""
+
     @abstractmethod
     def lines(self, width: int) -> Lines:
         """The picture as text, of about so many characters in a line."""
@@ -95,6 +100,9 @@ class Picture(ABC):
 
     def __rich__(self) -> Any:
         return coloured(self.lines(_terminal_width()), _encoding())
+
+    def __repr__(self) -> str:
+        return f"<picture of {self.title}>"
 
     def __str__(self) -> str:
         return self.text(_terminal_width(), _encoding())
