@@ -130,12 +130,13 @@ def test_the_make_targets_of_the_pages_exist() -> None:
 
 
 def test_the_citation_has_the_version() -> None:
-    """Both files name the version; pyproject.toml is what pip reads."""
+    """All three files name the version; pyproject.toml is what pip reads."""
     versions = [
         re.search(pattern, (ROOT / name).read_text(), re.M)
         for name, pattern in (
             ("pyproject.toml", r'^version = "(.*)"$'),
             ("CITATION.cff", r"^version: (.*)$"),
+            ("CHANGELOG.md", r"^## ([\d.]+) - \d{4}-\d\d-\d\d$"),
         )
     ]
     assert all(versions)
