@@ -369,6 +369,38 @@ def test_what_can_be_drawn() -> None:
     assert fs.draw(fs.Conv1d(2, 2, 3, 2, 1)).svg() == fs.draw(conv, 7).svg()
 
 
+def test_layers_of_torch() -> None:
+    nn = pytest.importorskip("torch.nn")
+    import fracstride.torch
+    from fracstride.torch.module_geometry import geometry_of_module
+
+    for kind, arguments in (
+        (nn.ConvTranspose1d, (2, 2, 3, 2, 1, 1)),
+        (fracstride.torch.ConvTranspose1d, (2, 2, 5, 2, "same")),
+        (fracstride.torch.ConvTranspose1d, (2, 2, 5, 2, (1, 2), 1, 1, True, 3, "reflect")),
+        (nn.Conv1d, (2, 2, 3, 1, "same")),
+        (nn.Conv1d, (2, 2, 3, 2, 2, 2, 1, True, "circular")),
+        (fracstride.torch.Conv1d, (2, 2, 3, 2, "causal")),
+    ):
+        module = kind(*arguments)
+        assert fs.draw(module).svg() == fs.draw(geometry_of_module(module)).svg()
+    with pytest.raises(ValueError, match=r"^kernel_size must be"):
+        fs.draw(nn.Conv2d(2, 2, 3))
+    with pytest.raises(TypeError, match=r"^subject must be .*, got Linear$"):
+        fs.draw(nn.Linear(2, 2))
+
+
+def test_modules_that_are_compiled() -> None:
+    torch = pytest.importorskip("torch", reason="compile is torch's")
+    pytest.importorskip("torch.nn")
+    import fracstride.torch
+
+    module = torch.nn.Sequential(torch.nn.ConvTranspose1d(2, 2, 4, 2, 1), torch.nn.Tanh())
+    net = fracstride.torch.compile(module, torch.zeros(1, 2, 9))
+    assert fs.draw(net).svg() == fs.draw(net.network).svg()
+    assert "ConvTranspose1d k4 s2" in str(fs.draw(net))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

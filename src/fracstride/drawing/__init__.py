@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fracstride.conv1d_geometry import Conv1dGeometry
+from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.drawing.layer import LayerPicture
 from fracstride.drawing.picture import Picture
 from fracstride.geometry import Geometry
@@ -24,9 +24,8 @@ def draw(subject: Any, L: int | None = None) -> Picture:
     ``print`` gives its form for terminals; ``save("x.svg")`` and ``save("x.png")`` write it.
 
     Args:
-        subject: a :class:`fracstride.Geometry` or :class:`fracstride.Conv1dGeometry`, a layer that
-            has one as ``.geometry``, or a network, or a compiled module that has one as
-            ``.network``.
+        subject: a :class:`fracstride.Geometry` or :class:`fracstride.Conv1dGeometry`, a layer of
+            this library or of torch, a network, or what ``fracstride.torch.compile`` returns.
         L: frames of a layer's input; None for 4, or of a Conv1d for as many as make 4 samples.
 
     Raises:
@@ -48,8 +47,8 @@ def draw(subject: Any, L: int | None = None) -> Picture:
     phase 0: w0 w2; phase 1: w1
     The padding crops 1 position on the left and 1 position on the right (×).
     """
-    geometry = getattr(subject, "geometry", subject)
-    if isinstance(geometry, (Geometry, Conv1dGeometry)):
+    geometry = _geometry_of(subject)
+    if geometry is not None:
         return LayerPicture(geometry, L)
     from fracstride.drawing.network import NetworkPicture
     from fracstride.network.network import Network
@@ -63,3 +62,19 @@ def draw(subject: Any, L: int | None = None) -> Picture:
         "subject must be a Geometry, a Conv1dGeometry, a layer or a network, "
         f"got {type(subject).__name__}"
     )
+
+
+def _geometry_of(subject: Any) -> AnyGeometry | None:
+    geometry = getattr(subject, "geometry", subject)
+    if isinstance(geometry, (Geometry, Conv1dGeometry)):
+        return geometry
+    # Layers of torch have the same names for their sizes; no other objects have all of them. (Twin
+    # of fracstride.torch.module_geometry, which needs torch.)
+    names = ("kernel_size", "stride", "padding", "output_padding", "dilation", "padding_mode")
+    if not all(hasattr(subject, name) for name in (*names, "transposed")):
+        return None
+    sizes = {name: getattr(subject, name) for name in names}
+    if subject.transposed:
+        return Geometry(**sizes)
+    del sizes["output_padding"]
+    return Conv1dGeometry(**sizes)
