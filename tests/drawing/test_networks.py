@@ -15,7 +15,8 @@ from networks import RandomGraph
 
 import fracstride as fs
 from fracstride.drawing.network import NetworkPicture
-from fracstride.drawing.outline import Fork, Item, Repeat, Step, Tangle, outline, steps_of, tangled
+from fracstride.drawing.outline import outline
+from fracstride.drawing.parts import Fork, Item, Repeat, Step, Tangle, steps_of, tangled
 from fracstride.network import Extent, Graph, Network, Value
 from fracstride.network.operations.arithmetic import Add, Multiply
 from fracstride.network.operations.channels import Channels
@@ -187,6 +188,23 @@ def test_equal_stages_are_folded() -> None:
     names = [step.name for step in steps_of([repeat])]
     assert names == ["Tanh", "Conv1d k3 d1,3,9,27", "Add"]
     assert next(steps_of(repeat.items[1:])).signal == "4 channels, rate 1, look-ahead 40"
+
+
+def test_rounds_of_rounds() -> None:
+    """The dilations of all, in order."""
+    graph = Graph()
+    x = graph.add_input("x", channels=4)
+    for stage in range(2):
+        inner = x
+        for turn in range(2):
+            block = graph.add(conv(3, 1 + 2 * stage + turn), graph.add(Tanh(), inner))
+            inner = graph.add(Add(), inner, block)
+        x = graph.add(Multiply(), x, graph.add(Sigmoid(), inner))
+    graph.outputs.append(x)
+    (_, repeat) = outline(graph)
+    assert isinstance(repeat, Repeat)
+    names = [step.name for step in steps_of([repeat])]
+    assert names == ["Tanh", "Conv1d k3 d1,2,3,4", "Add", "Sigmoid", "Multiply"]
 
 
 def test_unequal_stages_are_not() -> None:

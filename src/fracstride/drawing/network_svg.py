@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fracstride.drawing.outline import Fork, Item, Repeat, Step, Tangle, steps_of
+from fracstride.drawing.parts import Fork, Item, Repeat, Step, Tangle, steps_of
 from fracstride.drawing.svg import Canvas
 
 __all__ = ["network_svg"]

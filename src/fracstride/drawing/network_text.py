@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fracstride.drawing.outline import Item, Repeat, Step, Tangle
+from fracstride.drawing.parts import Item, Repeat, Step, Tangle
 from fracstride.drawing.text import Lines, Span
 
 __all__ = ["network_text"]

@@ -8,65 +8,18 @@ Equal parts in a row are folded into one that is repeated.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeAlias
 
+from fracstride.drawing.parts import Fork, Item, Step, Tangle, tangled
+from fracstride.drawing.repeats import DILATION, folded
 from fracstride.network.graph import Graph, Node
 from fracstride.network.table import look_ahead
 from fracstride.network.value import Value
 
-__all__ = ["Fork", "Item", "Repeat", "Step", "Tangle", "outline", "steps_of", "tangled"]
+__all__ = ["outline"]
 
-
-@dataclass(frozen=True)
-class Step:
-    """One operation, or an input of the network."""
-
-    #: What it is, such as ``"Conv1d k3 d2"``.
-    name: str
-    #: Of its result, such as ``"128 channels, rate 8, look-ahead 3.5"``.
-    signal: str
-    #: In the model.
-    path: str = ""
-    is_input: bool = False
-    has_weights: bool = False
-    #: What folded steps have in common.
-    kind: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Fork:
-    """Branches side by side; an empty one passes on what comes in."""
-
-    branches: tuple[tuple[Item, ...], ...]
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """Items that come several times in a row, with other weights."""
-
-    items: tuple[Item, ...]
-    times: int
-
-
-@dataclass(frozen=True)
-class Tangle:
-    """Steps whose links have no simpler form, in an order in which they can run.
-
-    Links go from one place in ``steps`` to another; -1 is what comes in, and ``len(steps)`` what
-    comes after.
-    """
-
-    steps: tuple[Step, ...]
-    links: tuple[tuple[int, int], ...]
-
-
-_LONGEST_ROUND = 64  # of items that are folded
 _LINKS = 2  # of a second input, such as a mask; with more of them it is named where it is read
-
-Item: TypeAlias = Step | Fork | Repeat | Tangle
 
 
 def outline(graph: Graph) -> tuple[Item, ...]:
@@ -87,31 +40,6 @@ def outline(graph: Graph) -> tuple[Item, ...]:
     # An activation that several branches share ties them together; each may have its own.
     own = _Links(*_unshared(steps, before)).items()
     return own if tangled(own) < tangled(plain) else plain
-
-
-def steps_of(items: Iterable[Item]) -> Iterator[Step]:
-    """All steps, in their order."""
-    for item in items:
-        if isinstance(item, Step):
-            yield item
-        elif isinstance(item, Fork):
-            for branch in item.branches:
-                yield from steps_of(branch)
-        else:
-            yield from steps_of(item.items if isinstance(item, Repeat) else item.steps)
-
-
-def tangled(items: Iterable[Item]) -> int:
-    """How many steps are in tangles."""
-    count = 0
-    for item in items:
-        if isinstance(item, Fork):
-            count += sum(map(tangled, item.branches))
-        elif isinstance(item, Repeat):
-            count += tangled(item.items)
-        elif isinstance(item, Tangle):
-            count += len(item.steps)
-    return count
 
 
 class _Links:
@@ -159,7 +87,7 @@ class _Links:
             if cut != end:
                 items.append(self.steps[cut])
             last = cut
-        return tuple(_folded(items))
+        return tuple(folded(items))
 
     def _block(self, start: int, end: int, inside: list[int], direct: bool) -> Sequence[Item]:
         """What lies between two steps when no step inside is on all paths."""
@@ -306,7 +234,7 @@ def _step(node: Node, ahead: Fraction | None, names: Sequence[str]) -> Step:
         signal += ", look-ahead " + ("all" if ahead is None else f"{float(ahead):.6g}")
     signal = re.sub(r"^1 channels", "1 channel", signal)
     # Layers that differ in dilation alone are of one kind.
-    kind = (re.sub(r" d\d+", "", name), *signal.split(", ")[:2])
+    kind = (DILATION.sub("", name), *signal.split(", ")[:2])
     return Step(name, signal, node.path, has_weights=operation.parameters > 0, kind=kind)
 
 
@@ -316,74 +244,3 @@ def _is_timeless(value: Value) -> bool:
 
 def _are_sums(*items: Item) -> bool:
     return all(isinstance(item, Step) and item.kind[0] == "Add" for item in items)
-
-
-# --- folding ------------------------------------------------------------------------------------
-
-
-def _folded(items: Sequence[Item]) -> Iterable[Item]:
-    """The items with equal ones in a row folded, where that leaves out at least two."""
-    items = list(items)
-    at = 0
-    while at < len(items):
-        saved, length, times = 0, 1, 1
-        for period in range(1, min((len(items) - at) // 2, _LONGEST_ROUND) + 1):
-            if not _same(items[at], items[at + period]):
-                continue
-            repeats = 1
-            while _alike(items[at : at + period], items[at + repeats * period :][:period]):
-                repeats += 1
-            if (repeats - 1) * period > max(saved, 1):
-                saved, length, times = (repeats - 1) * period, period, repeats
-        if times > 1:
-            rounds = [items[at + n * length :][:length] for n in range(times)]
-            yield Repeat(tuple(_merged(same) for same in zip(*rounds, strict=True)), times)
-        else:
-            yield items[at]
-        at += length * times
-
-
-def _alike(some: Sequence[Item], others: Sequence[Item]) -> bool:
-    return len(some) == len(others) and all(map(_same, some, others))
-
-
-def _same(a: Item, b: Item) -> bool:
-    if isinstance(a, Step) and isinstance(b, Step):
-        return a.kind == b.kind and not a.is_input
-    if isinstance(a, Fork) and isinstance(b, Fork):
-        return len(a.branches) == len(b.branches) and all(map(_alike, a.branches, b.branches))
-    if isinstance(a, Repeat) and isinstance(b, Repeat):
-        return a.times == b.times and _alike(a.items, b.items)
-    if isinstance(a, Tangle) and isinstance(b, Tangle):
-        return a.links == b.links and _alike(a.steps, b.steps)
-    return False
-
-
-def _merged(items: Sequence[Item]) -> Item:
-    """One of items that are alike: with the names of all, and the signal of the last."""
-    first = items[0]
-    if isinstance(first, Step):
-        return _merged_steps([item for item in items if isinstance(item, Step)])
-    if isinstance(first, Fork):
-        forks = [item for item in items if isinstance(item, Fork)]
-        branches = zip(*(fork.branches for fork in forks), strict=True)
-        return Fork(tuple(_merged_rows(rows) for rows in branches))
-    if isinstance(first, Repeat):
-        repeats = [item for item in items if isinstance(item, Repeat)]
-        return replace(first, items=_merged_rows([item.items for item in repeats]))
-    tangles = [item for item in items if isinstance(item, Tangle)]
-    rows = zip(*(tangle.steps for tangle in tangles), strict=True)
-    return replace(tangles[0], steps=tuple(_merged_steps(row) for row in rows))
-
-
-def _merged_rows(rows: Sequence[Sequence[Item]]) -> tuple[Item, ...]:
-    return tuple(_merged(same) for same in zip(*rows, strict=True))
-
-
-def _merged_steps(steps: Sequence[Step]) -> Step:
-    first, last = steps[0], steps[-1]
-    name = first.name
-    if any(step.name != name for step in steps):
-        dilations = [re.findall(r" d(\d+)", f"{step.name} d1")[0] for step in steps]
-        name = re.sub(r" d\d+", "", name) + f" d{','.join(dilations)}"
-    return replace(last, name=name, path=first.path)
