@@ -23,6 +23,7 @@ from fracstride.network.operations.channels import Channels
 from fracstride.network.operations.concatenate import Concatenate
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
+from fracstride.network.operations.embedding import Embedding
 from fracstride.network.operations.functions import Sigmoid, Tanh
 from fracstride.network.operations.leaky_relu import LeakyReLU
 
@@ -322,12 +323,23 @@ def test_what_prevents_a_stream_is_said() -> None:
     assert "cannot stream: a.b (Conv1d) " in picture.svg()
 
 
-def test_channels_are_short() -> None:
-    """One is not "1 channels"; a choice of channels names them."""
+def test_signals() -> None:
     graph = Graph()
-    x = graph.add_input("x", channels=4)
-    graph.outputs.append(graph.add(Channels((2,)), x))
-    assert [step.signal for step in steps_of(outline(graph))][1].startswith("1 channel, rate 1")
+    x = graph.add(Channels((2,)), graph.add_input("x", channels=4))
+    rows = graph.add_input("rows", channels=1, codes=True)
+    both = graph.add_input("both", channels=2, codes=True)
+    picked = graph.add(Channels((0,)), both)
+    graph.outputs += [x, graph.add(Embedding(np.zeros((4, 3), "f4")), rows)]
+    graph.outputs.append(graph.add(Embedding(np.zeros((4, 3), "f4")), picked))
+    assert [step.signal for step in steps_of(outline(graph))] == [
+        "4 channels, rate 1",
+        "1 channel, rate 1, look-ahead 0",
+        "1 code, rate 1",
+        "3 channels, rate 1, look-ahead 0",
+        "2 codes, rate 1",
+        "1 code, rate 1, look-ahead 0",
+        "3 channels, rate 1, look-ahead 0",
+    ]
 
 
 # --- draw ---------------------------------------------------------------------------------------
@@ -341,6 +353,20 @@ def test_draw() -> None:
     assert "<title>" in wanted
     with pytest.raises(TypeError, match=r"^L is for the picture of a layer, got 4 for that of a"):
         fs.draw(network, 4)
+
+
+def test_names_from_elsewhere() -> None:
+    """A file may name its values in any way; a name is text and nothing else."""
+    graph = Graph()
+    name = '</text><script>&\x1b[2J\x00\ud800"'
+    x = graph.add_input(name, channels=4)
+    graph.outputs.append(graph.add(Tanh(), x, path=name))
+    picture = NetworkPicture(Network(graph))
+    texts = [str(each.text) for each in ET.fromstring(picture.svg()).iter(f"{SPACE}text")]
+    assert '</text><script>&\ufffd[2J\ufffd\ufffd"' in texts
+    assert picture.svg().encode()
+    assert "\x1b" not in picture.text()
+    assert "<script" not in picture._repr_html_()
 
 
 def test_forms(tmp_path: Any) -> None:

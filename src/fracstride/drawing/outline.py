@@ -7,7 +7,6 @@ Equal parts in a row are folded into one that is repeated.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -216,10 +215,7 @@ def _is_cheap(step: Step, links: list[int]) -> bool:
 def _input(value: Value) -> Step:
     if value.shape is None:
         return Step(value.name or "input", "", is_input=True, kind=("input",))
-    kind = " codes" if value.is_codes else ""
-    signal = f"{value.channels} channels{kind}, rate {value.rate}".replace(
-        "channels codes", "codes"
-    )
+    signal = _signal(value)
     return Step(value.name or "input", signal, is_input=True, kind=("input", signal))
 
 
@@ -230,9 +226,8 @@ def _step(node: Node, ahead: Fraction | None, names: Sequence[str]) -> Step:
         name += f" with {' and '.join(names)}"
     signal = ""
     if out.shape is not None:
-        signal = f"{out.channels} channels, rate {out.rate}"
-        signal += ", look-ahead " + ("all" if ahead is None else f"{float(ahead):.6g}")
-    signal = re.sub(r"^1 channels", "1 channel", signal)
+        reach = "all" if ahead is None else f"{float(ahead):.6g}"
+        signal = f"{_signal(out)}, look-ahead {reach}"
     # Layers that differ in dilation alone are of one kind.
     kind = (DILATION.sub("", name), *signal.split(", ")[:2])
     return Step(name, signal, node.path, has_weights=operation.parameters > 0, kind=kind)
@@ -244,3 +239,9 @@ def _is_timeless(value: Value) -> bool:
 
 def _are_sums(*items: Item) -> bool:
     return all(isinstance(item, Step) and item.kind[0] == "Add" for item in items)
+
+
+def _signal(value: Value) -> str:
+    """``"4 channels, rate 8"``."""
+    noun = "code" if value.is_codes else "channel"
+    return f"{value.channels} {noun}{'s' * (value.channels != 1)}, rate {value.rate}"

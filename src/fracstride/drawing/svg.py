@@ -10,6 +10,7 @@ from hashlib import sha256
 from xml.sax.saxutils import escape, quoteattr
 
 from fracstride.drawing.palette import DARK, LIGHT
+from fracstride.drawing.text import printable
 
 __all__ = ["FONT", "Canvas"]
 
@@ -37,7 +38,7 @@ class Canvas:
     ) -> None:
         """A rectangle. Colours are roles of the palette, or colours."""
         attributes = _place(x=x, y=y, width=width, height=height, rx=radius)
-        inner = f"<title>{escape(title)}</title>" if title else ""
+        inner = f"<title>{_escaped(title)}</title>" if title else ""
         self._add("rect", attributes + _paint(fill, stroke, dash), inner)
 
     def line(
@@ -64,7 +65,7 @@ class Canvas:
         attributes += f' text-anchor="{anchor}"' if anchor != "start" else ""
         attributes += f' font-size="{_number(size)}"' if size != 13 else ""
         attributes += ' font-weight="bold"' if bold else ""
-        self._add("text", attributes, escape(text))
+        self._add("text", attributes, _escaped(text))
 
     def _add(self, name: str, attributes: str, inner: str = "") -> None:
         self._elements.append(
@@ -76,15 +77,15 @@ class Canvas:
     ) -> str:
         """The picture. With ``themes`` it is dark where the reader's pages are."""
         body = "\n".join(self._elements)
-        name = "fs" + sha256((body + description).encode()).hexdigest()[:8]
+        name = "fs" + sha256((body + description).encode("utf-8", "replace")).hexdigest()[:8]
         style = f"<style>{_style()}</style>\n" if themes else ""
         size = f'width="{_number(width)}" height="{_number(height)}"'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
             f'viewBox="0 0 {_number(width)} {_number(height)}" role="img" '
             f'aria-labelledby="{name}-title {name}-text" font-family={quoteattr(FONT)} '
-            f'font-size="13">\n<title id="{name}-title">{escape(title)}</title>\n'
-            f'<desc id="{name}-text">{escape(description)}</desc>\n{style}'
+            f'font-size="13">\n<title id="{name}-title">{_escaped(title)}</title>\n'
+            f'<desc id="{name}-text">{_escaped(description)}</desc>\n{style}'
             f'<rect width="100%" height="100%" rx="6"{_paint("paper", "none", "")}/>\n'
             f"{body}\n</svg>\n"
         )
@@ -113,3 +114,7 @@ def _place(**values: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.6g}"
+
+
+def _escaped(text: str) -> str:
+    return escape("\n".join(map(printable, text.split("\n"))))

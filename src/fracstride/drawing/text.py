@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from fracstride.drawing.palette import TAPS
 
-__all__ = ["Lines", "Span", "coloured", "plain"]
+__all__ = ["Lines", "Span", "coloured", "plain", "printable"]
 
 _ASCII = str.maketrans(
     {
@@ -35,6 +35,15 @@ class Span:
 Lines: TypeAlias = list[list[Span]]
 
 
+def printable(text: str) -> str:
+    """The text without control characters, which names in a file from elsewhere may have.
+
+    >>> printable("conv" + chr(27) + "[2J") == "conv" + chr(0xFFFD) + "[2J"
+    True
+    """
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 def plain(lines: Lines, encoding: str | None = None) -> str:
     """The text alone; in ASCII where the encoding lacks a sign."""
     lines = _fitting(lines, encoding)
@@ -42,6 +51,7 @@ def plain(lines: Lines, encoding: str | None = None) -> str:
 
 
 def _fitting(lines: Lines, encoding: str | None) -> Lines:
+    lines = [[Span(printable(span.text), span.style) for span in line] for line in lines]
     try:
         "".join(span.text for line in lines for span in line).encode(encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
