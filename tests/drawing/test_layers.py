@@ -330,7 +330,7 @@ def test_colours_change_no_letter(picture: Picture) -> None:
     console = rich.Console(width=200, force_terminal=True, color_system="truecolor")
     with console.capture() as capture:
         console.print(picture)
-    assert "\x1b[1;38;2;0;114;178mw0" in capture.get()
+    assert "\x1b[38;2;255;255;255;48;2;0;114;178mw0" in capture.get()
 
 
 def test_save(picture: Picture, tmp_path: Any) -> None:

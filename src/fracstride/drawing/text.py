@@ -67,7 +67,8 @@ def coloured(lines: Lines, encoding: str | None = None) -> Any:
     """The text in colours, as rich prints it; in ASCII where the encoding lacks a sign."""
     from rich.text import Text
 
-    styles = {f"tap{n}": f"bold {fill}" for n, (fill, _) in enumerate(TAPS)}
+    # Letters on the colour can be read on terminals of any background.
+    styles = {f"tap{n}": f"{ink} on {fill}" for n, (fill, ink) in enumerate(TAPS)}
     text = Text(no_wrap=True, overflow="ignore", end="\n")
     for number, line in enumerate(_fitting(lines, encoding)):
         text.append("\n" if number else "")
