@@ -28,7 +28,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu bench-streams models figures figures-models sanitize wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -46,7 +46,7 @@ serve: $(VENV)/.serve ## a server that speaks what you type, as it is decoded: h
 CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.py tests/test_arrays.py \
   tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
   tests/test_conv1d_geometry.py tests/test_conv1d.py tests/test_conv1d_layer.py \
-  tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
+  tests/test_invariances.py tests/test_import.py tests/drawing tests/streaming tests/torch/test_functional.py \
   tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
 
 check: $(VENV)/.test ## the tests to run after each change: about two and a half minutes on two cores
@@ -125,6 +125,13 @@ figures-models: models ## the tables and the picture of docs/models.md, from a q
 	$(BIN)/python benchmarks/model_figures.py build/models.json build/models-short.json
 	cp build/models.svg docs/models.svg
 
+pictures: $(VENV)/.check ## the pictures of docs/layer.md, which its examples write
+	cd docs && $(abspath $(BIN))/python -c "import re; page = open('layer.md', encoding='utf-8').read(); \
+	  [exec(block) for block in re.findall(r'\`\`\`python\n(.*?)\`\`\`', page, re.DOTALL)]"
+
+notebooks: $(VENV)/.notebooks ## run the notebooks of examples/, and keep what they show
+	$(BIN)/jupyter execute --inplace examples/notebooks/*.ipynb
+
 # Python is not built with the sanitizers, so their runtime is loaded before it. Leak detection is
 # off, since CPython frees much of its memory only by ending. (AddressSanitizer ends a process that
 # asks for more memory than there is: no test of that.)
@@ -157,7 +164,7 @@ $(SANITIZE_VENV)/.compiler: COMPILER = $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
 %/.compiler: %/.venv FORCE
 	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' > $@
 
-$(VENV)/.demo $(VENV)/.serve $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.models $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
+$(VENV)/.demo $(VENV)/.notebooks $(VENV)/.serve $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.models $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
 	$(PIP) install -q -c constraints.txt '.[$*]'
 	touch $@
 

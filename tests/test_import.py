@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import fracstride
+import fracstride.drawing
 from fracstride import _load
 
 PUBLIC = [
@@ -29,6 +30,7 @@ PUBLIC = [
     "conv_transpose1d",
     "conv_transpose1d_input_grad",
     "conv_transpose1d_weight_grad",
+    "draw",
     "get_num_threads",
     "load",
     "set_num_threads",
@@ -109,6 +111,19 @@ def test_calls_load_nothing_more() -> None:
         )
         == "[]"
     )
+
+
+def test_a_picture_needs_numpy_alone() -> None:
+    code = """
+        import sys
+        for name in ("rich", "resvg_py", "typer", "safetensors"):
+            sys.modules[name] = None
+        import fracstride as fs
+        print("fracstride.drawing" in sys.modules, "fracstride.network" in sys.modules)
+        picture = fs.draw(fs.Geometry(3))
+        print(len(str(picture)) > 0, len(picture.svg()) > 0)
+        """
+    assert printed(code).splitlines() == ["False False", "True True"]
 
 
 # --- the instruction set ------------------------------------------------------------------------
@@ -259,6 +274,10 @@ MODULES = ["fracstride"] + [
 MODULES += [
     f"fracstride.streaming.{found.name}"
     for found in pkgutil.iter_modules(fracstride.streaming.__path__)
+]
+MODULES += ["fracstride.drawing"] + [
+    f"fracstride.drawing.{found.name}"
+    for found in pkgutil.iter_modules(fracstride.drawing.__path__)
 ]
 
 

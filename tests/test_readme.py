@@ -1,15 +1,17 @@
-"""The examples of README.md and docs/pytorch.md run, and give what their comments say."""
+"""The examples of README.md and of pages in docs run, and give what their comments say."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fracstride
+from fracstride.commands import parser
 from fracstride.extension import MODES
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +22,8 @@ VALUE = re.compile(r"(\(\d.*?\)|\[.*\]|\d+|True|False)(?=$|:| )")
 
 
 @pytest.mark.parametrize(
-    ("page", "values"), [("README.md", 9), ("docs/pytorch.md", 5), ("docs/your-model.md", 5)]
+    ("page", "values"),
+    [("README.md", 5), ("docs/numpy.md", 4), ("docs/pytorch.md", 5), ("docs/your-model.md", 5)],
 )
 def test_examples(page: str, values: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # some write files
@@ -41,6 +44,21 @@ def test_examples(page: str, values: int, tmp_path: Path, monkeypatch: pytest.Mo
     assert compared == values
 
 
+def test_the_pictures_are_those_of_their_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make pictures` writes them anew."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    page = (ROOT / "docs" / "layer.md").read_text("utf-8")
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "docs/layer.md", "exec"), names)
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == sorted(re.findall(r"^!\[.*\]\((.*)\)$", page, re.MULTILINE))
+    for name in written:
+        assert (tmp_path / name).read_text("utf-8") == (ROOT / "docs" / name).read_text("utf-8")
+
+
 def test_the_picture_of_padding_modes() -> None:
     rows = re.findall(r"^(\w+) +(\d{4} 1234 \d{4})$", (ROOT / "README.md").read_text(), re.M)
     assert rows == [(mode.name, mode.picture) for mode in MODES.values()]
@@ -49,6 +67,30 @@ def test_the_picture_of_padding_modes() -> None:
     for mode, row in rows:
         y = fracstride.conv_transpose1d([[1.0, 2, 3, 4]], middle, padding_mode=mode)
         assert "".join(str(int(value)) for value in y[0]) == row.replace(" ", "")
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 120
+
+
+def test_the_commands_of_the_pages_are_some() -> None:
+    """As the program understands them."""
+    lines = [
+        line.partition("#")[0]
+        for page in PAGES
+        for line in re.findall(
+            r"^    (?:fracstride|python -m fracstride)(| .*)$", page.read_text(), re.M
+        )
+    ]
+    assert len(lines) >= 6
+    for line in lines:
+        parser().parse_args(shlex.split(line))
+
+
+@pytest.mark.parametrize("kind", ["wrong-result", "model", "wish"])
+def test_issues_ask_what_is_installed(kind: str) -> None:
+    text = (ROOT / ".github" / "ISSUE_TEMPLATE" / f"{kind}.md").read_text("utf-8")
+    assert "show_config()" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -88,12 +130,13 @@ def test_the_make_targets_of_the_pages_exist() -> None:
 
 
 def test_the_citation_has_the_version() -> None:
-    """Both files name the version; pyproject.toml is what pip reads."""
+    """All three files name the version; pyproject.toml is what pip reads."""
     versions = [
         re.search(pattern, (ROOT / name).read_text(), re.M)
         for name, pattern in (
             ("pyproject.toml", r'^version = "(.*)"$'),
             ("CITATION.cff", r"^version: (.*)$"),
+            ("CHANGELOG.md", r"^## ([\d.]+) - \d{4}-\d\d-\d\d$"),
         )
     ]
     assert all(versions)

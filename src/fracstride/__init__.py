@@ -27,6 +27,7 @@ from fracstride.geometry import Geometry
 from fracstride.layer import ConvTranspose1d
 
 if TYPE_CHECKING:
+    from fracstride.drawing import draw
     from fracstride.network.loading import load
 
 __version__ = _load.native.version
@@ -42,6 +43,7 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose1d_input_grad",
     "conv_transpose1d_weight_grad",
+    "draw",
     "get_num_threads",
     "load",
     "set_num_threads",
@@ -51,7 +53,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load":  # what it needs is loaded with it
+    if name == "draw":  # what these need is loaded with them
+        from fracstride.drawing import draw
+
+        return draw
+    if name == "load":
         from fracstride.network.loading import load
 
         return load

@@ -192,6 +192,7 @@ class Network:
 
         Raises:
             ValueError: an operation runs in torch, which no file can hold; it is named.
+            OSError: the file cannot be written.
             ModuleNotFoundError: safetensors is not installed.
         """
         from fracstride.network.saving import save

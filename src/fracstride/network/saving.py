@@ -27,14 +27,24 @@ KINDS = {kind.__name__: kind for kind in OPERATIONS}
 def save(
     path: str | os.PathLike[str], graph: Graph, dtype: str, least: int, layouts: Layouts | None
 ) -> None:
-    """Write what a network is made of."""
+    """Write what a network is made of.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    numpy_files = safetensors()
+    from safetensors import SafetensorError
+
     tensors, written = _written(graph.without_unused())
     written |= {"dtype": dtype, "least": least}
     if layouts is not None:
         sides = layouts.inputs, layouts.outputs
         written["layouts"] = [[_named(axes) for axes in side] for side in sides]
     metadata = {"format": FORMAT, "version": str(VERSION), "graph": json.dumps(written)}
-    safetensors().save_file(tensors, str(path), metadata)
+    try:
+        numpy_files.save_file(tensors, str(path), metadata)
+    except SafetensorError as error:
+        raise OSError(f"{str(path)!r} cannot be written: {error}") from None
 
 
 def safetensors() -> Any:
