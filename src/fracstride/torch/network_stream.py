@@ -114,6 +114,9 @@ class TensorChunks(Chunks):
         tensors = [as_tensor_of(as_tensor(out, a)) for out, a in zip(outs, axes, strict=True)]
         return captured.structure.build(shared(captured.recording.outputs, tensors))
 
+    def result(self, out: Array) -> Any:
+        return self.results((out,))
+
     def _arrays(self, values: Sequence[Value], given: Sequence[Any], what: str) -> list[Array]:
         if not values:
             return []

@@ -47,6 +47,9 @@ class Chunks:
         axes = zip(graph.inputs, layouts.inputs if layouts else (), strict=layouts is not None)
         #: Axes of the inputs whose own are not ``(B, channels, L)``.
         self._turned = {value: each for value, each in axes if not is_plain(each)}
+        # (Of a native dtype most arrays have the same object, which is compared faster.)
+        turned = self.values[0] in self._turned
+        self._plain_dtype = None if turned else np.dtype(self._dtype.type)
 
     def signals(self, given: Sequence[Any]) -> tuple[list[Array], int]:
         """The chunks as ``(B, channels, L)``, and the ticks that they last.
@@ -65,8 +68,9 @@ class Chunks:
 
         (Its rows and channels are not looked at.)
         """
-        first = self.values[0]
-        if type(chunk) is not np.ndarray or chunk.dtype != self._dtype or first in self._turned:
+        if type(chunk) is not np.ndarray or self._plain_dtype is None:
+            return None
+        if chunk.dtype is not self._plain_dtype and chunk.dtype != self._plain_dtype:
             return None
         signal = chunk if self.batch_size is not None else chunk[None]
         return signal if signal.ndim == 3 and not signal.shape[2] % self._per_tick[0] else None
@@ -127,6 +131,11 @@ class Chunks:
         elif self.batch_size is None:
             outs = [out[0] for out in outs]
         return outs[0] if len(outs) == 1 else tuple(outs)
+
+    def result(self, out: Array) -> Any:
+        """The only output as the caller has it."""
+        plain = self._layouts is None and self.batch_size is not None
+        return out if plain else self.results((out,))
 
     def _arrays(self, values: Sequence[Value], given: Sequence[Any], what: str) -> list[Array]:
         return [self._array(v, x, what) for v, x in zip(values, given, strict=True)]

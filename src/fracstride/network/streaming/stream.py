@@ -110,7 +110,7 @@ class NetworkStream(Stream):
         The kernels have emptied the caches: each line of Python costs more than it seems.
         """
         signal = self.chunks.ordinary(chunk)
-        if signal is None or self._broken or self.rows_differ:
+        if signal is None or self._broken or (self._rows > 1 and self.rows_differ):
             return None
         ticks, before = signal.shape[2] // self._per_tick, self._ticks[0]
         plan = self.memory.usual.get((self.schedule.place(before), ticks))
@@ -125,7 +125,7 @@ class NetworkStream(Stream):
             return None
         self._ticks[:] = (before + ticks,) * self._rows
         self._last = shape if self.batch_size is not None else shape[1:]
-        return self.chunks.results((out,))
+        return self.chunks.result(out)
 
     def finish(self, chunk: Any, *more: Any, rows: Any = None) -> Any:
         """``push`` and :meth:`flush` at once; ``rows`` as ``active`` and ``rows`` there."""
