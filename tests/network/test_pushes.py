@@ -12,6 +12,8 @@ from fracstride.network import Graph, Network
 from fracstride.network.operations.arithmetic import Add
 from fracstride.network.operations.conv1d import Conv1d
 from fracstride.network.operations.conv_transpose1d import ConvTranspose1d
+from fracstride.network.operations.crop import Crop
+from fracstride.network.operations.embedding import Embedding
 from fracstride.network.operations.leaky_relu import LeakyReLU
 from fracstride.network.streaming.stream import NetworkStream
 
@@ -170,3 +172,24 @@ def test_a_push_that_fails_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
         stream.push(x[..., 30:31])
     stream.reset()
     assert np.array_equal(pushed(stream, x, 1), net(x))
+
+
+def test_codes_that_wait_do_not_move_before_others_are_refused() -> None:
+    graph = Graph()
+    first, second = (graph.add_input(name, 1, codes=True) for name in ("first", "second"))
+    rng = np.random.default_rng(0)
+    tables = [rng.normal(size=(n, 3)).astype("f4") for n in (9, 4)]
+    later = graph.add(Embedding(tables[0]), graph.add(Crop(0, 2), first))
+    graph.outputs += [later, graph.add(Embedding(tables[1]), second)]
+    net, stream = Network(graph), Network(graph).stream()
+    codes = [rng.integers(0, n, (1, 1, 30)) for n in (9, 4)]
+    pieces = []
+    for t in range(0, 30, 3):
+        given = [x[..., t : t + 3] for x in codes]
+        if t:
+            with pytest.raises(ValueError, match="codes must be 0 to 3, got 4"):
+                stream.push((given[0] + 1) % 9, np.full_like(given[1], 4))
+        pieces.append(stream.push(*given))
+    pieces.append(stream.flush())
+    found = [np.concatenate(each, -1) for each in zip(*pieces, strict=True)]
+    assert all(map(np.array_equal, found, net(*codes)))
