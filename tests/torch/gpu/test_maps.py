@@ -204,9 +204,9 @@ def test_64_bit_places(choice: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bits with wide indices."""
     rng = np.random.default_rng(1)
     checked = 0
-    while checked < 3:
+    while checked < len(PADDING_MODES):
         case = random_case(rng, PADDING_MODES[checked], np.dtype(np.float32))
-        if not 1e3 < _work(case) < 3e4 or not case.batch:
+        if not 1e3 < _work(case) < 6e3 or not case.batch:
             continue
         checked += 1
         results = []
