@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from dynamo_exports import export_by_dynamo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from installed import torch
@@ -58,9 +59,7 @@ def by_dynamo(module: Any, inputs: tuple[Any, ...], opset: int, time: int = 2) -
     shapes = tuple(dict.fromkeys(_axes(x, time), torch.export.Dim.DYNAMIC) for x in inputs)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module, inputs, dynamo=True, dynamic_shapes=shapes, verbose=False
-        )
+        program = export_by_dynamo(module, inputs, dynamic_shapes=shapes)
     model: onnx.ModelProto = program.model_proto
     return model
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from dynamo_exports import export_by_dynamo
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn import functional as tf
@@ -227,7 +228,7 @@ def test_onnx(kind: str, mode: str, tmp_path: Path) -> None:
     file = tmp_path / "net.onnx"
     x = torch.randn(2, 4, 20)
     shapes = ({2: torch.export.Dim("L", min=8)},)
-    torch.onnx.export(net, (x,), file, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    export_by_dynamo(net, (x,), file, dynamic_shapes=shapes)
     model = onnx.load(file)
     onnx.checker.check_model(model)
     assert all(node.domain in ("", "ai.onnx") for node in model.graph.node)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from cases import random_case, random_conv1d_case
+from dynamo_exports import export_by_dynamo
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.export import Dim
@@ -54,7 +55,7 @@ def exported_strictly(module: nn.Module, x: Tensor) -> Run:
 def onnx_by_dynamo(module: nn.Module, x: Tensor) -> Run:
     pytest.importorskip("onnxscript")
     shapes = ({2: Dim.AUTO},)
-    program = torch.onnx.export(module, (x,), dynamo=True, dynamic_shapes=shapes, verbose=False)
+    program = export_by_dynamo(module, (x,), dynamic_shapes=shapes)
     assert program is not None
     return session(program.model_proto.SerializeToString())
 

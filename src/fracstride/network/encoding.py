@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -67,6 +68,13 @@ class Encoder:
         }
 
 
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    """What each field of a dataclass is declared as."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
 class Decoder:
     """The values of fields, from JSON and tensors that may be anything.
 
@@ -79,11 +87,10 @@ class Decoder:
 
     def fields(self, kind: type, written: dict[str, Any]) -> dict[str, Any]:
         """Those of a dataclass, each of the type that it declares."""
-        hints = get_type_hints(kind)
-        names = {f.name for f in fields(kind)}
-        if set(written) - names:
+        types = _types(kind)
+        if set(written) - set(types):
             raise ValueError(f"{kind.__name__} has no such parameters: {sorted(written)}")
-        return {name: self._value(hints[name], each) for name, each in written.items()}
+        return {name: self._value(types[name], each) for name, each in written.items()}
 
     def tensor(self, written: Any) -> Array:
         """An array."""

@@ -24,7 +24,7 @@ from cut_models import (
     signal,
     whole,
 )
-from ranks import check, launch, take_part
+from ranks import check, load_the_compiler, take_part
 from torch import nn
 from torch.distributed.tensor.parallel import parallelize_module
 
@@ -121,9 +121,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return launch(__file__, request.param, tmp_path_factory.mktemp("ranks"))
+SIZES = (2, 3)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -132,4 +130,5 @@ def test_it_is_as_one_process(name: str, seen: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    take_part(SCENARIOS)
+    load_the_compiler()
+    take_part(lambda size: SCENARIOS)

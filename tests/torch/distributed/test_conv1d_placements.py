@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import itertools
 import random
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -79,7 +78,7 @@ def two_dimensions() -> None:
         for x, w in itertools.product(INPUT[:3], WEIGHT):
             for b in (R, Shard(0)):
                 held(mesh, ([x, Shard(2)], [w, R], [b, R]), layer)
-                held(mesh, ([Shard(2), x], [R, w], [R, b]), layer, False)
+            held(mesh, ([Shard(2), x], [R, w], [R, R]), layer, False)
             held(mesh, ([x, Shard(0)], [w, R], [R, R]), layer)
     for x, w, y in ((Shard(1), R, P), (R, Shard(1), P), (R, Shard(0), Shard(1))):
         got = held(mesh, ([x, Shard(2)], [w, R], [R, R]), LAYERS["dense"])
@@ -243,9 +242,12 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return launch(__file__, request.param, tmp_path_factory.mktemp("ranks"))
+SIZES = (2, 3)
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return launch(__file__, (*SIZES, 4), tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -253,9 +255,9 @@ def test_it_is_as_one_process(name: str, seen: list[dict[str, Any]]) -> None:
     check(seen, name)
 
 
-def test_two_dimensions(tmp_path: Any) -> None:
-    check(launch(__file__, 4, tmp_path), "two dimensions")
+def test_two_dimensions(worlds: Any) -> None:
+    check(worlds[4], "two dimensions")
 
 
 if __name__ == "__main__":
-    take_part({"two dimensions": two_dimensions} if sys.argv[2] == "4" else SCENARIOS)
+    take_part(lambda size: {"two dimensions": two_dimensions} if size == 4 else SCENARIOS)

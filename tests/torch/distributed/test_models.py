@@ -26,7 +26,7 @@ from cut_models import (
     seeded,
     signal,
 )
-from ranks import check, launch, take_part
+from ranks import check, load_the_compiler, take_part
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -378,9 +378,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return launch(__file__, request.param, tmp_path_factory.mktemp("ranks"))
+SIZES = (2, 4)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -397,4 +395,5 @@ def test_styles_say_what_they_are() -> None:
 
 
 if __name__ == "__main__":
-    take_part(SCENARIOS)
+    load_the_compiler()
+    take_part(lambda size: SCENARIOS)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import check, launch, take_part
+from ranks import check, take_part
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -29,6 +29,7 @@ from torch.nn.utils import parametrizations
 import fracstride.torch as ft
 
 RANKS, BATCH, STEPS = 2, 4, 2
+SIZES = (RANKS,)
 FULL = StateDictOptions(full_state_dict=True)
 
 pytestmark = pytest.mark.skipif(
@@ -240,12 +241,6 @@ def mixed(kind: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The results of each rank."""
-    return launch(__file__, RANKS, tmp_path_factory.mktemp("ranks"))
-
-
-@pytest.fixture(scope="module")
 def expected() -> dict[str, dict[str, Tensor]]:
     """One process with the whole batch."""
     return {
@@ -270,4 +265,5 @@ def test_mixed_precision(kind: str, seen: list[dict[str, Any]]) -> None:
 
 if __name__ == "__main__":
     scenarios = {name: functools.partial(scenario, name) for name in SCENARIOS}
-    take_part({**scenarios, **{f"mixed {k}": functools.partial(mixed, k) for k in ("ddp", "fsdp")}})
+    scenarios |= {f"mixed {k}": functools.partial(mixed, k) for k in ("ddp", "fsdp")}
+    take_part(lambda size: scenarios)

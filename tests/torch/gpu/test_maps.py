@@ -151,28 +151,39 @@ def test_what_does_not_exist_is_not_multiplied(
     """NaN and infinity go where the definition says, and nowhere else."""
     rng = np.random.default_rng(0)
     geometry, groups = Geometry(9, 2, (3, 1), 0, 1, mode), 1
-    x, w = rng.standard_normal((batch, 5, length)), rng.standard_normal((5, 2, 9))
     b = np.float32(rng.standard_normal(2))
-    gy = rng.standard_normal((batch, 2, geometry.output_length(length)))
-    for spoilt in (x, w, gy):
-        before = spoilt.copy()
-        spoilt[..., 0, -1] = poison
-        spoilt[0, 0, 0] = -poison
-        given = [tensor(a.astype(np.float32)) for a in (x, w, gy)]
+    clean = {
+        "x": rng.standard_normal((batch, 5, length)),
+        "w": rng.standard_normal((5, 2, 9)),
+        "gy": rng.standard_normal((batch, 2, geometry.output_length(length))),
+    }
+    for spoilt in clean:
+        wide = {name: operand.copy() for name, operand in clean.items()}
+        wide[spoilt][..., 0, -1] = poison
+        wide[spoilt][0, 0, 0] = -poison
+        given = {name: tensor(operand.astype(np.float32)) for name, operand in wide.items()}
+        pairs = []
         with np.errstate(invalid="ignore"):
-            wanted = (
-                reference.conv_transpose1d(x, w, b.astype(float), geometry, groups),
-                reference.conv_transpose1d_input_grad(gy, w, length, geometry, groups),
-                reference.conv_transpose1d_weight_grad(x, gy, geometry, groups),
-            )
-        got = (
-            maps.forward(given[0], given[1], tensor(b), geometry, groups, choice),
-            maps.input_grad(given[2], given[1], length, geometry, groups, choice),
-            maps.weight_grad(given[0], given[2], geometry, groups, choice),
-        )
-        for mine, exact in zip(got, wanted, strict=True):
+            if spoilt != "gy":
+                wanted = reference.conv_transpose1d(
+                    wide["x"], wide["w"], b.astype(float), geometry, groups
+                )
+                got = maps.forward(given["x"], given["w"], tensor(b), geometry, groups, choice)
+                pairs.append((got, wanted))
+            if spoilt != "x":
+                wanted = reference.conv_transpose1d_input_grad(
+                    wide["gy"], wide["w"], length, geometry, groups
+                )
+                got = maps.input_grad(given["gy"], given["w"], length, geometry, groups, choice)
+                pairs.append((got, wanted))
+            if spoilt != "w":
+                wanted = reference.conv_transpose1d_weight_grad(
+                    wide["x"], wide["gy"], geometry, groups
+                )
+                got = maps.weight_grad(given["x"], given["gy"], geometry, groups, choice)
+                pairs.append((got, wanted))
+        for mine, exact in pairs:
             np.testing.assert_allclose(array(mine), exact, rtol=1e-4, atol=1e-4)
-        spoilt[...] = before
 
 
 @pytest.mark.parametrize("choice", [Tile(16, 32, 16), Direct(128)], ids=["dense", "direct"])
@@ -204,9 +215,9 @@ def test_64_bit_places(choice: Choice, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bits with wide indices."""
     rng = np.random.default_rng(1)
     checked = 0
-    while checked < 3:
+    while checked < len(PADDING_MODES):
         case = random_case(rng, PADDING_MODES[checked], np.dtype(np.float32))
-        if not 1e3 < _work(case) < 3e4 or not case.batch:
+        if not 1e3 < _work(case) < 6e3 or not case.batch:
             continue
         checked += 1
         results = []
