@@ -23,6 +23,7 @@
 #include "pointwise_bindings.hpp"
 #include "steps_bindings.hpp"
 #include "threads.hpp"
+#include "xla.hpp"
 
 namespace nb = nanobind;
 
@@ -339,6 +340,12 @@ NB_MODULE(_native, m) {
   bind_antialiased<double>(m, steps);
   bind_antialiased<float16>(m, steps);
   bind_antialiased<bfloat16>(m, steps);
+  m.def("xla_handlers", [] {
+    nb::dict handlers;
+    for (const auto& [name, handler] : xla_handlers())
+      handlers[name.c_str()] = reinterpret_cast<std::uintptr_t>(handler);
+    return handlers;
+  });
   m.def("signal_of", &signal_of);
   m.def("new_output", &new_output);
   m.attr("large_output") = large_output;
