@@ -8,15 +8,7 @@
 
 from __future__ import annotations
 
-_NEEDED = "fracstride.jax needs JAX 0.6.2 or later: pip install 'fracstride[jax]'"
-
-try:
-    import jax as _jax
-except ImportError as error:
-    raise ImportError(f"{_NEEDED}. Importing it said: {error}") from error
-if _jax.__version_info__ < (0, 6, 2):
-    raise ImportError(f"{_NEEDED}. Installed is {_jax.__version__}.")
-
+from fracstride.jax import installed as installed  # first: says plainly where there is no JAX
 from fracstride.jax.functional import (
     conv1d,
     conv1d_adjoint,

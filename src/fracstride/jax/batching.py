@@ -37,9 +37,7 @@ def batched(
         params: of the primitive.
     """
     count = next(x.shape[a] for x, a in zip(operands, axes, strict=True) if a is not None)
-    moved = [
-        x if a is None else jnp.moveaxis(x, a, 0) for x, a in zip(operands, axes, strict=True)
-    ]
+    moved = [x if a is None else jnp.moveaxis(x, a, 0) for x, a in zip(operands, axes, strict=True)]
     if axes[0] is not None and not any(a is not None for a in axes[1:]) and kinds[1] == WEIGHT:
         x, *others = moved
         y = primitive.bind(x.reshape(count * x.shape[1], *x.shape[2:]), *others, **params)

@@ -1,8 +1,8 @@
 """The maps by ``lax.conv_general_dilated``: for every platform that the kernels do not compute on.
 
 T, the transposed convolution, is a convolution of the input with zeros between its frames; C, its
-adjoint in the input, is a strided convolution; R, its adjoint in the weight, sums over the batch. An
-input is extended as its padding mode says, and what C finds on the extension is folded back.
+adjoint in the input, is a strided convolution; R, its adjoint in the weight, sums over the batch.
+An input is extended as its padding mode says, and what C finds on the extension is folded back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 
 from fracstride.conv1d_geometry import AnyGeometry, Conv1dGeometry
 from fracstride.geometry import Geometry
@@ -30,7 +31,9 @@ def forward(x: Any, w: Any, *, geometry: Geometry, groups: int, size: Any) -> An
     reach = geometry.span - 1
     before = reach - crop
     after = size - (x.shape[2] - 1) * geometry.stride - 1 - before + reach
-    return lax.conv_general_dilated(
+    if is_symbolic_dim(after):  # the remainder of a division by the stride of a Conv1d
+        after = reach + max(geometry.stride, geometry.dilation) - 1
+    y = lax.conv_general_dilated(
         x,
         kernel,
         window_strides=(1,),
@@ -40,31 +43,36 @@ def forward(x: Any, w: Any, *, geometry: Geometry, groups: int, size: Any) -> An
         dimension_numbers=_LAYOUT,
         feature_group_count=groups,
     )
+    return y[:, :, :size]
 
 
 def input_grad(gy: Any, w: Any, *, geometry: Geometry, groups: int, size: Any) -> Any:
     """C: ``(B, C_out, L_out)`` and the weight of T give ``(B, C_in, size)``."""
     left, right = _extension(geometry, size, gy.shape[2])
     crop, frames = geometry.padding_left + left * geometry.stride, left + size + right
+    after = (frames - 1) * geometry.stride + geometry.span - gy.shape[2] - crop
     if geometry.padding_mode == "zeros":
-        return _strided(gy, w, geometry, crop, frames, groups)
+        return _strided(gy, w, geometry, crop, after, groups)
     dtype, wide = gy.dtype, _wide(gy.dtype)  # half precision is rounded once, after the folding
-    gx = _strided(gy.astype(wide), w.astype(wide), geometry, crop, frames, groups)
+    gx = _strided(gy.astype(wide), w.astype(wide), geometry, crop, after, groups)
     return fold(gx, left, size, geometry.padding_mode).astype(dtype)
 
 
 def conv1d(x: Any, w: Any, *, geometry: Conv1dGeometry, groups: int, size: Any) -> Any:
     """A Conv1d: ``(B, C_in, L)`` and ``(C_out, C_in/g, k)`` give ``(B, C_out, size)``."""
-    left = geometry.padding_left
+    left, right = geometry.padding_left, geometry.padding_right
     if geometry.padding_mode != "zeros":
-        x, left = extend(x, left, geometry.padding_right, geometry.padding_mode), 0
-    return _strided(x, w, geometry, left, size, groups)
+        x, left, right = extend(x, left, right, geometry.padding_mode), 0, 0
+    return _strided(x, w, geometry, left, right, groups)
 
 
 def weight_grad(x: Any, gy: Any, *, geometry: Geometry, groups: int, size: int) -> Any:
     """R: the input of T and a signal of the shape of its output give a weight of ``size`` taps."""
     x, crop = _extended(x, geometry, gy.shape[2])
-    after = (x.shape[2] - 1) * geometry.stride + geometry.span - gy.shape[2] - crop
+    whole = (x.shape[2] - 1) * geometry.stride + geometry.span - crop
+    after = whole - gy.shape[2]
+    if is_symbolic_dim(after):  # as above
+        gy, after = jnp.pad(gy, ((0, 0), (0, 0), (0, geometry.padding_right)))[:, :, :whole], 0
     return lax.conv_general_dilated(
         gy,
         x,
@@ -76,14 +84,13 @@ def weight_grad(x: Any, gy: Any, *, geometry: Geometry, groups: int, size: int) 
     )
 
 
-def _strided(x: Any, w: Any, geometry: AnyGeometry, left: int, size: Any, groups: int) -> Any:
-    """``size`` samples of a convolution with ``left`` zeros before the signal."""
-    after = (size - 1) * geometry.stride + geometry.span - x.shape[2] - left
+def _strided(x: Any, w: Any, geometry: AnyGeometry, before: int, after: int, groups: int) -> Any:
+    """A convolution with so many zeros before and after the signal; fewer than none cut it."""
     return lax.conv_general_dilated(
         x,
         w,
         window_strides=(geometry.stride,),
-        padding=((left, after),),
+        padding=((before, after),),
         rhs_dilation=(geometry.dilation,),
         dimension_numbers=_LAYOUT,
         feature_group_count=groups,

@@ -1,8 +1,8 @@
 """The functions of the NumPy face on JAX's arrays.
 
 On CPUs the numbers are those of the NumPy face, bit for bit (but that XLA takes numbers below the
-smallest normal one for zero); on other platforms they are those of ``lax``. All functions can be
-transformed and differentiated to any order. What does not fit is an error when a function is traced.
+smallest normal one for zero). On other platforms ``lax`` computes them. All functions can be
+transformed and differentiated to any order. What does not fit is an error when they are traced.
 """
 
 from __future__ import annotations
@@ -185,10 +185,9 @@ def conv_transpose1d_weight_grad(
     check_same_batch(x, gy)
     groups = check_groups(groups, in_channels=x.shape[-2], out_channels=gy.shape[-2])
     check_length("grad_output", gy, samples_of(geometry, x.shape[-1]))
-    size = geometry.kernel_size
-    sizes = {"geometry": geometry, "groups": groups, "size": size}
-    result: Array = call(weight_grad_p, _batch(x), _batch(gy), **sizes)
-    return result
+    x, gy, size = _batch(x), _batch(gy), geometry.kernel_size
+    gw: Array = call(weight_grad_p, x, gy, geometry=geometry, groups=groups, size=size)
+    return gw
 
 
 def conv1d(
@@ -286,13 +285,13 @@ def conv1d_adjoint(
     check_rank("grad_output", gy)
     check_channels("grad_output", gy, w.shape[0])
     check_length("grad_output", gy, samples_of(geometry, length, name="output_length"))
-    sizes = {"geometry": geometry, "groups": groups, "size": length}
-    return _ranked(conv1d_input_grad(_batch(gy), w, **sizes), gy)
+    gx = conv1d_input_grad(_batch(gy), w, geometry=geometry, groups=groups, size=length)
+    return _ranked(gx, gy)
 
 
 def _batch(x: Any) -> Any:
     return x if x.ndim == 3 else x[None]
 
 
-def _ranked(result: Any, like: Any) -> Any:
+def _ranked(result: Array, like: Any) -> Array:
     return result if like.ndim == 3 else result[0]

@@ -1,4 +1,4 @@
-"""The maps on CPUs: calls from a compiled program into the kernels, through XLA's foreign functions.
+"""The maps on CPUs: calls from compiled programs into the kernels, as XLA's foreign functions.
 
 The handlers are registered when a program for the CPU is lowered for the first time, not on import:
 JAX keeps early registrations until it starts its CPU backend, and a handler that it then refuses
@@ -52,7 +52,7 @@ def register() -> bool:
     except Exception as error:
         warnings.warn(
             f"jax {jax.__version__} refuses the kernels of fracstride, so lax computes in their "
-            f"place: slower, above all gradients. A newer version of fracstride may help. ({error})",
+            f"place, which takes longer. A newer version of fracstride may help. ({error})",
             stacklevel=2,
         )
         return False
@@ -74,9 +74,7 @@ def conv1d(x: Any, w: Any, b: Any = None, *, geometry: Any, groups: int, size: A
     return _layer("conv1d", x, jnp.conj(w), b, geometry, groups, size)
 
 
-def _layer(
-    name: str, x: Any, w: Any, b: Any, geometry: AnyGeometry, groups: int, size: Any
-) -> Any:
+def _layer(name: str, x: Any, w: Any, b: Any, geometry: AnyGeometry, groups: int, size: Any) -> Any:
     operands = [_real_signal(x, groups), _real_weight(w, groups)]
     if b is not None:
         operands.append(_real_signal(b[None, :, None], groups).reshape(-1))

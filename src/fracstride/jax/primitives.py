@@ -4,8 +4,8 @@ T, the transposed convolution, is bilinear, and so are C and R, its adjoints in 
 weight: ``<T(x, w), gy> == <x, C(gy, w)> == <w, R(x, gy)>``. Each derivative of one is made of the
 other two, so derivatives of every order need nothing else. The Conv1d is a primitive of its own,
 since its sums have another order than those of C; its derivatives are T, R and the folding of what
-falls on the padding. A layer with a bias is a primitive too, because the kernel adds the bias before
-it rounds.
+falls on the padding. A layer with a bias is a primitive too, because the kernel adds the bias
+before it rounds.
 
 The parameters of all of them: the ``geometry`` of the layer, its ``groups``, and ``size``, the last
 axis of the result, which the operands do not tell.
@@ -58,9 +58,8 @@ def _varying(x: Any) -> frozenset[Any]:
 def _vary(x: Any, axes: tuple[Any, ...]) -> Any:
     if not axes:
         return x
-    if hasattr(lax, "pcast"):
-        return lax.pcast(x, axes, to="varying")
-    return lax.pvary(x, axes)  # JAX below 0.8
+    pvary = getattr(lax, "pvary", None)  # before there was pcast
+    return pvary(x, axes) if pvary else lax.pcast(x, axes, to="varying")
 
 
 # --- shapes -----------------------------------------------------------------------------------
@@ -143,63 +142,11 @@ weight_grad_p = _primitive(
 conv1d_p = _primitive("conv1d", _LAYER, SIGNAL, _frames, kernels.conv1d, fallback.conv1d)
 
 
-def _with_bias(
-    name: str, bilinear: Primitive, shape: Any, on_cpu: Any, elsewhere: Any
-) -> Primitive:
-    def with_lax(x: Any, w: Any, b: Any, **params: Any) -> Any:
-        return elsewhere(x, w, **params) + b[:, None]
-
-    kinds = (*_LAYER, VALUES)
-    made = _primitive(f"{name}_with_bias", kinds, SIGNAL, shape, on_cpu, with_lax)
-    ad.primitive_jvps[made] = partial(_affine_jvp, made, bilinear)
-    return made
-
-
-def _affine_jvp(
-    primitive: Primitive,
-    bilinear: Primitive,
-    primals: Sequence[Any],
-    tangents: Sequence[Any],
-    **params: Any,
-) -> tuple[Any, Any]:
-    """``T(dx, w) + T(x, dw) + db``, of the tangents that are not zero by themselves."""
-    x, w, _ = primals
-    dx, dw, db = tangents
-    y = primitive.bind(*primals, **params)
-    parts = [] if type(dx) is ad.Zero else [bilinear.bind(dx, w, **params)]
-    parts += [] if type(dw) is ad.Zero else [bilinear.bind(x, dw, **params)]
-    parts = parts or [jnp.zeros_like(y)]
-    parts += [] if type(db) is ad.Zero else [db[:, None]]
-    return y, reduce(add, parts)
-
-
-_WITH_BIAS = {
-    forward_p: _with_bias(
-        "conv_transpose1d", forward_p, _samples, kernels.forward, fallback.forward
-    ),
-    conv1d_p: _with_bias("conv1d", conv1d_p, _frames, kernels.conv1d, fallback.conv1d),
-}
-
-
 # --- derivatives --------------------------------------------------------------------------------
 
-# Of an operand that is wanted, only the shape is known.
-_T, _C, _R, _D = forward_p.bind, input_grad_p.bind, weight_grad_p.bind, conv1d_p.bind
-ad.defbilinear(
-    forward_p,
-    lambda gy, x, w, size, **to: _C(gy, w, size=x.aval.shape[2], **to),
-    lambda gy, x, w, size, **to: _R(x, gy, size=w.aval.shape[2], **to),
-)
-ad.defbilinear(
-    input_grad_p,
-    lambda x, gy, w, size, **to: _T(x, w, size=gy.aval.shape[2], **to),
-    lambda x, gy, w, size, **to: _R(x, gy, size=w.aval.shape[2], **to),
-)
-ad.defbilinear(
-    weight_grad_p,
-    lambda w, x, gy, size, **to: _C(gy, w, size=x.aval.shape[2], **to),
-    lambda w, x, gy, size, **to: _T(x, w, size=gy.aval.shape[2], **to),
-)
+_T: Callable[..., Any] = forward_p.bind
+_C: Callable[..., Any] = input_grad_p.bind
+_R: Callable[..., Any] = weight_grad_p.bind
 
 
 def conv1d_input_grad(gy: Any, w: Any, *, geometry: Any, groups: int, size: Any) -> Any:
@@ -230,8 +177,86 @@ def _conv1d_weight_grad(x: Any, gy: Any, *, geometry: Any, groups: int, size: in
     return _R(gy, x, geometry=onto, groups=groups, size=size)
 
 
-ad.defbilinear(
-    conv1d_p,
-    lambda gy, x, w, size, **to: conv1d_input_grad(gy, w, size=x.aval.shape[2], **to),
-    lambda gy, x, w, size, **to: _conv1d_weight_grad(x, gy, size=w.aval.shape[2], **to),
-)
+#: Of each bilinear map, the adjoints in its first and in its second operand. They take the gradient
+#: of the result and both operands; of the one that is wanted, JAX knows the shape alone.
+_ADJOINTS: dict[Primitive, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    forward_p: (
+        lambda gy, x, w, size, **to: _C(gy, w, size=x.aval.shape[2], **to),
+        lambda gy, x, w, size, **to: _R(x, gy, size=w.aval.shape[2], **to),
+    ),
+    input_grad_p: (
+        lambda x, gy, w, size, **to: _T(x, w, size=gy.aval.shape[2], **to),
+        lambda x, gy, w, size, **to: _R(x, gy, size=w.aval.shape[2], **to),
+    ),
+    weight_grad_p: (
+        lambda w, x, gy, size, **to: _C(gy, w, size=x.aval.shape[2], **to),
+        lambda w, x, gy, size, **to: _T(x, w, size=gy.aval.shape[2], **to),
+    ),
+    conv1d_p: (
+        lambda gy, x, w, size, **to: conv1d_input_grad(gy, w, size=x.aval.shape[2], **to),
+        lambda gy, x, w, size, **to: _conv1d_weight_grad(x, gy, size=w.aval.shape[2], **to),
+    ),
+}
+for _map, _adjoints in _ADJOINTS.items():
+    ad.defbilinear(_map, *_adjoints)
+
+
+# --- with a bias --------------------------------------------------------------------------------
+
+
+def _with_bias(
+    name: str, bilinear: Primitive, shape: Any, on_cpu: Any, elsewhere: Any
+) -> Primitive:
+    def with_lax(x: Any, w: Any, b: Any, **params: Any) -> Any:
+        return elsewhere(x, w, **params) + b[:, None]
+
+    kinds = (*_LAYER, VALUES)
+    made = _primitive(f"{name}_with_bias", kinds, SIGNAL, shape, on_cpu, with_lax)
+    ad.primitive_jvps[made] = partial(_affine_jvp, made, bilinear)
+    ad.primitive_transposes[made] = partial(_affine_transpose, bilinear)
+    return made
+
+
+def _affine_jvp(
+    primitive: Primitive,
+    bilinear: Primitive,
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    **params: Any,
+) -> tuple[Any, Any]:
+    """``T(dx, w) + T(x, dw) + db``, of the tangents that are not zero by themselves."""
+    x, w, _ = primals
+    dx, dw, db = tangents
+    y = primitive.bind(*primals, **params)
+    parts = [] if type(dx) is ad.Zero else [bilinear.bind(dx, w, **params)]
+    parts += [] if type(dw) is ad.Zero else [bilinear.bind(x, dw, **params)]
+    parts = parts or [jnp.zeros_like(y)]
+    parts += [] if type(db) is ad.Zero else [db[:, None]]
+    return y, reduce(add, parts)
+
+
+def _affine_transpose(
+    bilinear: Primitive, gy: Any, x: Any, w: Any, b: Any, **params: Any
+) -> list[Any]:
+    """Of a layer that is linear in the operands that are wanted: a bias, and one of the others.
+
+    (Derivatives do not come here: the rule above leaves maps without a bias.)
+    """
+    wanted = [ad.is_undefined_primal(operand) for operand in (x, w, b)]
+    if type(gy) is ad.Zero:
+        pairs = zip((x, w, b), wanted, strict=True)
+        return [ad.Zero(operand.aval) if asked else None for operand, asked in pairs]
+    of_first, of_second = _ADJOINTS[bilinear]
+    return [
+        of_first(gy, x, w, **params) if wanted[0] else None,
+        of_second(gy, x, w, **params) if wanted[1] else None,
+        gy.sum((0, 2)) if wanted[2] else None,
+    ]
+
+
+_WITH_BIAS = {
+    forward_p: _with_bias(
+        "conv_transpose1d", forward_p, _samples, kernels.forward, fallback.forward
+    ),
+    conv1d_p: _with_bias("conv1d", conv1d_p, _frames, kernels.conv1d, fallback.conv1d),
+}
