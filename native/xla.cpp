@@ -66,17 +66,17 @@ struct Sizes {
   Outside outside;
 };
 
-// start0, stop0, start1, stop1, ...
-std::vector<Range> intervals_of(const i64* ends, std::size_t count) {
-  require(count % 2 == 0, "half an interval among the edges");
-  std::vector<Range> intervals;
-  for (std::size_t i = 0; i < count; i += 2) {
-    const Range interval{ends[i], ends[i + 1]};
+// start0, stop0, start1, stop1, ... from the fifth integer of the array on.
+std::vector<Range> intervals_of(const xla::Array& array) {
+  require((array.size - 5) % 2 == 0, "half an interval among the edges");
+  std::vector<Range> intervals((array.size - 5) / 2);
+  if (intervals.empty()) return intervals;
+  std::memcpy(intervals.data(), static_cast<const char*>(array.data) + 5 * sizeof(i64),
+              intervals.size() * sizeof(Range));
+  for (const Range& interval : intervals)
     require(
         -largest <= interval.first && interval.first <= interval.last && interval.last <= largest,
         "an interval among the edges that is none");
-    intervals.push_back(interval);
-  }
   return intervals;
 }
 
@@ -95,11 +95,10 @@ Sizes sizes_of(const xla::Call& call, const Operands& of, Map map) {
           "other attributes than one array");
   const auto& array = *static_cast<const xla::Array*>(attributes.values[0]);
   require(array.dtype == xla::DType::s64 && array.size >= 5, "fewer than 5 integers as sizes");
-  std::vector<i64> numbers(array.size);
-  std::memcpy(numbers.data(), array.data, array.size * sizeof(i64));
-  const i64 stride = numbers[0], dilation = numbers[1], groups = numbers[2], left = numbers[3];
-  const i64 mode = numbers[4], *frames = of.frames->dims, *samples = of.samples->dims;
-  const i64* weight = of.weight->dims;
+  i64 numbers[5];
+  std::memcpy(numbers, array.data, sizeof numbers);
+  const auto [stride, dilation, groups, left, mode] = numbers;
+  const i64 *frames = of.frames->dims, *samples = of.samples->dims, *weight = of.weight->dims;
   require(0 <= mode && mode < static_cast<i64>(std::size(padding_modes)),
           "an unknown padding mode");
   require(stride >= 1 && dilation >= 1 && groups >= 1 && left >= 0, "a size that is too small");
@@ -115,10 +114,7 @@ Sizes sizes_of(const xla::Call& call, const Operands& of, Map map) {
   const Layer layer{groups, weight[0] / groups, weight[1], weight[2], stride, dilation};
   require(fits(layer, frames[2], samples[2], left), "sizes beyond 2**62");
   require(map == Map::input_grad || array.size == 5, "more than 5 integers as sizes");
-  return {frames[0],
-          layer,
-          left,
-          {static_cast<Extension>(mode), intervals_of(numbers.data() + 5, array.size - 5)}};
+  return {frames[0], layer, left, {static_cast<Extension>(mode), intervals_of(array)}};
 }
 
 template <class S>
