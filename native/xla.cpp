@@ -10,6 +10,7 @@
 #include <new>
 
 #include "maps.hpp"
+#include "xla_abi.hpp"
 
 namespace fracstride {
 namespace {
@@ -207,11 +208,14 @@ xla::Error* handle(xla::Call* call) {
 
 }  // namespace
 
-std::vector<std::pair<std::string, xla::Handler*>> xla_handlers() {
-  return {{"conv_transpose1d", handle<Map::forward>},
-          {"conv_transpose1d_input_grad", handle<Map::input_grad>},
-          {"conv_transpose1d_weight_grad", handle<Map::weight_grad>},
-          {"conv1d", handle<Map::conv1d>}};
+std::map<std::string, std::uintptr_t> xla_handlers() {
+  const auto address = [](xla::Handler* handler) {
+    return reinterpret_cast<std::uintptr_t>(handler);
+  };
+  return {{"conv_transpose1d", address(handle<Map::forward>)},
+          {"conv_transpose1d_input_grad", address(handle<Map::input_grad>)},
+          {"conv_transpose1d_weight_grad", address(handle<Map::weight_grad>)},
+          {"conv1d", address(handle<Map::conv1d>)}};
 }
 
 }  // namespace fracstride
