@@ -48,7 +48,8 @@ CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.p
   tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
   tests/test_conv1d_geometry.py tests/test_conv1d.py tests/test_conv1d_layer.py \
   tests/test_invariances.py tests/test_import.py tests/streaming tests/torch/test_functional.py \
-  tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
+  tests/torch/test_module.py tests/torch/test_docstrings.py tests/jax/test_bits.py \
+  tests/jax/test_errors.py tests/test_house.py tests/test_readme.py
 
 check: $(VENV)/.test ## the tests to run after each change: about two and a half minutes on two cores
 	FRACSTRIDE_TEST_EXAMPLES=$(CHECK_EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist worksteal \

@@ -116,6 +116,7 @@ REFUSED = """
     x, w = np.ones((1, 2, 5), np.float32), np.ones((2, 3, 4), np.float32)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        FIRST
         y = fj.conv_transpose1d(x, w, stride=2, padding_mode="reflect")
         gw = jax.jit(jax.grad(lambda w: fj.conv_transpose1d(x, w).sum()))(w)
     assert np.allclose(y, fs.conv_transpose1d(x, w, stride=2, padding_mode="reflect"))
@@ -128,10 +129,11 @@ REFUSED = """
 """
 
 
-def test_handlers_that_jax_refuses() -> None:
+@pytest.mark.parametrize("first", ["fj.register()", "pass"])
+def test_handlers_that_jax_refuses(first: str) -> None:
     """Then lax computes, one warning says so, and JAX itself goes on working."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(REFUSED)],
+        [sys.executable, "-c", textwrap.dedent(REFUSED).replace("FIRST", first)],
         capture_output=True,
         text=True,
         timeout=120,
