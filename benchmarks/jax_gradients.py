@@ -31,7 +31,7 @@ import fracstride.jax
 LAYERS = [
     Layer("512->256 k16 s8", C_in=512, C_out=256, k=16, s=8, p=4, L=100),
     Layer("64->32 k4 s2", C_in=64, C_out=32, k=4, s=2, p=1, L=12800),
-    Layer("256 depthwise k12 s2", C_in=256, C_out=256, k=12, s=2, p=5, groups=256, L=200),
+    Layer("256 depthwise k12 s2", C_in=256, C_out=256, k=12, s=2, p=5, groups=256, L=400),
     Layer("512->1 k16 s8", C_in=512, C_out=1, k=16, s=8, p=4, L=4000),
 ]
 TOLERANCE = 1e-4  # of a gradient's largest value: sums over time are long in float32

@@ -80,6 +80,23 @@ def test_precision_of_other_platforms_is_that_of_jax() -> None:
     assert "HIGHEST" in lowered
 
 
+# --- without jit --------------------------------------------------------------------------------
+
+
+def test_where_jit_is_disabled() -> None:
+    layer = Layer(TRANSPOSED)
+    given = layer.operands()
+    with jax.disable_jit():
+        assert_same_bits(jax.jit(layer)(*given), layer(*given))
+
+
+@pytest.mark.parametrize("transform", [jax.jit, lambda f: f])
+def test_nan_is_found_where_jax_looks_for_it(transform: Any) -> None:
+    x, w = jnp.full((1, 2, 3), jnp.inf), jnp.array([[[1.0]], [[-1.0]]])
+    with jax.debug_nans(True), pytest.raises(FloatingPointError, match=r"invalid (value|nan)"):
+        transform(fj.conv_transpose1d)(x, w)
+
+
 # --- registration -------------------------------------------------------------------------------
 
 REFUSED = """

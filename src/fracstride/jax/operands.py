@@ -34,11 +34,11 @@ def as_operands(**operands: Any) -> list[Any]:
         if operand is None and name == "bias":
             arrays.append(None)
             continue
-        if not isinstance(operand, (jax.Array, np.ndarray)) and not hasattr(
-            operand, "__jax_array__"
-        ):
-            raise TypeError(f"{name} must be an array of JAX or NumPy, got {_shown(operand)}")
-        array = jnp.asarray(operand)
+        array = operand
+        if not isinstance(operand, jax.Array):
+            if not isinstance(operand, np.ndarray) and not hasattr(operand, "__jax_array__"):
+                raise TypeError(f"{name} must be an array of JAX or NumPy, got {_shown(operand)}")
+            array = jnp.asarray(operand)
         dtype, decided_by = agreed_dtype(name, array.dtype, dtype, decided_by)
         arrays.append(array)
     return arrays

@@ -111,12 +111,19 @@ def _primitive(
 
 
 def _run(primitive: Primitive, *operands: Any, **params: Any) -> Any:
-    return _compiled(primitive, *params.items())(*operands)
+    with jax.disable_jit(False):  # where it is disabled, this is what is called in its place
+        return _compiled(primitive, *params.items())(*operands)
 
 
 @lru_cache(maxsize=1024)
 def _compiled(primitive: Primitive, *params: tuple[str, Any]) -> Any:
-    return jax.jit(partial(primitive.bind, **dict(params)))
+    def call(*operands: Any) -> Any:
+        return primitive.bind(*operands, **dict(params))
+
+    call.__name__ = call.__qualname__ = primitive.name
+    # So jax_debug_nans knows that there is nothing inside to look at; else it would call this again.
+    vars(call)["_apply_primitive"] = True
+    return jax.jit(call)
 
 
 _LAYER = (SIGNAL, WEIGHT)
