@@ -58,8 +58,9 @@ def _varying(x: Any) -> frozenset[Any]:
 def _vary(x: Any, axes: tuple[Any, ...]) -> Any:
     if not axes:
         return x
-    pvary = getattr(lax, "pvary", None)  # before there was pcast
-    return pvary(x, axes) if pvary else lax.pcast(x, axes, to="varying")
+    if hasattr(lax, "pcast"):
+        return lax.pcast(x, axes, to="varying")
+    return lax.pvary(x, axes)  # type: ignore[attr-defined]  # of JAX 0.6 and 0.7
 
 
 # --- shapes -----------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def _compiled(primitive: Primitive, *params: tuple[str, Any]) -> Any:
         return primitive.bind(*operands, **dict(params))
 
     call.__name__ = call.__qualname__ = primitive.name
-    # So jax_debug_nans knows that there is nothing inside to look at; else it would call this again.
+    # By this jax_debug_nans sees that there is nothing inside. Else it would call this for ever.
     vars(call)["_apply_primitive"] = True
     return jax.jit(call)
 
