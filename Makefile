@@ -12,6 +12,7 @@ LAYERS ?= 48
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SANITIZE_VENV := $(VENV)-sanitize
+JAX_VENV := $(VENV)-jax
 COMPILER := $(CXX) $(CXXFLAGS) $(LDFLAGS)
 # The sanitizers are Clang's where it is installed with them and with OpenMP, unless CXX names a
 # compiler.
@@ -28,7 +29,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -47,7 +48,8 @@ CHECKED := tests/test_reference.py tests/test_geometry.py tests/test_extension.p
   tests/test_functional.py tests/test_layer.py tests/test_native.py tests/test_against_reference.py \
   tests/test_conv1d_geometry.py tests/test_conv1d.py tests/test_conv1d_layer.py \
   tests/test_invariances.py tests/test_import.py tests/drawing tests/streaming tests/torch/test_functional.py \
-  tests/torch/test_module.py tests/torch/test_docstrings.py tests/test_house.py tests/test_readme.py
+  tests/torch/test_module.py tests/torch/test_docstrings.py tests/jax/test_bits.py \
+  tests/jax/test_errors.py tests/test_house.py tests/test_readme.py
 
 check: $(VENV)/.test ## the tests to run after each change: about two and a half minutes on two cores
 	FRACSTRIDE_TEST_EXAMPLES=$(CHECK_EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist worksteal \
@@ -55,6 +57,10 @@ check: $(VENV)/.test ## the tests to run after each change: about two and a half
 
 test: $(VENV)/.test ## the whole test suite: about thirteen minutes on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# The oldest JAX that the package promises, in an environment of its own.
+test-jax-oldest: $(JAX_VENV)/.check ## the tests of the JAX face with JAX 0.6.2
+	$(JAX_VENV)/bin/python -m pytest -q tests/jax
 
 train: $(VENV)/.demo $(VENV)/.train ## train a speech upsampler on demo.wav with this layer and with torch's
 	test -f demo.wav || $(BIN)/python examples/speak.py
@@ -86,6 +92,7 @@ bench: $(VENV)/.bench ## float32 forward of 68 layers against torch and ONNX Run
 bench-full: $(VENV)/.bench-full ## the same against all peers and the machine's limit: JSON, picture
 	mkdir -p build
 	$(BIN)/python benchmarks/bench.py --full --seconds 480 --json build/bench.json --plot build/bench.svg
+	$(BIN)/python benchmarks/jax_gradients.py
 
 bench-random: $(VENV)/.bench-full ## LAYERS=48 random layers by kind against all peers: JSON, picture
 	mkdir -p build
@@ -106,6 +113,9 @@ bench-scaling: $(VENV)/.bench ## more threads, new lengths, long signals, memory
 
 bench-train: $(VENV)/.bench ## forward and backward in torch against torch eager
 	$(BIN)/python benchmarks/train.py
+
+bench-jax: $(VENV)/.bench-full ## value and gradients in JAX against the ways of Equinox and Flax; a tiny call
+	$(BIN)/python benchmarks/jax_gradients.py
 
 bench-half: $(VENV)/.bench ## bfloat16 against our float32 and torch's bfloat16, forward, then with gradients
 	$(BIN)/python benchmarks/half.py
@@ -153,7 +163,7 @@ wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what these commands have written
-	rm -rf $(VENV) $(SANITIZE_VENV) build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SANITIZE_VENV) $(JAX_VENV) build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 %/.venv:
 	$(PYTHON) -m venv $*
@@ -166,6 +176,10 @@ $(SANITIZE_VENV)/.compiler: COMPILER = $(SANITIZE_CXX) $(CXXFLAGS) $(LDFLAGS)
 
 $(VENV)/.demo $(VENV)/.notebooks $(VENV)/.serve $(VENV)/.train $(VENV)/.accelerate $(VENV)/.test $(VENV)/.bench $(VENV)/.bench-full $(VENV)/.models $(VENV)/.check: $(VENV)/.%: $(VENV)/.venv $(VENV)/.compiler $(SOURCES)
 	$(PIP) install -q -c constraints.txt '.[$*]'
+	touch $@
+
+$(JAX_VENV)/.check: $(JAX_VENV)/.venv $(JAX_VENV)/.compiler $(SOURCES)
+	$(JAX_VENV)/bin/python -m pip --disable-pip-version-check install -q '.[check]' jax==0.6.2 jaxlib==0.6.2 flatbuffers
 	touch $@
 
 # The linters need the packages whose types they read, not the package itself.

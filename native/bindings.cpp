@@ -2,6 +2,7 @@
 // have data_ptr(), and signal_of() gives these numbers of an array. The callers have checked every
 // size. Checked here are only the numbers of padding modes and the form of `edges`.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -23,6 +24,7 @@
 #include "pointwise_bindings.hpp"
 #include "steps_bindings.hpp"
 #include "threads.hpp"
+#include "xla.hpp"
 
 namespace nb = nanobind;
 
@@ -339,6 +341,7 @@ NB_MODULE(_native, m) {
   bind_antialiased<double>(m, steps);
   bind_antialiased<float16>(m, steps);
   bind_antialiased<bfloat16>(m, steps);
+  m.def("xla_handlers", &xla_handlers);
   m.def("signal_of", &signal_of);
   m.def("new_output", &new_output);
   m.attr("large_output") = large_output;

@@ -16,9 +16,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import fracstride
 from fracstride._load import native
 
-# Without torch, find_spec finds the folder tests/torch under that name, which has no origin.
-_torch = find_spec("torch")
-collect_ignore = [] if _torch and _torch.origin else ["torch"]
+# Without torch, find_spec finds the folder tests/torch under that name, which has no origin; so it
+# is with JAX.
+_specs = {name: find_spec(name) for name in ("torch", "jax")}
+collect_ignore = [name for name, spec in _specs.items() if not (spec and spec.origin)]
 
 # Triton reads the variable once, at import. Without a GPU its kernels run in its interpreter.
 if find_spec("triton"):

@@ -51,6 +51,16 @@ def test_some_layers_by_name() -> None:
     ]
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_ways_to_write_a_layer_in_jax(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("jax.numpy")
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    module = import_module("jax_gradients")
+    layer = layers.Layer("", C_in=4, C_out=8, k=5, s=3, p=2, groups=groups, L=7)
+    for way in module.WAYS:
+        assert module.Step(layers.Problem(layer), way).error() < 1e-5, way
+
+
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"no layer hifigan; there are hifigan_up0, "):
         layers.load(["mri_fir", "hifigan"])

@@ -229,18 +229,19 @@ def test_long_files_have_a_reason() -> None:
 
 
 def test_contributing_names_every_file() -> None:
-    """Of the two packages that hold files of several subjects; the others are named as folders."""
+    """Of the packages that hold files of several subjects; the others are named as folders."""
     text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     named = set()
     for row in re.findall(r"^\| (`src/.*?) \|", text, re.MULTILINE):
         first, *others = re.findall(r"`(.*?)`", row)
         folder = first.rpartition("/")[0]
         named |= {first, *(f"{folder}/{name}" for name in others)}
-    folders = [ROOT / "src" / "fracstride", ROOT / "src" / "fracstride" / "torch"]
+    source = ROOT / "src" / "fracstride"
+    folders = [source, source / "torch", source / "jax"]
     paths = {
         path.relative_to(ROOT).as_posix() + "/" * path.is_dir()
         for folder in folders
         for path in folder.iterdir()
         if (path.is_dir() or path.suffix == ".py") and not path.name.startswith("_")
     }
-    assert named == paths - {"src/fracstride/torch/"}
+    assert named == paths - {"src/fracstride/torch/", "src/fracstride/jax/"}

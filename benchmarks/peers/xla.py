@@ -23,10 +23,10 @@ class Xla(Candidate):
         n, w = problem.layer, problem.weight
         x, b = jax.device_put(problem.x), jax.device_put(problem.bias)
         if n.transposed:
-            forms = [partial(_dilated, n, jax.device_put(_swapped(n, w)), b)]
+            forms = [partial(_dilated, n, jax.device_put(swapped(n, w)), b)]
             if n.dilation == 1:
                 wide, rows = _phases_layer(n, w)
-                forms.append(partial(_phases, n, wide, jax.device_put(_swapped(wide, rows)), b))
+                forms.append(partial(_phases, n, wide, jax.device_put(swapped(wide, rows)), b))
         else:
             forms = [partial(_convolution, n, jax.device_put(w), b)]
 
@@ -49,7 +49,7 @@ def _convolution(n: Layer, w: Any, b: Any, x: Any) -> Any:
     return y + b[:, None]
 
 
-def _swapped(n: Layer, w: Array) -> Array:
+def swapped(n: Layer, w: Array) -> Array:
     """The weight as an ordinary convolution has it: (C_out, C_in/g, k), taps flipped."""
     by_group = w.reshape(n.groups, n.C_in // n.groups, n.C_out // n.groups, n.k)
     swapped = by_group.transpose(0, 2, 1, 3)[..., ::-1]

@@ -157,6 +157,9 @@ def move_rows(*integers: int) -> None: ...
 # Of a NumPy array: address, strides in elements, last length.
 def signal_of(array: NDArray[Any], /) -> tuple[int, ...]: ...
 
+# The maps as handlers of XLA's foreign function interface: the address of each, by its name.
+def xla_handlers() -> dict[str, int]: ...
+
 # Large results, in memory that is kept for the next ones: of batch, channels, length, and DLPack's
 # code and bits of a dtype, the capsule of an uninitialised tensor; from how many bytes on; bytes in
 # use and waiting; what waits goes back to the system.

@@ -22,6 +22,7 @@ DType = np.dtype[Any]
 __all__ = [
     "Array",
     "DType",
+    "agreed_dtype",
     "aligned",
     "as_dtype",
     "as_operands",
@@ -91,6 +92,26 @@ def as_dtype(dtype: Any) -> DType:
     return native
 
 
+def agreed_dtype(
+    name: str, found: DType, dtype: DType | None, decided_by: str
+) -> tuple[DType, str]:
+    """The dtype of all operands, and the name of the one that decides it, once ``found`` is known.
+
+    ``dtype`` is that of the operands before, of which ``decided_by`` was the first, or None.
+    ``TypeError`` if ``found``, the dtype of the operand ``name``, is another one or not supported.
+
+    >>> agreed_dtype("input", np.dtype("f4"), None, "the layer")
+    (dtype('float32'), 'input')
+    """
+    if found.name not in KERNELS:
+        raise TypeError(f"{name} must be an array of {_DTYPES}, got dtype {found}")
+    if dtype is None:
+        return found.newbyteorder("="), name
+    if found.name != dtype.name:
+        raise TypeError(f"{name} must have the dtype of {decided_by}, {dtype}, got {found}")
+    return dtype, decided_by
+
+
 def as_operands(dtype: DType | None, /, **operands: ArrayLike | None) -> list[Any]:
     """The operands as arrays of one dtype in the machine's byte order; a bias may be None.
 
@@ -112,14 +133,7 @@ def as_operands(dtype: DType | None, /, **operands: ArrayLike | None) -> list[An
             arrays[name] = _numbers(name, operand)
             continue
         array = np.asarray(operand)
-        if array.dtype.name not in KERNELS:
-            raise TypeError(f"{name} must be an array of {_DTYPES}, got dtype {array.dtype}")
-        if dtype is None:
-            dtype, decided_by = array.dtype.newbyteorder("="), name
-        elif array.dtype.name != dtype.name:
-            raise TypeError(
-                f"{name} must have the dtype of {decided_by}, {dtype}, got {array.dtype}"
-            )
+        dtype, decided_by = agreed_dtype(name, array.dtype, dtype, decided_by)
         arrays[name] = array
     if dtype is None:
         is_complex = any(array.dtype.kind == "c" for array in arrays.values())

@@ -24,6 +24,7 @@ __all__ = [
     "check_length",
     "check_out",
     "check_rank",
+    "check_same_batch",
     "check_slope",
     "check_weight",
 ]
@@ -90,6 +91,15 @@ def check_length(name: str, array: Array, length: int) -> None:
     """Raise ValueError unless a signal is so long."""
     if array.shape[-1] != length:
         raise ValueError(f"{name} must have length {length}, got shape {array.shape}")
+
+
+def check_same_batch(x: Array, grad_output: Array) -> None:
+    """Raise ValueError unless both signals have the same batch, or none."""
+    if x.shape[:-2] != grad_output.shape[:-2]:
+        raise ValueError(
+            f"grad_output must have the batch of input, shape {x.shape}, "
+            f"got shape {grad_output.shape}"
+        )
 
 
 def check_slope(slope: object, dtype: DType) -> float:

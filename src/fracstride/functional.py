@@ -38,6 +38,7 @@ from fracstride.checks import (
     check_length,
     check_out,
     check_rank,
+    check_same_batch,
     check_weight,
 )
 from fracstride.complex_numbers import join_weight_grad
@@ -214,10 +215,7 @@ def conv_transpose1d_weight_grad(
     geometry = geometry_of(kernel_size, stride, padding, output_padding, dilation, padding_mode)
     check_rank("input", x)
     check_rank("grad_output", gy)
-    if x.shape[:-2] != gy.shape[:-2]:
-        raise ValueError(
-            f"grad_output must have the batch of input, shape {x.shape}, got shape {gy.shape}"
-        )
+    check_same_batch(x, gy)
     groups = check_groups(groups, in_channels=x.shape[-2], out_channels=gy.shape[-2])
     length = x.shape[-1]
     check_length("grad_output", gy, geometry.output_length(length))

@@ -1,7 +1,7 @@
 """The formulas of lengths, of numbers alone.
 
-The lengths of the transposed convolution may be symbols of a compiler's graph in place of ints:
-the same formulas serve :class:`fracstride.Geometry`, which checks its arguments first, and graphs.
+Lengths may be symbols of a compiler's graph in place of ints: the same formulas serve
+:class:`fracstride.Geometry`, which checks its arguments first, and graphs.
 They are functions, since compilers do not follow methods of an object that is a constant to them.
 """
 
@@ -15,6 +15,7 @@ from fracstride.arguments import check_fits
 __all__ = [
     "check_no_output_size",
     "conv1d_output_length",
+    "conv1d_positions",
     "output_length",
     "output_padding_for",
 ]
@@ -82,4 +83,13 @@ def conv1d_output_length(
             f"{name} must be at least {span - padding[0] - padding[1]} for a kernel that spans "
             f"{span} with padding {padding}, got {length}"
         )
+    return int(conv1d_positions(padded, stride, span))
+
+
+def conv1d_positions(padded: Any, stride: int, span: int) -> Any:
+    """At how many positions a kernel that covers ``span`` fits into ``padded`` frames.
+
+    >>> conv1d_positions(12, stride=2, span=3)
+    5
+    """
     return (padded - span) // stride + 1

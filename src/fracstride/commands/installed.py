@@ -12,6 +12,7 @@ __all__ = ["run"]
 #: Packages that add something, and what.
 _OTHERS = {
     "torch": "fracstride.torch",
+    "jax": "fracstride.jax",
     "onnx": "fracstride.onnx, networks from ONNX files",
     "onnxruntime": "the peer of `fracstride bench`",
     "safetensors": "saved networks",

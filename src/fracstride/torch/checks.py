@@ -137,7 +137,7 @@ def output_length(geometry: AnyGeometry, L: int) -> int:
         length = lengths.output_length(L, geometry.stride, geometry.overhang)
     else:
         s, pads = geometry.stride, geometry.padding_left + geometry.padding_right
-        length = (L + pads - geometry.span) // s + 1
+        length = lengths.conv1d_positions(L + pads, s, geometry.span)
     torch._check(length > 0, lambda: f"input length L leaves no sample with {geometry}")
     return length
 
