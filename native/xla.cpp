@@ -81,13 +81,17 @@ std::vector<Range> intervals_of(const xla::Array& array) {
   return intervals;
 }
 
-// Whether positions, up to that of the last tap of the last frame, are numbers of 64 bits.
+// Whether positions, up to that of the last tap of the last frame, are numbers of 64 bits, and the
+// samples are as many as some layer has: the last tap and the largest output padding, or remainder
+// of a Conv1d, reach beyond them.
 bool fits(const Layer& layer, i64 frames, i64 samples, i64 padding_left) {
   i64 reach = 0, span = 0, last = 0;
-  return !__builtin_mul_overflow(layer.dilation, layer.kernel - 1, &span) &&
-         !__builtin_mul_overflow(layer.stride, frames - 1, &reach) &&
-         !__builtin_add_overflow(reach, span, &last) && last < largest && padding_left <= largest &&
-         samples <= largest;
+  if (__builtin_mul_overflow(layer.dilation, layer.kernel - 1, &span) ||
+      __builtin_mul_overflow(layer.stride, frames - 1, &reach) ||
+      __builtin_add_overflow(reach, span, &last) || last >= largest || padding_left > largest ||
+      samples > largest || larger(layer.stride, layer.dilation) > largest)
+    return false;
+  return samples + padding_left <= last + larger(layer.stride, layer.dilation);
 }
 
 Sizes sizes_of(const xla::Call& call, const Operands& of, Map map) {
@@ -113,7 +117,7 @@ Sizes sizes_of(const xla::Call& call, const Operands& of, Map map) {
     require(of.bias->dims[0] == (map == Map::forward ? samples : frames)[1],
             "a bias that does not fit");
   const Layer layer{groups, weight[0] / groups, weight[1], weight[2], stride, dilation};
-  require(fits(layer, frames[2], samples[2], left), "sizes beyond 2**62");
+  require(fits(layer, frames[2], samples[2], left), "sizes that belong to no layer");
   require(map == Map::input_grad || array.size == 5, "more than 5 integers as sizes");
   return {frames[0], layer, left, {static_cast<Extension>(mode), intervals_of(array)}};
 }

@@ -238,6 +238,8 @@ MALFORMED: dict[str, tuple[str, Any, tuple[Any, ...], Any]] = {
     "groups": (T, result(2, 8, 10), (X, W), [2, 1, 2, 0, 0]),
     "huge groups": (T, result(2, 4, 10), (X, W), [2, 1, BIG, 0, 0]),
     "negative padding": (T, result(2, 4, 10), (X, W), [2, 1, 1, -1, 0]),
+    "padding beyond the last tap": (T, result(2, 4, 10), (X, W), [2, 1, 1, 3, 0]),
+    "more samples than taps reach": (T, result(2, 4, 12), (X, W), [2, 1, 1, 0, 0]),
     "huge padding": (T, result(2, 4, 10), (X, W), [2, 1, 1, 2 * BIG - 1, 0]),
     "huge stride": (T, result(2, 4, 10), (X, W), [BIG, 1, 1, 0, 0]),
     "huge dilation": (T, result(2, 4, 10), (X, W), [2, 2 * BIG - 1, 1, 0, 0]),
@@ -280,27 +282,34 @@ def test_malformed_attributes_are_errors(attributes: dict[str, Any]) -> None:
         jax.block_until_ready(jax.jit(lambda *o: function(*o, **attributes))(X, W))
 
 
-def test_sizes_that_fit_no_layer_stay_in_their_memory() -> None:
-    """Random sizes for operands that fit together: a wrong program gets wrong numbers, no crash."""
+def test_sizes_of_another_layer_stay_in_their_memory() -> None:
+    """Sizes that belong to some layer, but not to this one: wrong numbers, and no crash."""
     rng = np.random.default_rng(0)
-    functions = []
+    calls = []
     for _ in range(60):
-        mode = int(rng.integers(0, 4))
-        sizes = [*rng.integers(1, 30, 2), 1, rng.choice([0, 3, 40, 10**9]), mode]
-        name, out, operands = [
-            (T, result(2, 4, 10), (X, W)),
-            (C, result(2, 3, 5), (GY, W)),
-            (R, result(3, 4, 2), (X, GY)),
-            (D, result(2, 3, 5), (GY, W)),
-        ][int(rng.integers(0, 4))]
+        k, mode = int(rng.integers(1, 9)), int(rng.integers(0, 4))
+        s, d = (int(n) for n in rng.choice([1, 2, 3, 7, 40, 999], 2))
+        frames = int(rng.integers(1, 40))
+        reach = (frames - 1) * s + d * (k - 1) + max(s, d)
+        samples = int(rng.integers(1, min(reach, 90) + 1))
+        sizes = [s, d, 1, int(rng.integers(0, reach - samples + 1)), mode]
+        x, w, gy = (np.ones(n, F32) for n in ((2, 3, frames), (3, 4, k), (2, 4, samples)))
+        which = int(rng.integers(0, 4))
+        name, out, operands = [(T, gy, (x, w)), (C, x, (gy, w)), (R, w, (x, gy)), (D, x, (gy, w))][
+            which
+        ]
         if name == C and mode:
             sizes += [-int(rng.integers(1, 50)), int(rng.integers(0, 9)), 9, 12]
-        function = jax.ffi.ffi_call(f"fracstride_{name}_v1", out)
-        attribute = np.array(sizes, np.int64)
-        functions.append((lambda f=function, a=attribute: lambda *o: f(*o, sizes=a))())
-        functions[-1].operands = operands  # type: ignore[attr-defined]
-    found = jax.jit(lambda: [f(*f.operands) for f in functions])()  # type: ignore[attr-defined]
-    assert all(np.isfinite(np.asarray(y)).all() for y in found)
+        calls.append((name, result(*out.shape), operands, np.array(sizes, np.int64)))
+
+    def program(operands: Any) -> Any:
+        return [
+            jax.ffi.ffi_call(f"fracstride_{name}_v1", out)(*given, sizes=sizes)
+            for (name, out, _, sizes), given in zip(calls, operands, strict=True)
+        ]
+
+    for y in jax.jit(program)([operands for _, _, operands, _ in calls]):
+        assert np.isfinite(np.asarray(y)).all()
 
 
 # --- complex numbers ----------------------------------------------------------------------------
