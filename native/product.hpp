@@ -1,7 +1,9 @@
 // The maps T and C: weight panels times packed frames, unit by unit. Included inside the namespace
 // of one instruction set.
 
-static constexpr i64 cached_bytes = 64 * 1024;  // weights that stay in the second-level cache
+// Weights up to this size are not fetched early. (Larger ones may have been pushed out of the
+// second-level cache by those of other layers.)
+static constexpr i64 cached_bytes = 64 * 1024;
 // Weights that a single frame finds in the third-level cache: there the processor's own fetching of
 // a few streams is enough, and ours costs 6 %.
 static constexpr i64 near_bytes = 16 * 1024 * 1024;

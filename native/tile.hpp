@@ -33,12 +33,14 @@ struct Strides {
 // second-level cache as a rule (this many terms are an access to it ahead); those of the next run,
 // which are in memory as a rule, and of which each tile of rows fetches an equal share; or weights
 // along the vector, which are in memory too: those that this tile reads next, or, where several
-// tiles of frames read the same ones, a share of the next run. (Memory gives them while all tiles
-// multiply, and not while the first one waits.) These go to the second-level cache, which has room
-// for more requests at a time: 1.2 times as many bytes a second where they come from memory.
+// tiles of frames read the same weights, a share of the next run. (Each of these tiles then waits
+// for a part of the weights, and not the first one for all.) These go to the second-level cache,
+// which has room for more requests at a time: 1.2 times as many bytes a second where they are in
+// memory.
 enum class Fetch { nothing, own_run, next_run, vectors, share };
 static constexpr i64 terms_ahead = 16;
-static constexpr i64 vectors_ahead = 128;  // terms: the time of an access to memory, and four pages
+static constexpr i64 vectors_ahead =
+    128;  // terms: their products take longer than an access to memory
 
 // Words W may be pairs; the sums are then floats. `next` is where the next run, or this tile's
 // share of it, begins.

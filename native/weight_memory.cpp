@@ -33,6 +33,7 @@ constexpr std::align_val_t line{cache_line};
 constexpr std::size_t huge_page = 2 * 1024 * 1024;
 constexpr std::size_t region_bytes = 16 * huge_page;
 constexpr std::size_t least_in_region = 4096;
+constexpr std::size_t most_idle = 32 * huge_page;
 
 std::size_t rounded(std::size_t bytes, std::size_t unit) {
   return (bytes + unit - 1) / unit * unit;
@@ -42,15 +43,15 @@ std::size_t rounded(std::size_t bytes, std::size_t unit) {
 class Region {
  public:
   explicit Region(std::size_t bytes) : size(bytes), mapped_bytes_(bytes + huge_page) {
-    mapped_ = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    free_.emplace(0, size);
+    mapped_ =
+        mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped_ == MAP_FAILED) throw std::bad_alloc();
     const auto address = reinterpret_cast<std::uintptr_t>(mapped_);
     begin_ = static_cast<char*>(mapped_) + (rounded(address, huge_page) - address);
 #ifdef MADV_HUGEPAGE
     madvise(begin_, size, MADV_HUGEPAGE);  // a refusal changes nothing
 #endif
-    free_.emplace(0, size);
   }
   Region(const Region&) = delete;
   ~Region() { munmap(mapped_, mapped_bytes_); }
@@ -86,6 +87,15 @@ class Region {
     free_.emplace(offset, bytes);
   }
 
+  // Gives the pages of all free parts back to the system.
+  void trim() const {
+    for (const auto& [offset, length] : free_) {
+      const std::size_t first = rounded(offset, huge_page);
+      const std::size_t last = (offset + length) / huge_page * huge_page;
+      if (first < last) madvise(begin_ + first, last - first, MADV_DONTNEED);
+    }
+  }
+
   bool has(const char* block) const { return block >= begin_ && block < begin_ + size; }
   bool is_empty() const { return free_.size() == 1 && free_.begin()->second == size; }
 
@@ -102,6 +112,7 @@ class Regions {
  public:
   char* take(std::size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex);
+    idle_ -= std::min(idle_, bytes);
     for (Region& region : regions_)
       if (char* block = region.take(bytes)) return block;
     return regions_.emplace_back(std::max(region_bytes, rounded(bytes, huge_page))).take(bytes);
@@ -116,17 +127,22 @@ class Regions {
     } catch (const std::bad_alloc&) {
       return;  // this part of the region is lost
     }
+    idle_ += bytes;
     // One empty region stays: a weight that is packed anew finds memory without page faults.
     const auto empty = [](const Region& region) { return region.is_empty(); };
     if (own->is_empty() &&
         (own->size > region_bytes || std::count_if(regions_.begin(), regions_.end(), empty) > 1))
       regions_.erase(own);
+    if (idle_ <= most_idle) return;
+    for (const Region& region : regions_) region.trim();
+    idle_ = 0;
   }
 
   std::mutex mutex;
 
  private:
   std::list<Region> regions_;
+  std::size_t idle_ = 0;  // bytes that were given back since the last trim, less those taken since
 };
 
 // Never destroyed: a weight may outlive the interpreter.
@@ -140,6 +156,9 @@ Regions& regions() {
   }();
   return *all;
 }
+
+// Made with the module: a process that forks while a thread makes it would leave it half made.
+[[maybe_unused]] const Regions& at_start = regions();
 
 bool is_in_region(std::size_t bytes) { return bytes >= least_in_region; }
 #endif

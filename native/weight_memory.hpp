@@ -5,7 +5,9 @@
 // pages a push of one frame takes a quarter less.
 #pragma once
 #include <cstddef>
+#include <limits>
 #include <memory>
+#include <new>
 
 #include "integers.hpp"
 
@@ -25,6 +27,8 @@ class WeightMemory {
 
  private:
   static std::size_t bytes_of(i64 elements) {
+    if (elements > std::numeric_limits<std::ptrdiff_t>::max() / static_cast<i64>(sizeof(T)))
+      throw std::bad_alloc();
     return static_cast<std::size_t>(elements) * sizeof(T);
   }
   struct Free {

@@ -84,7 +84,9 @@ class TensorChunks(Chunks):
         if type(chunk) is not Tensor or chunk.dtype is not layout.dtype or chunk.requires_grad:
             return None
         time, shape = layout.time, chunk.shape
-        if time is None or shape[:time] != self._lead or shape[time + 1 :] != self._tail:
+        if time is None or len(shape) != len(layout.sizes):
+            return None
+        if shape[:time] != self._lead or shape[time + 1 :] != self._tail:
             return None
         plain = chunk.is_cpu and chunk.layout is torch.strided
         if not plain or shape[time] % layout.per_clock:

@@ -301,6 +301,8 @@ def test_tensors_that_do_not_fit_change_nothing() -> None:
     pieces = [stream.push(x[..., t : t + 1]) for t in range(20)]
     wrong = [
         x[0, :, :1],
+        x[..., 0],
+        x[0, 0, 0],
         x[:, :2, :1],
         x[..., :1].double(),
         x[..., :1].repeat(2, 1, 1),

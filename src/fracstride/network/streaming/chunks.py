@@ -66,7 +66,7 @@ class Chunks:
     def ordinary(self, chunk: Any) -> Array | None:
         """The one chunk as ``(B, channels, L)``, whole ticks, if it is as it should be; or None.
 
-        (Its rows and channels are not looked at.)
+        (Its rows and channels are not looked at: the push itself refuses others than its own.)
         """
         if type(chunk) is not np.ndarray or self._plain_dtype is None:
             return None

@@ -35,7 +35,7 @@ class StreamMemory:
         self._batch, self._dtype, self._whole = batch, dtype, whole
         self._arena = Arena()
         self._plans: OrderedDict[Piece, PartPlan] = OrderedDict()
-        #: Those of them that are for all rows, in the middle of a signal, by place and ticks.
+        #: Those of them that are for all rows and do not end the signal, by place and ticks.
         self.usual: dict[tuple[int, int], PartPlan] = {}
         #: The window of each value with memory of its own.
         self.windows: dict[Value, Array] = {}

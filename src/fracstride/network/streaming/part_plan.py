@@ -35,8 +35,8 @@ class Piece(NamedTuple):
 class PartPlan:
     """Steps that are bound to windows of memory.
 
-    A window has the positions of a signal that were kept, and those that are new behind them. After
-    the steps, what is kept from now on moves to its beginning.
+    A window has the positions of a signal that were kept, and those that are new behind them. When
+    the last operation has read it, what is kept from now on moves to its beginning.
 
     Args:
         schedule: of the network.
@@ -93,8 +93,7 @@ class PartPlan:
         #: Shape and dtype of each result.
         self.results = [(array.shape, array.dtype) for array in outputs]
         self._inputs = inputs
-        #: From new positions of the inputs to the positions that are given now. False, and nothing
-        #: is done, where an array has another shape or elements of another size.
+        #: Computes from new positions of the inputs the positions that are given now.
         self.push = Push(self.steps, self._after, inputs, outputs)
 
     def _new(self, value: Value, before: Progress, after: Progress) -> Part:
@@ -124,7 +123,8 @@ class PartPlan:
         # Codes come in integers of any size.
         signals = [x.astype(a.dtype, copy=False) for a, x in zip(self._inputs, inputs, strict=True)]
         if not self.push.run(signals, outs):
-            raise ValueError(f"inputs {[x.shape for x in signals]} do not fit to the steps")
+            shapes = [x.shape for x in (*signals, *outs)]
+            raise ValueError(f"inputs and outputs {shapes} do not fit to the steps")
 
 
 def _last_read(schedule: Schedule, nodes: Sequence[Node]) -> dict[Node, list[Value]]:

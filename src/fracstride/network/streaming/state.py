@@ -39,7 +39,7 @@ def prepared(
 
     Args:
         state: as :func:`state_of` gives it.
-        like: the present one.
+        like: what :func:`state_of` gives now: its names, shapes and dtypes.
         memory: of the stream.
 
     Raises:

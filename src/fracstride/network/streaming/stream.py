@@ -118,14 +118,13 @@ class NetworkStream(Stream):
             return None
         ((shape, dtype),) = plan.results
         out = np.empty(shape, dtype)
-        self._broken = True
+        self._broken = True  # until all of the push is over
         done = plan.push.run((signal,), (out,))
+        if done:
+            self._ticks[:] = (before + ticks,) * self._rows
+            self._last = shape if self.batch_size is not None else shape[1:]
         self._broken = False
-        if not done:
-            return None
-        self._ticks[:] = (before + ticks,) * self._rows
-        self._last = shape if self.batch_size is not None else shape[1:]
-        return self.chunks.result(out)
+        return self.chunks.result(out) if done else None
 
     def finish(self, chunk: Any, *more: Any, rows: Any = None) -> Any:
         """``push`` and :meth:`flush` at once; ``rows`` as ``active`` and ``rows`` there."""
@@ -361,7 +360,7 @@ class NetworkStream(Stream):
 
         def take() -> None:
             put()
-            self._ticks, self._broken = ticks, False
+            self._ticks, self._broken = list(ticks), False
 
         return take
 
