@@ -121,6 +121,31 @@ def test_a_batch_of_nothing() -> None:
     assert got.shape == (2, 0, *layer(x, w, b).shape[1:])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("axes", AXES)
+def test_an_axis_of_nothing(kind: str, axes: Any) -> None:
+    layer = Layer(kind, "reflect")
+    given = layer.operands("float32")
+    none = [
+        a if axis is None else jnp.zeros((*a.shape[:axis], 0, *a.shape[axis:]), a.dtype)
+        for a, axis in zip(given, axes, strict=True)
+    ]
+    mapped = jax.vmap(layer, axes)
+    one = layer(*given)
+
+    def gradients(*operands: Any) -> Any:
+        return jax.grad(lambda *a: mapped(*a).sum(), (0, 1, 2))(*operands)
+
+    for transform in (lambda f: f, jax.jit):
+        y = transform(mapped)(*none)
+        assert (y.shape, y.dtype) == ((0, *one.shape), one.dtype)
+        for got, operand in zip(transform(gradients)(*none), none, strict=True):
+            assert (got.shape, got.dtype) == (operand.shape, operand.dtype)
+            assert not got.any()
+    each = jax.vmap(jax.grad(lambda *a: layer(*a).sum(), (0, 1, 2)), axes)(*none)
+    assert [g.shape for g in each] == [(0, *a.shape) for a in given]
+
+
 def test_of_random_operands_in_another_dtype() -> None:
     x, w = random((3, 2, 4, 6), "complex64"), random((3, 4, 2, 5), "complex64")
     got = jax.jit(jax.vmap(fj.conv_transpose1d))(x, w)

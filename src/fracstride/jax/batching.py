@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 __all__ = ["SIGNAL", "VALUES", "WEIGHT", "batched"]
@@ -37,6 +38,8 @@ def batched(
         params: of the primitive.
     """
     count = next(x.shape[a] for x, a in zip(operands, axes, strict=True) if a is not None)
+    if isinstance(count, int) and count == 0:  # nothing to compute, and no layer has 0 groups
+        return _of_nothing(primitive, operands, axes, params), 0
     moved = [x if a is None else jnp.moveaxis(x, a, 0) for x, a in zip(operands, axes, strict=True)]
     if axes[0] is not None and not any(a is not None for a in axes[1:]) and kinds[1] == WEIGHT:
         x, *others = moved
@@ -51,6 +54,18 @@ def batched(
     if kind_of_result == WEIGHT:
         return y.reshape(count, y.shape[0] // count, *y.shape[1:]), 0
     return y.reshape(y.shape[0], count, y.shape[1] // count, y.shape[2]), 1
+
+
+def _of_nothing(
+    primitive: Any, operands: Sequence[Any], axes: Sequence[int | None], params: dict[str, Any]
+) -> Any:
+    """The result of an axis of size 0: the type of one entry says what it is."""
+    entries = [
+        jax.ShapeDtypeStruct(x.shape if a is None else x.shape[:a] + x.shape[a + 1 :], x.dtype)
+        for x, a in zip(operands, axes, strict=True)
+    ]
+    one = jax.eval_shape(lambda *xs: primitive.bind(*xs, **params), *entries)
+    return jnp.zeros((0, *one.shape), one.dtype)
 
 
 def _as_groups(x: Any, kind: str) -> Any:

@@ -60,7 +60,9 @@ def samples_of(
 
     ``name`` is what the message for a Conv1d calls ``L``.
     """
-    wanted = output_size[-1] if isinstance(output_size, (tuple, list)) else output_size
+    wanted = output_size
+    if isinstance(output_size, (tuple, list)) and output_size:  # one of nothing is refused below
+        wanted = output_size[-1]
     if is_symbolic_dim(L) or is_symbolic_dim(wanted):
         return _symbolic_samples_of(geometry, L, output_size, wanted)
     if isinstance(geometry, Conv1dGeometry):
