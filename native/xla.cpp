@@ -67,20 +67,6 @@ struct Sizes {
   Outside outside;
 };
 
-// start0, stop0, start1, stop1, ... from the fifth integer of the array on.
-std::vector<Range> intervals_of(const xla::Array& array) {
-  require((array.size - 5) % 2 == 0, "half an interval among the edges");
-  std::vector<Range> intervals((array.size - 5) / 2);
-  if (intervals.empty()) return intervals;
-  std::memcpy(intervals.data(), static_cast<const char*>(array.data) + 5 * sizeof(i64),
-              intervals.size() * sizeof(Range));
-  for (const Range& interval : intervals)
-    require(
-        -largest <= interval.first && interval.first <= interval.last && interval.last <= largest,
-        "an interval among the edges that is none");
-  return intervals;
-}
-
 // Whether positions, up to that of the last tap of the last frame, are numbers of 64 bits, and the
 // samples are as many as some layer has: the last tap and the largest output padding, or remainder
 // of a Conv1d, reach beyond them.
@@ -88,10 +74,37 @@ bool fits(const Layer& layer, i64 frames, i64 samples, i64 padding_left) {
   i64 reach = 0, span = 0, last = 0;
   if (__builtin_mul_overflow(layer.dilation, layer.kernel - 1, &span) ||
       __builtin_mul_overflow(layer.stride, frames - 1, &reach) ||
-      __builtin_add_overflow(reach, span, &last) || last >= largest || padding_left > largest ||
+      __builtin_add_overflow(reach, span, &last) || last >= largest || padding_left >= largest ||
       samples > largest || larger(layer.stride, layer.dilation) > largest)
     return false;
   return samples + padding_left <= last + larger(layer.stride, layer.dilation);
+}
+
+// The frames outside the input that have a tap on some sample: start0, stop0, start1, stop1, ...
+// from the fifth integer of the array on. A frame lies where a tap of it reaches a sample, and
+// there are no more frames than taps on samples, so an edited program does not ask for more memory
+// than one of a layer does.
+std::vector<Range> intervals_of(const xla::Array& array, const Layer& layer, i64 frames,
+                                i64 samples, i64 left) {
+  require((array.size - 5) % 2 == 0, "half an interval among the edges");
+  std::vector<Range> intervals((array.size - 5) / 2);
+  if (intervals.empty()) return intervals;
+  std::memcpy(intervals.data(), static_cast<const char*>(array.data) + 5 * sizeof(i64),
+              intervals.size() * sizeof(Range));
+  const i64 span = layer.dilation * (layer.kernel - 1), s = layer.stride;
+  const i64 earliest = ceil_div(left - span, s), latest = floor_div(samples - 1 + left, s);
+  i64 most = 0, count = 0, after = earliest;
+  if (__builtin_mul_overflow(layer.kernel, divide_up(samples, s), &most)) most = largest;
+  for (const Range& interval : intervals) {
+    require(
+        after <= interval.first && interval.first < interval.last && interval.last <= latest + 1,
+        "edges that no tap reaches, or in another order");
+    require(interval.last <= 0 || interval.first >= frames, "an edge inside the input");
+    after = interval.last;
+    count += interval.last - interval.first;
+  }
+  require(count <= most, "more edges than taps on samples");
+  return intervals;
 }
 
 Sizes sizes_of(const xla::Call& call, const Operands& of, Map map) {
@@ -118,8 +131,11 @@ Sizes sizes_of(const xla::Call& call, const Operands& of, Map map) {
             "a bias that does not fit");
   const Layer layer{groups, weight[0] / groups, weight[1], weight[2], stride, dilation};
   require(fits(layer, frames[2], samples[2], left), "sizes that belong to no layer");
-  require(map == Map::input_grad || array.size == 5, "more than 5 integers as sizes");
-  return {frames[0], layer, left, {static_cast<Extension>(mode), intervals_of(array)}};
+  const auto extension = static_cast<Extension>(mode);
+  require((map == Map::input_grad && extension != zeros) || array.size == 5,
+          "more than 5 integers as sizes");
+  return {
+      frames[0], layer, left, {extension, intervals_of(array, layer, frames[2], samples[2], left)}};
 }
 
 template <class S>

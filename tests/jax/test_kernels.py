@@ -182,6 +182,7 @@ def test_structs_are_those_of_the_header_of_jaxlib() -> None:
 
 SIZES = [2, 1, 1, 0, 0]  # stride, dilation, groups, padding_left, padding mode
 F32 = np.float32
+W7 = np.ones((3, 4, 7), F32)
 X, W, GY = np.ones((2, 3, 5), F32), np.ones((3, 4, 2), F32), np.ones((2, 4, 10), F32)
 T, D = "conv_transpose1d", "conv1d"
 C, R = f"{T}_input_grad", f"{T}_weight_grad"
@@ -198,14 +199,16 @@ def call(name: str, out: Any, *operands: Any, sizes: Any = SIZES) -> Any:
 
 
 def test_well_formed_calls() -> None:
-    for name, out, operands in (
+    for name, out, operands, *sizes in (
         (T, result(2, 4, 10), (X, W)),
         (T, result(2, 4, 10), (X, W, np.ones(4, F32))),
         (C, result(2, 3, 5), (GY, W)),
+        (C, result(2, 3, 3), (GY, W7), [2, 1, 1, 0, 1, -3, -1, -1, 0, 3, 5]),
+        (C, result(2, 3, 3), (GY, W7), [2, 1, 1, 1, 3, -2, 0, 3, 6]),
         (R, result(3, 4, 2), (X, GY)),
         (D, result(2, 3, 5), (GY, W)),
     ):
-        assert np.isfinite(call(name, out, *operands)).all()
+        assert np.isfinite(call(name, out, *operands, sizes=[*sizes, SIZES][0])).all()
 
 
 BIG = 2**62
@@ -248,8 +251,25 @@ MALFORMED: dict[str, tuple[str, Any, tuple[Any, ...], Any]] = {
     "a gradient with a bias": (C, result(2, 3, 5), (GY, W, np.ones(3, F32)), SIZES),
     "half an edge": (C, result(2, 3, 5), (GY, W), [2, 1, 1, 0, 1, -1]),
     "an edge backwards": (C, result(2, 3, 5), (GY, W), [2, 1, 1, 0, 1, 7, 6]),
-    "an edge beyond numbers": (C, result(2, 3, 5), (GY, W), [2, 1, 1, 0, 1, -2 * BIG, 0]),
-    "more edges than memory": (C, result(2, 3, 5), (GY, W), [2, 1, 1, 0, 1, -BIG, 0]),
+    "an empty edge": (C, result(2, 3, 5), (GY, W7), [2, 1, 1, 0, 1, -1, -1]),
+    "an edge beyond numbers": (C, result(2, 3, 5), (GY, W7), [2, 1, 1, 0, 1, -2 * BIG, 0]),
+    "an edge that is all numbers": (C, result(2, 3, 5), (GY, W7), [1, 1, 1, 0, 1, -BIG, BIG]),
+    "edges whose sum is no number": (C, result(2, 3, 5), (GY, W7), [2, 1, 1, 0, 1, *[5, BIG] * 4]),
+    "an edge too early": (C, result(2, 3, 5), (GY, W7), [2, 1, 1, 0, 1, -4, 0]),
+    "an edge too early for the padding": (C, result(2, 3, 5), (GY, W7), [2, 1, 1, 1, 1, -3, 0]),
+    "an edge too late": (C, result(2, 3, 3), (GY, W7), [2, 1, 1, 0, 1, 3, 6]),
+    "an edge inside": (C, result(2, 3, 3), (GY, W7), [2, 1, 1, 0, 1, -1, 1]),
+    "an edge that begins inside": (C, result(2, 3, 3), (GY, W7), [2, 1, 1, 0, 1, 2, 4]),
+    "edges that fall": (C, result(2, 3, 3), (GY, W7), [2, 1, 1, 0, 1, 3, 5, -2, 0]),
+    "an edge twice": (C, result(2, 3, 3), (GY, W7), [2, 1, 1, 0, 1, -2, 0, -2, 0]),
+    "edges of zeros": (C, result(2, 3, 3), (GY, W7), [2, 1, 1, 0, 0, -2, 0]),
+    "more edges than taps": (C, result(2, 3, 5), (GY, W), [1, 2**40, 1, 0, 1, -(2**40), 0]),
+    "more edges than memory": (
+        C,
+        result(1, 1, 1),
+        (np.ones((1, 1, 2**22), F32), np.ones((1, 1, 2**22), F32)),
+        [1, 2**22, 1, 0, 2, -(2**44 - 2**22), 0],
+    ),
     "batch of R": (R, result(3, 4, 2), (X, GY[:1]), SIZES),
     "weight of R": (R, result(3, 3, 2), (X, GY), SIZES),
     "channels of the Conv1d": (D, result(2, 4, 5), (GY, W), SIZES),
@@ -282,6 +302,23 @@ def test_malformed_attributes_are_errors(attributes: dict[str, Any]) -> None:
         jax.block_until_ready(jax.jit(lambda *o: function(*o, **attributes))(X, W))
 
 
+def some_edges(
+    rng: np.random.Generator, sizes: list[int], k: int, frames: int, samples: int
+) -> list[int]:
+    """Frames before and after the others, where taps reach, but not of which one does."""
+    s, d, _, left, _ = sizes
+    first, last = -((d * (k - 1) - left) // s), (samples - 1 + left) // s
+    most = k * -(-samples // s)  # frames in all
+    edges = []
+    for start, stop in ((first, min(0, last + 1)), (max(first, frames), last + 1)):
+        if start < stop and most > 0:
+            count = int(rng.integers(1, min(stop - start, most) + 1))
+            start += int(rng.integers(0, stop - start - count + 1))
+            edges += [start, start + count]
+            most -= count
+    return edges
+
+
 def test_sizes_of_another_layer_stay_in_their_memory() -> None:
     """Sizes that belong to some layer, but not to this one: wrong numbers, and no crash."""
     rng = np.random.default_rng(0)
@@ -299,7 +336,7 @@ def test_sizes_of_another_layer_stay_in_their_memory() -> None:
             which
         ]
         if name == C and mode:
-            sizes += [-int(rng.integers(1, 50)), int(rng.integers(0, 9)), 9, 12]
+            sizes += some_edges(rng, sizes, k, frames, samples)
         calls.append((name, result(*out.shape), operands, np.array(sizes, np.int64)))
 
     def program(operands: Any) -> Any:
