@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import fracstride as fs
 from fracstride import reference
 from fracstride.conv1d_geometry import AnyGeometry
-from fracstride.drawing import Picture
+from fracstride.drawing import Picture, words
 from fracstride.drawing.diagram import Diagram
 from fracstride.drawing.layer import LayerPicture
 from fracstride.drawing.layer_svg import layer_svg
@@ -231,6 +231,16 @@ def test_the_picture_of_the_contract() -> None:
             4,
             "The padding adds 2 frames: padding_mode='replicate', frame -2 = x0, frame -1 = x0.",
         ),
+        (
+            fs.Geometry(3, 5),
+            1000,
+            "Of the samples shown, no tap lands on 3, 4, 8, 9, 13 and 13 more: the bias alone.",
+        ),
+        (
+            fs.Conv1dGeometry(2, 9),
+            400,
+            "Of the frames shown, no tap reads 2, 3, 4, 5, 6 and 32 more.",
+        ),
         (fs.Geometry(16, 8, 4), 1000, "An excerpt: 48 positions of 8,008, and 7 frames of 1,000."),
     ],
 )
@@ -238,6 +248,20 @@ def test_notes(g: AnyGeometry, L: int, note: str | None) -> None:
     picture = LayerPicture(g, L)
     notes = plain(layer_text(picture.diagram, 500)).split("\n\n")[2:]
     assert (note in notes[0].splitlines()) if note else all(n.startswith("phase") for n in notes)
+
+
+@examples
+@given(layers(), st.integers(6, 20), st.integers(4, 12))
+def test_the_notes_of_an_excerpt_hold_in_the_whole(
+    layer: tuple[AnyGeometry, int], most_columns: int, most_rows: int
+) -> None:
+    """A tap whose row is left out lands, too."""
+    whole, part = Diagram(*layer, ALL, ALL), Diagram(*layer, most_columns, most_rows)
+    reached = {term.column for term in whole.terms}
+    for line in part.columns:
+        assert line is None or part.is_reached(line.number) == (line.number in reached)
+    said = " ".join(words.notes(part))
+    assert not part.is_excerpt or "No tap" not in said
 
 
 def test_large_layers_are_drawn_at_once() -> None:

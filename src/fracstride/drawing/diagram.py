@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.geometry import Geometry, geometry_of
-from fracstride.reach import frames_reaching, merged, taps_reaching
+from fracstride.reach import count_reaching, frames_reaching, merged, taps_reaching
 
 __all__ = ["Diagram", "Line", "Phase", "Term", "usual_length"]
 
@@ -177,6 +177,12 @@ class Diagram:
             kind = "sample" if 0 <= number < self.L_out else "cropped"
             return Line(number, kind, phase=phase)
         return self._frame(number, phase)
+
+    def is_reached(self, number: int) -> bool:
+        """Whether a tap stands in a column, be its row shown or not."""
+        g = self.geometry
+        position, sizes = number + g.padding_left, (g.kernel_size, g.stride, g.dilation)
+        return any(count_reaching(position, *sizes, within) for within in self.all_rows)
 
     def row(self, number: int) -> Line:
         """A row."""
