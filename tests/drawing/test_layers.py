@@ -271,6 +271,11 @@ def test_large_layers_are_drawn_at_once() -> None:
         (fs.Geometry(2, 10**6, dilation=10**7), 10**9),
         (fs.Conv1dGeometry(10**6, 1, "same"), 10**9),
         (fs.Conv1dGeometry(3, 1, 10**9), 5),
+        (fs.Geometry(10**7, 7, dilation=100), None),
+        (fs.Geometry(10**7, 7, dilation=100), 10**9),
+        (fs.Geometry(10**7, 7, (10**9, 5), dilation=100), 10**9),
+        (fs.Conv1dGeometry(10**7, 7, dilation=100), None),
+        (fs.Conv1dGeometry(10**7, 7, "causal", dilation=100), 10**9),
     ):
         picture = LayerPicture(g, L)
         assert "An excerpt" in picture.text()
@@ -390,6 +395,9 @@ def test_what_can_be_drawn() -> None:
     g, conv = fs.Geometry(3, 2), fs.Conv1dGeometry(3, 2, 1)
     layer = fs.ConvTranspose1d(2, 2, 3, 2)
     assert fs.draw(layer).svg() == fs.draw(g).svg() == fs.draw(g, 4).svg() == fs.draw(g, L=4).svg()
+    for few, least in ((fs.Geometry(7, 2, 8), 6), (fs.Geometry(1, padding=9), 19)):
+        assert few.length_at_end(least) > few.length_at_end(least - 1) == 0
+        assert fs.draw(few).svg() == fs.draw(few, least + 3).svg()
     assert fs.draw(fs.Conv1d(2, 2, 3, 2, 1)).svg() == fs.draw(conv, 7).svg()
 
 
