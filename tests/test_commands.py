@@ -253,6 +253,56 @@ def test_rounds_turn_the_order() -> None:
     assert (times > 0).all()
 
 
+# --- terminals ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strange(tmp_path: Path) -> str:
+    """A network whose names no terminal should get as they are."""
+    pytest.importorskip("safetensors")
+    graph = Graph()
+    name = "\u4e2d\x1b[2J"
+    graph.outputs.append(graph.add(Tanh(), graph.add_input(name, channels=3), path=name))
+    path = tmp_path / "strange.safetensors"
+    Network(graph).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "cp437"])
+@pytest.mark.parametrize("command", [["show"], ["draw"], ["bench", "--seconds", "0"]])
+def test_names_in_any_terminal(command: list[str], encoding: str, strange: str) -> None:
+    done = program(*command, strange, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\x1b" not in done.stdout
+    shown = "\u4e2d\ufffd[2J" if encoding == "utf-8" else "??[2J"
+    assert shown in done.stdout.decode(encoding)
+
+
+def test_errors_in_any_terminal(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    done = program("show", "\u4e2d\x1b.safetensors", PYTHONIOENCODING="ascii")
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"there is no file '?")
+    assert b"\x1b" not in done.stderr
+    path = str(tmp_path / "\u4e2d.safetensors")
+    network().save(path)
+    done = program("convert", path, path, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?.safetensors: Network(" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", ["draw --kernel-size 3", "", "show nothing.safetensors"])
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_closed_stream(arguments: str, closed: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m fracstride {arguments} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == ("show" in arguments)
+    assert "Traceback" not in done.stderr
+    assert "there is no" not in done.stdout
+
+
 # --- what cannot be done ------------------------------------------------------------------------
 
 

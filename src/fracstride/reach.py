@@ -12,7 +12,14 @@ from collections.abc import Iterable
 from functools import lru_cache
 from math import gcd
 
-__all__ = ["Intervals", "frames_reaching", "merged", "positions_read", "taps_reaching"]
+__all__ = [
+    "Intervals",
+    "count_reaching",
+    "frames_reaching",
+    "merged",
+    "positions_read",
+    "taps_reaching",
+]
 
 #: Sorted disjoint intervals ``[start, stop)``.
 Intervals = tuple[tuple[int, int], ...]
@@ -32,12 +39,34 @@ def taps_reaching(
     >>> taps_reaching(4, kernel_size=3, stride=2, dilation=1)
     [(2, 0), (1, 2)]
     """
+    turns, (latest, d), (first, s) = _turns(position, kernel_size, stride, dilation, within)
+    return [(latest - j * d, first + j * s) for j in turns]
+
+
+def count_reaching(
+    position: int, kernel_size: int, stride: int, dilation: int, within: tuple[int, int]
+) -> int:
+    """How many taps of the frames in ``[start, stop)`` land on a position.
+
+    >>> count_reaching(4, kernel_size=3, stride=2, dilation=1, within=(0, 2))
+    1
+    """
+    return len(_turns(position, kernel_size, stride, dilation, within)[0])
+
+
+def _turns(
+    position: int, kernel_size: int, stride: int, dilation: int, within: tuple[int, int] | None
+) -> tuple[range, tuple[int, int], tuple[int, int]]:
+    """Numbers j, and the frame and tap that land on a position: ``latest - j*d``, ``first + j*s``.
+
+    As ``(j, (latest, d), (first, s))``.
+    """
     # If g = gcd(d, s) does not divide the position, no tap lands there; else every (s/g)-th does,
     # while the frame falls by d/g each time.
     g = gcd(dilation, stride)
     target, rest = divmod(position, g)
     if rest:
-        return []
+        return range(0), (0, 0), (0, 0)
     s, d = stride // g, dilation // g
     first = target * pow(d, -1, s) % s
     latest = (target - first * d) // s
@@ -45,7 +74,7 @@ def taps_reaching(
     if within is not None:  # start <= latest - j*d < stop
         start, stop = within
         begin, end = max(begin, -((stop - 1 - latest) // d)), min(end, (latest - start) // d + 1)
-    return [(latest - j * d, first + j * s) for j in range(begin, end)]
+    return range(begin, end), (latest, d), (first, s)
 
 
 @lru_cache(maxsize=256)

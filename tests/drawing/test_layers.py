@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import fracstride as fs
 from fracstride import reference
 from fracstride.conv1d_geometry import AnyGeometry
-from fracstride.drawing import Picture
+from fracstride.drawing import Picture, words
 from fracstride.drawing.diagram import Diagram
 from fracstride.drawing.layer import LayerPicture
 from fracstride.drawing.layer_svg import layer_svg
@@ -231,6 +231,16 @@ def test_the_picture_of_the_contract() -> None:
             4,
             "The padding adds 2 frames: padding_mode='replicate', frame -2 = x0, frame -1 = x0.",
         ),
+        (
+            fs.Geometry(3, 5),
+            1000,
+            "Of the samples shown, no tap lands on 3, 4, 8, 9, 13 and 13 more: the bias alone.",
+        ),
+        (
+            fs.Conv1dGeometry(2, 9),
+            400,
+            "Of the frames shown, no tap reads 2, 3, 4, 5, 6 and 32 more.",
+        ),
         (fs.Geometry(16, 8, 4), 1000, "An excerpt: 48 positions of 8,008, and 7 frames of 1,000."),
     ],
 )
@@ -240,6 +250,20 @@ def test_notes(g: AnyGeometry, L: int, note: str | None) -> None:
     assert (note in notes[0].splitlines()) if note else all(n.startswith("phase") for n in notes)
 
 
+@examples
+@given(layers(), st.integers(6, 20), st.integers(4, 12))
+def test_the_notes_of_an_excerpt_hold_in_the_whole(
+    layer: tuple[AnyGeometry, int], most_columns: int, most_rows: int
+) -> None:
+    """A tap whose row is left out lands, too."""
+    whole, part = Diagram(*layer, ALL, ALL), Diagram(*layer, most_columns, most_rows)
+    reached = {term.column for term in whole.terms}
+    for line in part.columns:
+        assert line is None or part.is_reached(line.number) == (line.number in reached)
+    said = " ".join(words.notes(part))
+    assert not part.is_excerpt or "No tap" not in said
+
+
 def test_large_layers_are_drawn_at_once() -> None:
     """The work depends on what is shown."""
     for g, L in (
@@ -247,6 +271,11 @@ def test_large_layers_are_drawn_at_once() -> None:
         (fs.Geometry(2, 10**6, dilation=10**7), 10**9),
         (fs.Conv1dGeometry(10**6, 1, "same"), 10**9),
         (fs.Conv1dGeometry(3, 1, 10**9), 5),
+        (fs.Geometry(10**7, 7, dilation=100), None),
+        (fs.Geometry(10**7, 7, dilation=100), 10**9),
+        (fs.Geometry(10**7, 7, (10**9, 5), dilation=100), 10**9),
+        (fs.Conv1dGeometry(10**7, 7, dilation=100), None),
+        (fs.Conv1dGeometry(10**7, 7, "causal", dilation=100), 10**9),
     ):
         picture = LayerPicture(g, L)
         assert "An excerpt" in picture.text()
@@ -366,6 +395,9 @@ def test_what_can_be_drawn() -> None:
     g, conv = fs.Geometry(3, 2), fs.Conv1dGeometry(3, 2, 1)
     layer = fs.ConvTranspose1d(2, 2, 3, 2)
     assert fs.draw(layer).svg() == fs.draw(g).svg() == fs.draw(g, 4).svg() == fs.draw(g, L=4).svg()
+    for few, least in ((fs.Geometry(7, 2, 8), 6), (fs.Geometry(1, padding=9), 19)):
+        assert few.length_at_end(least) > few.length_at_end(least - 1) == 0
+        assert fs.draw(few).svg() == fs.draw(few, least + 3).svg()
     assert fs.draw(fs.Conv1d(2, 2, 3, 2, 1)).svg() == fs.draw(conv, 7).svg()
 
 

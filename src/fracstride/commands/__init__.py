@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import fracstride as fs
 from fracstride.commands import bench, convert, draw, installed, show
 from fracstride.commands.arguments import BadArgumentError
+from fracstride.commands.printing import say_wrong
 
 __all__ = ["main", "parser"]
 
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         given.run(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where it is closed
+            sys.stdout.flush()
     except BadArgumentError as error:
         return _failed(error, 2)
     except BrokenPipeError:  # fracstride show x.onnx | head
@@ -74,5 +76,5 @@ def parser() -> argparse.ArgumentParser:
 
 def _failed(error: BaseException, code: int) -> int:
     sentence = " ".join(str(error).split()) or type(error).__name__
-    print(sentence, file=sys.stderr)
+    say_wrong(sentence)
     return code

@@ -19,6 +19,7 @@ from fracstride.commands.arguments import (
     add_model,
     network_of,
 )
+from fracstride.commands.printing import say
 from fracstride.network.layout import BATCH, as_tensor
 
 __all__ = ["add", "run", "times_of"]
@@ -58,7 +59,7 @@ def run(given: argparse.Namespace) -> None:
     shapes = [
         f"{v.name or 'input'} {x.shape}" for v, x in zip(network.graph.inputs, inputs, strict=True)
     ]
-    print(f"{network!r} on {', '.join(shapes)}, threads: {given.threads}")
+    say(f"{network!r} on {', '.join(shapes)}, threads: {given.threads}")
 
     def ours() -> Sequence[Array]:
         found = network(*inputs)
@@ -67,17 +68,17 @@ def run(given: argparse.Namespace) -> None:
     calls: dict[str, Call] = {"fracstride": ours}
     peer, reason = _peer(given, inputs)
     if peer is None:
-        print(reason)
+        say(reason)
     else:
         calls["ONNX Runtime"] = peer
         _compare(ours(), peer())
     times = times_of(list(calls.values()), given.seconds)
     for name, seconds in zip(calls, np.median(times, axis=0), strict=True):
-        print(f"{name:<14}{seconds * 1e3:10.3f} ms")
+        say(f"{name:<14}{seconds * 1e3:10.3f} ms")
     if peer is not None:
         ratio = float(np.median(times[:, 1] / times[:, 0]))
         rounds = f"median of {len(times)} rounds"
-        print(f"fracstride is {ratio:.2f} times as fast as ONNX Runtime ({rounds})")
+        say(f"fracstride is {ratio:.2f} times as fast as ONNX Runtime ({rounds})")
 
 
 def _inputs(network: Any, clock: int, batch: int) -> list[Array]:
@@ -147,7 +148,7 @@ def _compare(ours: Sequence[Array], theirs: Sequence[Array]) -> None:
         worst = max(worst, float(np.abs(mine - wide).max(initial=0)) / peak)
     if not worst <= _AGREE:
         raise RuntimeError(f"the outputs differ by {worst:.2g} of the peak: no times are compared")
-    print(f"the outputs differ by {worst:.2g} of the peak")
+    say(f"the outputs differ by {worst:.2g} of the peak")
 
 
 def times_of(calls: Sequence[Callable[[], object]], seconds: float, block: float = 0.01) -> Array:

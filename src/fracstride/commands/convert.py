@@ -13,6 +13,7 @@ from fracstride.commands.arguments import (
     add_model,
     network_of,
 )
+from fracstride.commands.printing import say
 
 __all__ = ["add", "run"]
 
@@ -43,4 +44,4 @@ def run(given: argparse.Namespace) -> None:
         network = network.astype(given.dtype)
     network.save(given.file)
     size = Path(given.file).stat().st_size
-    print(f"{given.file}: {network!r}, {size / 1e6:.3g} MB")
+    say(f"{given.file}: {network!r}, {size / 1e6:.3g} MB")

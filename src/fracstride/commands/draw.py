@@ -111,7 +111,7 @@ def _padding(words: Sequence[str]) -> Any:
 
 def _show(picture: Picture) -> None:
     """Print it: in colours in a terminal, if rich is installed and NO_COLOR is not set."""
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+    if sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         try:
             from rich.console import Console
         except ModuleNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fracstride.commands.arguments import Commands, add_command, add_model, network_of
+from fracstride.commands.printing import say
 
 __all__ = ["add", "run"]
 
@@ -23,4 +24,4 @@ def add(commands: Commands) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Print the table."""
-    print(network_of(given))
+    say(network_of(given))

@@ -26,7 +26,7 @@ def draw(subject: Any, L: int | None = None) -> Picture:
     Args:
         subject: a :class:`fracstride.Geometry` or :class:`fracstride.Conv1dGeometry`, a layer of
             this library or of torch, a network, or what ``fracstride.torch.compile`` returns.
-        L: frames of a layer's input; None for 4, or of a Conv1d for as many as make 4 samples.
+        L: frames of a layer's input; None for 4, or for as many as make a few samples.
 
     Raises:
         TypeError: it is none of these, or ``L`` is given for a network.

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from fracstride.conv1d_geometry import AnyGeometry
 from fracstride.geometry import Geometry, geometry_of
-from fracstride.reach import frames_reaching, merged, taps_reaching
+from fracstride.reach import count_reaching, merged, taps_reaching
 
 __all__ = ["Diagram", "Line", "Phase", "Term", "usual_length"]
 
@@ -178,6 +178,12 @@ class Diagram:
             return Line(number, kind, phase=phase)
         return self._frame(number, phase)
 
+    def is_reached(self, number: int) -> bool:
+        """Whether a tap stands in a column, be its row shown or not."""
+        g = self.geometry
+        position, sizes = number + g.padding_left, (g.kernel_size, g.stride, g.dilation)
+        return any(count_reaching(position, *sizes, within) for within in self.all_rows)
+
     def row(self, number: int) -> Line:
         """A row."""
         is_transposed = isinstance(self.geometry, Geometry)
@@ -199,35 +205,47 @@ class Diagram:
         middle = inner // 2 * g.stride - g.padding_left  # where the kernel of that row begins
         while True:
             columns = _windows(self.span, (0, middle, last), width)
-            rows = self._rows_of(columns)
-            if _count(rows) <= most_rows or width <= _NARROWEST:
+            rows = self._rows_of(columns, self.all_rows, most_rows)
+            if rows is not None or width <= _NARROWEST:
                 break
             width = max(_NARROWEST, width * 2 // 3)
-        if _count(rows) > most_rows:
+        if rows is None:
             whole = self.all_rows[0][0], self.all_rows[-1][1]
-            rows = _common(rows, _windows(whole, (0, inner // 2, inner), most_rows))
-        return columns, rows
+            windows = _windows(whole, (0, inner // 2, inner), most_rows)
+            rows = self._rows_of(columns, _common(windows, self.all_rows), most_rows)
+        return columns, rows or ()
 
-    def _rows_of(self, columns: Ranges) -> Ranges:
+    def _rows_of(self, columns: Ranges, among: Ranges, most: int) -> Ranges | None:
+        """The rows with a tap in one of the columns; None if they are more than ``most``.
+
+        The work does not grow with the kernel.
+        """
         if columns == (self.span,):
-            return self.all_rows
+            return among if _count(among) <= most else None
         g = self.geometry
-        p, sizes = g.padding_left, (g.kernel_size, g.stride, g.dilation)
-        reaching = [
-            rows for first, stop in columns for rows in frames_reaching(first + p, stop + p, *sizes)
-        ]
-        return _common(merged(reaching), self.all_rows)
+        sizes = g.kernel_size, g.stride, g.dilation
+        found: set[int] = set()
+        for position in (number + g.padding_left for number in _numbers(columns)):
+            for within in among:
+                if count_reaching(position, *sizes, within) > most:
+                    return None
+                found.update(row for row, _ in taps_reaching(position, *sizes, within))
+            if len(found) > most:
+                return None
+        return merged((row, row + 1) for row in found)
 
 
 def usual_length(geometry: AnyGeometry) -> int:
-    """The frames of a picture that nobody asked a length of: 4, or those of a Conv1d's 4 samples.
+    """The frames of a picture that nobody asked a length of.
+
+    They are 4, or 3 more than the first that makes a sample; or those of a Conv1d's 4 samples.
 
     >>> from fracstride.conv1d_geometry import Conv1dGeometry
     >>> usual_length(Geometry(4, stride=2)), usual_length(Conv1dGeometry(4, stride=2, padding=1))
     (4, 8)
     """
     if isinstance(geometry, Geometry):
-        return _USUAL
+        return _USUAL - 1 + max(1, -((geometry.overhang - 1) // geometry.stride))
     g, pads = geometry, (geometry.padding_left, geometry.padding_right)
     adjoint = geometry_of(g.kernel_size, g.stride, pads, 0, g.dilation, "zeros")
     return max(_USUAL, adjoint.length_at_end(_USUAL))

@@ -122,14 +122,17 @@ def _copies(diagram: Diagram) -> str:
 
 def _empty(diagram: Diagram) -> list[str]:
     """Samples without a term, and frames that no tap reads."""
-    touched = {term.column for term in diagram.terms}
-    kind = "sample" if isinstance(diagram.geometry, Geometry) else "frame"
-    columns = (line.number for line in diagram.columns if line and line.kind == kind)
-    empty = [number for number in columns if number not in touched]
+    kind, verb, end = ("frame", "reads", ".")
     if isinstance(diagram.geometry, Geometry):
-        return [f"No tap lands on {_named('sample', empty)}: the bias alone."] if empty else []
-    found = [f"No tap reads {_named('frame', empty)}."] if empty else []
-    if not diagram.is_excerpt:
+        kind, verb, end = ("sample", "lands on", ": the bias alone.")
+    columns = (line.number for line in diagram.columns if line and line.kind == kind)
+    empty = [number for number in columns if not diagram.is_reached(number)]
+    if diagram.is_excerpt:
+        where = f"Of the {kind}s shown, no tap {verb} {_named('', empty)}{end}"
+    else:
+        where = f"No tap {verb} {_named(kind, empty)}{end}"
+    found = [where] if empty else []
+    if not isinstance(diagram.geometry, Geometry) and not diagram.is_excerpt:
         summed = {term.row for term in diagram.terms if term.counts}
         bare = [n for n in range(diagram.L_out) if n not in summed]
         found += [f"{_named('Sample', bare)}: zeros, so the bias alone."] if bare else []
@@ -170,10 +173,12 @@ def description(diagram: Diagram) -> str:
             sample, frame = (term.column, term.row) if is_transposed else (term.row, term.column)
             sums[sample].append(f"x{diagram.geometry.source(frame, diagram.L)}*w{term.tap}")
     first = list(sums.items())[:_SUMS]
-    shown = [f"y{n} = {' + '.join(terms) or 'the bias alone'}" for n, terms in first]
+    bare = "no tap that is shown" if diagram.is_excerpt else "the bias alone"
+    shown = [f"y{n} = {' + '.join(terms) or bare}" for n, terms in first]
     more = [f"and {len(sums) - _SUMS} more"] if len(sums) > _SUMS else []
     parts = [heading(diagram) + ".", equation(diagram) + ".", *notes(diagram)]
-    return " ".join([*parts, f"Sums: {'; '.join(shown + more)}."])
+    name = "Sums of the taps shown" if diagram.is_excerpt else "Sums"
+    return " ".join([*parts, f"{name}: {'; '.join(shown + more)}."])
 
 
 def _times(factor: int, name: str) -> str:
@@ -185,10 +190,9 @@ def _count(number: int, noun: str) -> str:
 
 
 def _named(noun: str, numbers: Iterable[int]) -> str:
-    """``"samples 1, 3 and 5"``."""
+    """``"samples 1, 3 and 5"``, or without a noun ``"1, 3 and 5"``."""
     names = [str(number) for number in numbers]
-    if len(names) == 1:
-        return f"{noun} {names[0]}"
+    before = noun and f"{noun} " if len(names) == 1 else noun and f"{noun}s "
     if len(names) > 6:
-        return f"{noun}s {', '.join(names[:5])} and {len(names) - 5} more"
-    return f"{noun}s {', '.join(names[:-1])} and {names[-1]}"
+        return f"{before}{', '.join(names[:5])} and {len(names) - 5} more"
+    return before + " and ".join([", ".join(names[:-1]), *names[-1:]] if names[1:] else names)
