@@ -303,6 +303,40 @@ def test_large_networks_end_with_a_message() -> None:
     assert "... and 20 more operations" in NetworkPicture(Network(tangle(60))).svg()
 
 
+def operations_drawn(svg: str) -> int:
+    """Those in boxes, and those that the picture says are left out."""
+    texts = [str(each.text) for each in ET.fromstring(svg).iter(f"{SPACE}text")]
+    names = ("Tanh", "Multiply", "Add", "Conv1d", "Concatenate")
+    said = [re.search(r"(\d+) more operation", text) for text in texts]
+    return sum(text.startswith(names) for text in texts) + sum(int(s[1]) for s in said if s)
+
+
+@pytest.mark.parametrize("shape", ["long", "wide", "both", "tangle", "nested"])
+def test_large_parts_are_drawn_in_part(shape: str) -> None:
+    """A fork that is too large for any picture is cut, not dropped."""
+    branches, length = {"long": (2, 150), "wide": (300, 1), "both": (30, 20)}.get(shape, (2, 200))
+    graph = Graph()
+    x = graph.add_input("x", channels=4)
+    if shape == "tangle":
+        graph = tangle(300)
+    else:
+        ends = []
+        for branch in range(branches):
+            end = x
+            for number in range(length):  # no two in a row are alike, and no two branches
+                kernel = 1 + 2 * (number % 7 + number % 11 + (branch if number == 0 else 0))
+                end = graph.add(conv(kernel), end)
+                if shape == "nested" and number == 1:
+                    end = graph.add(Multiply(), end, graph.add(Tanh(), end))
+            ends.append(end)
+        graph.outputs.append(graph.add(Tanh(), graph.add(Concatenate(), *ends)))
+    svg = NetworkPicture(Network(graph)).svg()
+    check_svg(svg)
+    assert svg.count("<title>") >= 26  # an input, 24 branches, what is left out
+    assert len(svg) < 300_000
+    assert operations_drawn(svg) == len(graph.nodes)
+
+
 def test_several_inputs_and_outputs() -> None:
     graph = Graph()
     x, y = graph.add_input("x", channels=4), graph.add_input("y", channels=4)
