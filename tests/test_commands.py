@@ -253,6 +253,25 @@ def test_rounds_turn_the_order() -> None:
     assert (times > 0).all()
 
 
+def test_bfloat16_without_its_package(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is healthy."""
+    pytest.importorskip("safetensors")
+    path = str(tmp_path / "half.safetensors")
+    assert main(["convert", model, path, "--dtype", "bfloat16"]) == 0
+    code = "import sys; sys.modules['ml_dtypes'] = None; from fracstride.commands import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}sys.exit(main(['show', {path!r}]))"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("dtype bfloat16 needs the package ml_dtypes: pip install")
+
+
 # --- terminals ----------------------------------------------------------------------------------
 
 
