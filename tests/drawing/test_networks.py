@@ -15,6 +15,7 @@ from networks import RandomGraph
 
 import fracstride as fs
 from fracstride.drawing.network import NetworkPicture
+from fracstride.drawing.network_text import network_text
 from fracstride.drawing.outline import outline
 from fracstride.drawing.parts import Fork, Item, Repeat, Step, Tangle, steps_of, tangled
 from fracstride.network import Extent, Graph, Network, Value
@@ -270,9 +271,32 @@ def test_a_tangle() -> None:
     items = outline(tangle(4))
     assert tangled(items) == 4
     text = NetworkPicture(Network(tangle(4))).text()
-    assert "(2) Multiply, reads the input" in text
-    assert "(3) Multiply, reads (1)" in text
+    assert "(2) Multiply, reads the input and (1)" in text
+    assert "(3) Multiply, reads (1) and (2)" in text
     assert any(isinstance(item, Tangle) for item in items)
+
+
+def test_the_text_of_a_tangle_has_all_its_links() -> None:
+    for items in (
+        outline(graph)
+        for graph in (
+            tangle(4),
+            *(RandomGraph(np.random.default_rng(n), exact=True).graph for n in range(60)),
+        )
+    ):
+        for item in (each for top in items for each in nested(top) if isinstance(each, Tangle)):
+            links = set()
+            rows = network_text([item], "", [])[2 : 3 + len(item.steps)]
+            lines = [line[0].text for line in rows if line]
+            for place, line in enumerate(lines):
+                places = re.findall(r"(?:the input|\((\d+)\))", line.partition("reads")[2])
+                sources = [int(at or 0) - 1 for at in places] or [place - 1]
+                links |= {(source, place) for source in sources}
+            if len(lines) == len(item.steps):
+                links.add((len(lines) - 1, len(lines)))
+            else:
+                assert lines[-1].startswith("what follows reads ")
+            assert links == set(item.links)
 
 
 def test_tangles_with_other_links_are_not_alike() -> None:
