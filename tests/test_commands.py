@@ -172,7 +172,9 @@ def test_colours_in_a_terminal(
 
 
 def test_show(saved: str, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([saved], [model, "--outputs", "y"]):
+    shouted = saved.replace(".safetensors", ".SAFETENSORS")
+    os.link(saved, shouted)
+    for arguments in ([saved], [shouted], [model, "--outputs", "y"]):
         assert main(["show", *arguments]) == 0
         assert capsys.readouterr().out == f"{network()}\n"
 
@@ -361,6 +363,21 @@ def test_a_closed_stream(arguments: str, closed: str) -> None:
             "draw --kernel-size 3 --padding 1 b",
             2,
             "--padding must be one number, two numbers, valid, same or causal, got 1 b",
+        ),
+        ("draw --kernel-size 3 -o .svg", 2, "FILE must have a name before its suffix, got '.svg'"),
+        (
+            "convert v.onnx .safetensors",
+            2,
+            "FILE must have a name before its suffix, got '.safetensors'",
+        ),
+        ("show /", 2, "'/' is a directory"),
+        ("bench x.onnx --seconds nan", 2, "--seconds must be finite and at least 0, got nan"),
+        ("bench x.onnx --seconds inf", 2, "--seconds must be finite and at least 0, got inf"),
+        ("bench x.onnx --seconds -1", 2, "--seconds must be finite and at least 0, got -1.0"),
+        (
+            "bench x.onnx --threads 5000",
+            2,
+            "--threads: n must be at most 1024 threads, got 5000",
         ),
         ("bench x.onnx --threads 0", 2, "--threads must be at least 1, got 0"),
     ],

@@ -12,11 +12,11 @@ import numpy as np
 import fracstride as fs
 from fracstride.arrays import Array
 from fracstride.commands.arguments import (
-    SAVED,
     BadArgumentError,
     Commands,
     add_command,
     add_model,
+    is_saved,
     network_of,
 )
 from fracstride.commands.printing import say
@@ -41,10 +41,20 @@ def add(commands: Commands) -> None:
         "bench voice.onnx --inputs /Mul_7_output_0 --outputs output --length 200 --threads 2",
     )
     add_model(parser)
-    parser.add_argument("--length", type=int, default=100, metavar="T", help="ticks: 100")
-    parser.add_argument("--batch", type=int, default=1, metavar="B", help="rows: 1")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of both: 1")
-    parser.add_argument("--seconds", type=float, default=5, help="that it may take, about: 5")
+    parser.add_argument(
+        "--length",
+        type=int,
+        default=100,
+        metavar="T",
+        help="length of the input in ticks (default 100)",
+    )
+    parser.add_argument("--batch", type=int, default=1, metavar="B", help="batch size (default 1)")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of both libraries (default 1)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="seconds to spend, about (default 5)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -53,8 +63,13 @@ def run(given: argparse.Namespace) -> None:
     for name in ("length", "batch", "threads"):
         if getattr(given, name) < 1:
             raise BadArgumentError(f"--{name} must be at least 1, got {getattr(given, name)}")
+    if not 0 <= given.seconds < float("inf"):
+        raise BadArgumentError(f"--seconds must be finite and at least 0, got {given.seconds}")
+    try:
+        fs.set_num_threads(given.threads)
+    except ValueError as error:
+        raise BadArgumentError(f"--threads: {error}") from None
     network = network_of(given)
-    fs.set_num_threads(given.threads)
     inputs = _inputs(network, max(given.length, network.least), given.batch)
     shapes = [
         f"{v.name or 'input'} {x.shape}" for v, x in zip(network.graph.inputs, inputs, strict=True)
@@ -99,7 +114,7 @@ def _inputs(network: Any, clock: int, batch: int) -> list[Array]:
 
 def _peer(given: argparse.Namespace, inputs: Sequence[Array]) -> tuple[Call | None, str]:
     """The same part of the model in ONNX Runtime, or why there is none."""
-    if given.model.endswith(SAVED):
+    if is_saved(given.model):
         return None, "A saved network has no ONNX model: nothing to compare with."
     try:
         import onnxruntime
