@@ -214,6 +214,19 @@ def test_bench(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_bench_of_a_model_with_a_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx.helper")
+    import onnx
+    from onnx_models import model_of
+
+    path = str(tmp_path / "static.onnx")
+    onnx.save(
+        model_of([onnx.helper.make_node("Tanh", ["x"], ["y"])], {"x": (1, 3, 50)}, ["y"]), path
+    )
+    assert main(["bench", path, "--seconds", "0"]) == 0
+    assert " on x (1, 3, 50), " in capsys.readouterr().out
+
+
 def test_bench_of_a_part(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("onnxruntime")
     assert main(quick(model, "--inputs", "y", "--outputs", "z", "--batch", "1")) == 0

@@ -20,10 +20,12 @@ from fracstride.commands.arguments import (
     network_of,
 )
 from fracstride.commands.printing import say
-from fracstride.network.layout import BATCH, as_tensor
+from fracstride.network.layout import BATCH, TIME, as_tensor
 
 __all__ = ["add", "run", "times_of"]
 
+_LENGTH = 100  # ticks
+_LONGEST = 10**5  # ticks of a length that a model fixes
 _ROUNDS = 5  # at least
 _AGREE = 1e-3  # of the peak; sums in another order differ by less
 _TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -44,9 +46,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--length",
         type=int,
-        default=100,
         metavar="T",
-        help="length of the input in ticks (default 100)",
+        help="length of the input in ticks (default 100, or the model's own)",
     )
     parser.add_argument("--batch", type=int, default=1, metavar="B", help="batch size (default 1)")
     parser.add_argument(
@@ -61,7 +62,7 @@ def add(commands: Commands) -> None:
 def run(given: argparse.Namespace) -> None:
     """Compare the outputs, then time both in turn."""
     for name in ("length", "batch", "threads"):
-        if getattr(given, name) < 1:
+        if getattr(given, name) is not None and getattr(given, name) < 1:
             raise BadArgumentError(f"--{name} must be at least 1, got {getattr(given, name)}")
     if not 0 <= given.seconds < float("inf"):
         raise BadArgumentError(f"--seconds must be finite and at least 0, got {given.seconds}")
@@ -70,7 +71,8 @@ def run(given: argparse.Namespace) -> None:
     except ValueError as error:
         raise BadArgumentError(f"--threads: {error}") from None
     network = network_of(given)
-    inputs = _inputs(network, max(given.length, network.least), given.batch)
+    length = given.length or _own_length(given, network) or _LENGTH
+    inputs = _inputs(network, max(length, network.least), given.batch)
     shapes = [
         f"{v.name or 'input'} {x.shape}" for v, x in zip(network.graph.inputs, inputs, strict=True)
     ]
@@ -94,6 +96,25 @@ def run(given: argparse.Namespace) -> None:
         ratio = float(np.median(times[:, 1] / times[:, 0]))
         rounds = f"median of {len(times)} rounds"
         say(f"fracstride is {ratio:.2f} times as fast as ONNX Runtime ({rounds})")
+
+
+def _own_length(given: argparse.Namespace, network: Any) -> int | None:
+    """The ticks for which an ONNX model was exported, where its file fixes them."""
+    if is_saved(given.model) or network.layouts is None:
+        return None
+    import onnx
+
+    infos = onnx.load(given.model, load_external_data=False).graph.input
+    dims = {info.name: info.type.tensor_type.shape.dim for info in infos}
+    for value, axes in zip(network.graph.inputs, network.layouts.inputs, strict=True):
+        sizes = dims.get(value.name, ())
+        if TIME not in axes or len(sizes) != len(axes):
+            continue
+        size = sizes[axes.index(TIME)].dim_value  # 0 where it has a name
+        if size:
+            fits = (clock for clock in range(1, _LONGEST) if value.extent(clock) == size)
+            return next(fits, None)
+    return None
 
 
 def _inputs(network: Any, clock: int, batch: int) -> list[Array]:
