@@ -172,7 +172,9 @@ def test_colours_in_a_terminal(
 
 
 def test_show(saved: str, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([saved], [model, "--outputs", "y"]):
+    shouted = saved.replace(".safetensors", ".SAFETENSORS")
+    os.link(saved, shouted)
+    for arguments in ([saved], [shouted], [model, "--outputs", "y"]):
         assert main(["show", *arguments]) == 0
         assert capsys.readouterr().out == f"{network()}\n"
 
@@ -210,6 +212,19 @@ def test_bench(model: str, capsys: pytest.CaptureFixture[str]) -> None:
         r"fracstride is \d+\.\d\d times as fast as ONNX Runtime \(median of [5-9] rounds\)",
         lines[4],
     )
+
+
+def test_bench_of_a_model_with_a_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnx.helper")
+    import onnx
+    from onnx_models import model_of
+
+    path = str(tmp_path / "static.onnx")
+    onnx.save(
+        model_of([onnx.helper.make_node("Tanh", ["x"], ["y"])], {"x": (1, 3, 50)}, ["y"]), path
+    )
+    assert main(["bench", path, "--seconds", "0"]) == 0
+    assert " on x (1, 3, 50), " in capsys.readouterr().out
 
 
 def test_bench_of_a_part(model: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,6 +266,25 @@ def test_rounds_turn_the_order() -> None:
     assert times.shape == (5, 2)
     assert called == [0, 0, 1, 1, *[0, 1, 1, 0] * 2, 0, 1]
     assert (times > 0).all()
+
+
+def test_bfloat16_without_its_package(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is healthy."""
+    pytest.importorskip("safetensors")
+    path = str(tmp_path / "half.safetensors")
+    assert main(["convert", model, path, "--dtype", "bfloat16"]) == 0
+    code = "import sys; sys.modules['ml_dtypes'] = None; from fracstride.commands import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}sys.exit(main(['show', {path!r}]))"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("dtype bfloat16 needs the package ml_dtypes: pip install")
 
 
 # --- terminals ----------------------------------------------------------------------------------
@@ -342,6 +376,21 @@ def test_a_closed_stream(arguments: str, closed: str) -> None:
             "draw --kernel-size 3 --padding 1 b",
             2,
             "--padding must be one number, two numbers, valid, same or causal, got 1 b",
+        ),
+        ("draw --kernel-size 3 -o .svg", 2, "FILE must have a name before its suffix, got '.svg'"),
+        (
+            "convert v.onnx .safetensors",
+            2,
+            "FILE must have a name before its suffix, got '.safetensors'",
+        ),
+        ("show /", 2, "'/' is a directory"),
+        ("bench x.onnx --seconds nan", 2, "--seconds must be finite and at least 0, got nan"),
+        ("bench x.onnx --seconds inf", 2, "--seconds must be finite and at least 0, got inf"),
+        ("bench x.onnx --seconds -1", 2, "--seconds must be finite and at least 0, got -1.0"),
+        (
+            "bench x.onnx --threads 5000",
+            2,
+            "--threads: n must be at most 1024 threads, got 5000",
         ),
         ("bench x.onnx --threads 0", 2, "--threads must be at least 1, got 0"),
     ],

@@ -312,6 +312,34 @@ def test_the_svg_is_sound(layer: tuple[AnyGeometry, int]) -> None:
             assert x + half * size * len(str(element.text)) <= width + 12
 
 
+@pytest.mark.parametrize(
+    ("g", "L"),
+    [
+        (fs.Geometry(4, 2, 1), 10**9),
+        (fs.Geometry(10**7, 7, dilation=100), None),
+        (fs.Conv1dGeometry(10**6, 3, 10**7), 10**9),
+        (fs.Geometry(4, 2, 1), None),
+        (fs.Conv1dGeometry(3, padding="causal"), 2000),
+    ],
+)
+def test_labels_stay_in_their_cells(g: AnyGeometry, L: int | None) -> None:
+    """As wide as they are in DejaVu Sans, a wide font."""
+    root = ET.fromstring(LayerPicture(g, L).svg())
+    space = "{http://www.w3.org/2000/svg}"
+    boxes = [e for e in root.iter(f"{space}rect") if e.get("height") == "26"]
+    middles = {float(e.get("x", 0)) + float(e.get("width", 0)) / 2: e for e in boxes}
+    checked = 0
+    for text in root.iter(f"{space}text"):
+        name, size = str(text.text), float(text.get("font-size", 13))
+        if re.fullmatch(r"[wxy]\d+|-?\d+", name):
+            near = min(middles, key=lambda x: abs(x - float(text.get("x", 0))))
+            assert len(name) * size * 0.637 <= float(middles[near].get("width", 0))
+            checked += 1
+        elif re.fullmatch(r"(frame|sample) -?\d+", name):  # it ends at its place
+            assert len(name) * size * 0.637 <= float(text.get("x", 0))
+    assert checked > 20
+
+
 def test_words_say_what_the_picture_shows() -> None:
     svg = fs.draw(fs.Geometry(4, stride=2, padding=1), L=3).svg()
     (words,) = re.findall(r"<desc[^>]*>(.*)</desc>", svg)

@@ -15,6 +15,7 @@ from networks import RandomGraph
 
 import fracstride as fs
 from fracstride.drawing.network import NetworkPicture
+from fracstride.drawing.network_text import network_text
 from fracstride.drawing.outline import outline
 from fracstride.drawing.parts import Fork, Item, Repeat, Step, Tangle, steps_of, tangled
 from fracstride.network import Extent, Graph, Network, Value
@@ -270,9 +271,32 @@ def test_a_tangle() -> None:
     items = outline(tangle(4))
     assert tangled(items) == 4
     text = NetworkPicture(Network(tangle(4))).text()
-    assert "(2) Multiply, reads the input" in text
-    assert "(3) Multiply, reads (1)" in text
+    assert "(2) Multiply, reads the input and (1)" in text
+    assert "(3) Multiply, reads (1) and (2)" in text
     assert any(isinstance(item, Tangle) for item in items)
+
+
+def test_the_text_of_a_tangle_has_all_its_links() -> None:
+    for items in (
+        outline(graph)
+        for graph in (
+            tangle(4),
+            *(RandomGraph(np.random.default_rng(n), exact=True).graph for n in range(60)),
+        )
+    ):
+        for item in (each for top in items for each in nested(top) if isinstance(each, Tangle)):
+            links = set()
+            rows = network_text([item], "", [])[2 : 3 + len(item.steps)]
+            lines = [line[0].text for line in rows if line]
+            for place, line in enumerate(lines):
+                places = re.findall(r"(?:the input|\((\d+)\))", line.partition("reads")[2])
+                sources = [int(at or 0) - 1 for at in places] or [place - 1]
+                links |= {(source, place) for source in sources}
+            if len(lines) == len(item.steps):
+                links.add((len(lines) - 1, len(lines)))
+            else:
+                assert lines[-1].startswith("what follows reads ")
+            assert links == set(item.links)
 
 
 def test_tangles_with_other_links_are_not_alike() -> None:
@@ -301,6 +325,40 @@ def test_large_networks_end_with_a_message() -> None:
     assert picture.text().count("Tanh") == 150
     check_svg(NetworkPicture(Network(tangle(60))).svg())
     assert "... and 20 more operations" in NetworkPicture(Network(tangle(60))).svg()
+
+
+def operations_drawn(svg: str) -> int:
+    """Those in boxes, and those that the picture says are left out."""
+    texts = [str(each.text) for each in ET.fromstring(svg).iter(f"{SPACE}text")]
+    names = ("Tanh", "Multiply", "Add", "Conv1d", "Concatenate")
+    said = [re.search(r"(\d+) more operation", text) for text in texts]
+    return sum(text.startswith(names) for text in texts) + sum(int(s[1]) for s in said if s)
+
+
+@pytest.mark.parametrize("shape", ["long", "wide", "both", "tangle", "nested"])
+def test_large_parts_are_drawn_in_part(shape: str) -> None:
+    """A fork that is too large for any picture is cut, not dropped."""
+    branches, length = {"long": (2, 150), "wide": (300, 1), "both": (30, 20)}.get(shape, (2, 200))
+    graph = Graph()
+    x = graph.add_input("x", channels=4)
+    if shape == "tangle":
+        graph = tangle(300)
+    else:
+        ends = []
+        for branch in range(branches):
+            end = x
+            for number in range(length):  # no two in a row are alike, and no two branches
+                kernel = 1 + 2 * (number % 7 + number % 11 + (branch if number == 0 else 0))
+                end = graph.add(conv(kernel), end)
+                if shape == "nested" and number == 1:
+                    end = graph.add(Multiply(), end, graph.add(Tanh(), end))
+            ends.append(end)
+        graph.outputs.append(graph.add(Tanh(), graph.add(Concatenate(), *ends)))
+    svg = NetworkPicture(Network(graph)).svg()
+    check_svg(svg)
+    assert svg.count("<title>") >= 26  # an input, 24 branches, what is left out
+    assert len(svg) < 300_000
+    assert operations_drawn(svg) == len(graph.nodes)
 
 
 def test_several_inputs_and_outputs() -> None:

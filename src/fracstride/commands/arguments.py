@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 import fracstride as fs
 
-__all__ = ["SAVED", "BadArgumentError", "Commands", "add_command", "add_model", "network_of"]
+__all__ = [
+    "SAVED",
+    "BadArgumentError",
+    "Commands",
+    "add_command",
+    "add_model",
+    "check_stem",
+    "is_saved",
+    "network_of",
+]
 
 SAVED = ".safetensors"
 
@@ -38,8 +48,29 @@ def add_model(parser: argparse.ArgumentParser, *, is_optional: bool = False) -> 
         nargs="?" if is_optional else None,
         help=f"an ONNX model, or a network that was saved ({SAVED})",
     )
-    parser.add_argument("--inputs", nargs="+", metavar="NAME", help="of a part of an ONNX model")
-    parser.add_argument("--outputs", nargs="+", metavar="NAME", help="of a part of an ONNX model")
+    parser.add_argument(
+        "--inputs",
+        nargs="+",
+        metavar="NAME",
+        help="names of values at which the part of the ONNX model begins",
+    )
+    parser.add_argument(
+        "--outputs",
+        nargs="+",
+        metavar="NAME",
+        help="names of values at which the part of the ONNX model ends",
+    )
+
+
+def is_saved(model: str) -> bool:
+    """Whether it is the name of a saved network."""
+    return model.lower().endswith(SAVED)
+
+
+def check_stem(path: str) -> None:
+    """Refuse a name that is a suffix alone, such as ``.svg``."""
+    if path.endswith(("/", os.sep)) or os.path.basename(path).rfind(".") <= 0:
+        raise BadArgumentError(f"FILE must have a name before its suffix, got {path!r}")
 
 
 def network_of(given: argparse.Namespace) -> Any:
@@ -49,7 +80,9 @@ def network_of(given: argparse.Namespace) -> Any:
         BadArgumentError: names of a part of a saved network are given.
         OSError, TypeError, ValueError, ModuleNotFoundError: there is no such network.
     """
-    if given.model.endswith(SAVED):
+    if os.path.isdir(given.model):
+        raise BadArgumentError(f"{given.model!r} is a directory")
+    if is_saved(given.model):
         if given.inputs or given.outputs:
             raise BadArgumentError("--inputs and --outputs are for ONNX models")
         return fs.load(given.model)

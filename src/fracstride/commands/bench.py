@@ -12,18 +12,20 @@ import numpy as np
 import fracstride as fs
 from fracstride.arrays import Array
 from fracstride.commands.arguments import (
-    SAVED,
     BadArgumentError,
     Commands,
     add_command,
     add_model,
+    is_saved,
     network_of,
 )
 from fracstride.commands.printing import say
-from fracstride.network.layout import BATCH, as_tensor
+from fracstride.network.layout import BATCH, TIME, as_tensor
 
 __all__ = ["add", "run", "times_of"]
 
+_LENGTH = 100  # ticks
+_LONGEST = 10**5  # ticks of a length that a model fixes
 _ROUNDS = 5  # at least
 _AGREE = 1e-3  # of the peak; sums in another order differ by less
 _TYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -41,21 +43,36 @@ def add(commands: Commands) -> None:
         "bench voice.onnx --inputs /Mul_7_output_0 --outputs output --length 200 --threads 2",
     )
     add_model(parser)
-    parser.add_argument("--length", type=int, default=100, metavar="T", help="ticks: 100")
-    parser.add_argument("--batch", type=int, default=1, metavar="B", help="rows: 1")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of both: 1")
-    parser.add_argument("--seconds", type=float, default=5, help="that it may take, about: 5")
+    parser.add_argument(
+        "--length",
+        type=int,
+        metavar="T",
+        help="length of the input in ticks (default 100, or the model's own)",
+    )
+    parser.add_argument("--batch", type=int, default=1, metavar="B", help="batch size (default 1)")
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="threads of both libraries (default 1)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=5, help="seconds to spend, about (default 5)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> None:
     """Compare the outputs, then time both in turn."""
     for name in ("length", "batch", "threads"):
-        if getattr(given, name) < 1:
+        if getattr(given, name) is not None and getattr(given, name) < 1:
             raise BadArgumentError(f"--{name} must be at least 1, got {getattr(given, name)}")
+    if not 0 <= given.seconds < float("inf"):
+        raise BadArgumentError(f"--seconds must be finite and at least 0, got {given.seconds}")
+    try:
+        fs.set_num_threads(given.threads)
+    except ValueError as error:
+        raise BadArgumentError(f"--threads: {error}") from None
     network = network_of(given)
-    fs.set_num_threads(given.threads)
-    inputs = _inputs(network, max(given.length, network.least), given.batch)
+    length = given.length or _own_length(given, network) or _LENGTH
+    inputs = _inputs(network, max(length, network.least), given.batch)
     shapes = [
         f"{v.name or 'input'} {x.shape}" for v, x in zip(network.graph.inputs, inputs, strict=True)
     ]
@@ -81,6 +98,25 @@ def run(given: argparse.Namespace) -> None:
         say(f"fracstride is {ratio:.2f} times as fast as ONNX Runtime ({rounds})")
 
 
+def _own_length(given: argparse.Namespace, network: Any) -> int | None:
+    """The ticks for which an ONNX model was exported, where its file fixes them."""
+    if is_saved(given.model) or network.layouts is None:
+        return None
+    import onnx
+
+    infos = onnx.load(given.model, load_external_data=False).graph.input
+    dims = {info.name: info.type.tensor_type.shape.dim for info in infos}
+    for value, axes in zip(network.graph.inputs, network.layouts.inputs, strict=True):
+        sizes = dims.get(value.name, ())
+        if TIME not in axes or len(sizes) != len(axes):
+            continue
+        size = sizes[axes.index(TIME)].dim_value  # 0 where it has a name
+        if size:
+            fits = (clock for clock in range(1, _LONGEST) if value.extent(clock) == size)
+            return next(fits, None)
+    return None
+
+
 def _inputs(network: Any, clock: int, batch: int) -> list[Array]:
     """Random signals, and codes that every table has, with the axes that the caller gives."""
     rng, layouts = np.random.default_rng(0), network.layouts
@@ -99,7 +135,7 @@ def _inputs(network: Any, clock: int, batch: int) -> list[Array]:
 
 def _peer(given: argparse.Namespace, inputs: Sequence[Array]) -> tuple[Call | None, str]:
     """The same part of the model in ONNX Runtime, or why there is none."""
-    if given.model.endswith(SAVED):
+    if is_saved(given.model):
         return None, "A saved network has no ONNX model: nothing to compare with."
     try:
         import onnxruntime

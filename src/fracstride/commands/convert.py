@@ -11,6 +11,7 @@ from fracstride.commands.arguments import (
     Commands,
     add_command,
     add_model,
+    check_stem,
     network_of,
 )
 from fracstride.commands.printing import say
@@ -39,6 +40,7 @@ def run(given: argparse.Namespace) -> None:
     """Write the file, and say what it holds."""
     if not given.file.endswith(SAVED):
         raise BadArgumentError(f"FILE must end with {SAVED}, got {given.file!r}")
+    check_stem(given.file)
     network = network_of(given)
     if given.dtype is not None:
         network = network.astype(given.dtype)

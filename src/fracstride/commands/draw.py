@@ -14,6 +14,7 @@ from fracstride.commands.arguments import (
     Commands,
     add_command,
     add_model,
+    check_stem,
     network_of,
 )
 from fracstride.drawing import Picture
@@ -60,6 +61,7 @@ def run(given: argparse.Namespace) -> None:
         return
     if not given.output.lower().endswith((".svg", ".png", ".txt")):
         raise BadArgumentError(f"FILE must end with .svg, .png or .txt, got {given.output!r}")
+    check_stem(given.output)
     picture.save(given.output)
 
 

@@ -14,7 +14,7 @@ _OTHERS = {
     "torch": "fracstride.torch",
     "jax": "fracstride.jax",
     "onnx": "fracstride.onnx, networks from ONNX files",
-    "onnxruntime": "the peer of `fracstride bench`",
+    "onnxruntime": "what `fracstride bench` compares with",
     "safetensors": "saved networks",
     "ml_dtypes": "bfloat16",
     "rich": "colours of pictures in terminals",

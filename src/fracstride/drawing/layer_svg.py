@@ -12,12 +12,13 @@ __all__ = ["layer_svg"]
 
 _MARGIN = 20
 _TOP = 66  # below heading and equation
-_LABELS = 92  # beside the rows
-_PITCH, _CELL = 40, 34  # of columns
+_LABELS = 92  # beside the rows, at least
+_CELL, _APART = 34, 6  # columns: their width, at least, and what lies between them
 _STEP, _BOX = 32, 26  # of rows
 _GAP = 22  # where something is left out
 _NARROWEST = 540
 _CHARACTER, _BOLD_CHARACTER = 7.0, 10.0  # pixels, on average
+_DIGIT = 8.4  # pixels, in a wide font
 
 
 def layer_svg(diagram: Diagram, *, themes: bool = True) -> str:
@@ -31,8 +32,16 @@ class _Sheet:
     def __init__(self, diagram: Diagram) -> None:
         self.diagram, self.canvas = diagram, Canvas()
         self.is_transposed = isinstance(diagram.geometry, Geometry)
-        self.left = _MARGIN + _LABELS + _PITCH + 12
-        self.x, self.right = _places(diagram.columns, self.left, _PITCH)
+        lines = [line for line in (*diagram.rows, *diagram.columns) if line is not None]
+        names = [_name(line) for line in lines] + [f"w{term.tap}" for term in diagram.terms]
+        names += [str(line.number) for line in diagram.columns if line is not None]
+        longest = max(map(len, names))
+        self.cell = _CELL if longest < 5 else longest * _DIGIT + 4
+        self.pitch = self.cell + _APART
+        numbers = [len(str(line.number)) for line in diagram.rows if line is not None]
+        self.labels = max(_LABELS, 8 + (len("sample ") + max(numbers)) * _DIGIT)
+        self.left = _MARGIN + self.labels + self.pitch + 12
+        self.x, self.right = _places(diagram.columns, self.left, self.pitch)
         # The frames of a Conv1d stand above its rows, the samples of the other layer below.
         self.headed = _TOP + (0 if self.is_transposed else 76)
         self.y, self.bottom = _places(diagram.rows, self.headed, _STEP)
@@ -66,13 +75,13 @@ class _Sheet:
         top, bottom = self.headed - 4, self.bottom
         for line in self.diagram.columns:
             if line is not None and line.phase == 0:
-                x = self.x[line.number] - (_PITCH - _CELL) / 2
-                self.canvas.rect(x, top, _PITCH, bottom - top, fill="band", radius=0)
+                x = self.x[line.number] - (self.pitch - self.cell) / 2
+                self.canvas.rect(x, top, self.pitch, bottom - top, fill="band", radius=0)
 
     def _row(self, line: Line | None) -> None:
         if line is None:
             return
-        y, x = self.y[line.number], _MARGIN + _LABELS
+        y, x = self.y[line.number], _MARGIN + self.labels
         noun = "sample" if line.kind == "sample" else "frame"
         self.canvas.text(
             x - 8,
@@ -84,30 +93,26 @@ class _Sheet:
         self._box(x, y, line)
         columns = [term.column for term in self.diagram.terms if term.row == line.number]
         if columns:  # one kernel: its taps on a thread
-            ends = self.x[min(columns)] + _CELL / 2, self.x[max(columns)] + _CELL / 2
+            ends = self.x[min(columns)] + self.cell / 2, self.x[max(columns)] + self.cell / 2
             self.canvas.line(*((end, y + _BOX / 2) for end in ends), stroke="rule", width=2)
 
     def _box(self, x: float, y: float, line: Line) -> None:
         """A frame with its value, or a sample."""
-        name = f"y{line.number}" if line.kind == "sample" else f"x{line.source}"
-        name = {"zero": "0", "cropped": "\N{MULTIPLICATION SIGN}"}.get(line.kind, name)
         is_outside = line.kind in ("copy", "zero", "cropped")
         self.canvas.rect(
             x,
             y,
-            _CELL,
+            self.cell,
             _BOX,
             fill="paper" if is_outside else "box",
             stroke="rule" if is_outside else "ink",
             dash="4 3" if is_outside else "",
         )
-        size = 13 if len(name) < 5 else 11 if len(name) < 6 else 9
         self.canvas.text(
-            x + _CELL / 2,
+            x + self.cell / 2,
             y + 18,
-            name,
+            _name(line),
             anchor="middle",
-            size=size,
             fill="faint" if is_outside else "ink",
         )
 
@@ -115,22 +120,21 @@ class _Sheet:
         x, y = self.x[term.column], self.y[term.row]
         title = words.term_title(self.diagram, term)
         name = f"w{term.tap}"
-        size = 13 if len(name) < 5 else 10
         if term.counts:
-            self.canvas.rect(x, y, _CELL, _BOX, fill=tap_colour(term.tap), title=title)
+            self.canvas.rect(x, y, self.cell, _BOX, fill=tap_colour(term.tap), title=title)
             self.canvas.text(
-                x + _CELL / 2, y + 18, name, anchor="middle", size=size, fill=ink_on(term.tap)
+                x + self.cell / 2, y + 18, name, anchor="middle", fill=ink_on(term.tap)
             )
         else:
             self.canvas.rect(
-                x, y, _CELL, _BOX, fill="paper", stroke="rule", dash="3 3", title=title
+                x, y, self.cell, _BOX, fill="paper", stroke="rule", dash="3 3", title=title
             )
-            self.canvas.text(x + _CELL / 2, y + 18, name, anchor="middle", size=size, fill="faint")
+            self.canvas.text(x + self.cell / 2, y + 18, name, anchor="middle", fill="faint")
 
     def _column(self, line: Line, y: float) -> None:
-        x = self.x[line.number] + _CELL / 2
+        x = self.x[line.number] + self.cell / 2
         if self.is_transposed:
-            self._box(x - _CELL / 2, y + 8, line)
+            self._box(x - self.cell / 2, y + 8, line)
             below = y + 52
         else:
             self.canvas.text(
@@ -141,14 +145,14 @@ class _Sheet:
                 size=12,
                 fill="ink" if line.kind == "frame" else "faint",
             )
-            self._box(x - _CELL / 2, y + 22, line)
+            self._box(x - self.cell / 2, y + 22, line)
             below = y + 64
         if words.has_phases(self.diagram):
             name = "-" if line.phase is None else str(line.phase)
             self.canvas.text(x, below, name, anchor="middle", size=12, fill="faint")
 
     def _axis(self, y: float) -> None:
-        right = _MARGIN + _LABELS - 8
+        right = _MARGIN + self.labels - 8
         if self.is_transposed:
             start, end = self.left - 4, self.right
             self.canvas.line((start, y), (end, y), stroke="ink")
@@ -173,12 +177,12 @@ class _Sheet:
                         anchor="middle",
                         fill="faint",
                     )
-            at += _GAP if line is None else _PITCH
+            at += _GAP if line is None else self.pitch
         down: float = self.headed
         for row in self.diagram.rows:
             if row is None:
                 self.canvas.text(
-                    _MARGIN + _LABELS + _CELL / 2,
+                    _MARGIN + self.labels + self.cell / 2,
                     down + 14,
                     "\N{VERTICAL ELLIPSIS}",
                     anchor="middle",
@@ -197,6 +201,12 @@ class _Sheet:
                 self.canvas.text(_MARGIN, y, text, fill="faint", size=12)
                 y += 18
         return y + 4
+
+
+def _name(line: Line) -> str:
+    """What stands in the box of a frame or a sample."""
+    name = f"y{line.number}" if line.kind == "sample" else f"x{line.source}"
+    return {"zero": "0", "cropped": "\N{MULTIPLICATION SIGN}"}.get(line.kind, name)
 
 
 def _places(lines: list[Line | None], start: float, step: float) -> tuple[dict[int, float], float]:

@@ -21,6 +21,7 @@ _FRAME = 16  # around what is repeated
 _ROW, _LANE = 34, 12  # of a tangle
 _MOST_TANGLED = 40  # steps of a tangle that are drawn
 _MOST = 240  # steps of a network
+_MOST_BRANCHES = 24  # of a fork that is too large
 
 
 def network_svg(
@@ -30,7 +31,10 @@ def network_svg(
     canvas = Canvas()
     shown, left_out = _first(items)
     if left_out:
-        notes = [*notes, f"The picture ends before {left_out} more operations."]
+        notes = [
+            *notes,
+            f"The picture ends before {left_out} more operation{'s' * (left_out != 1)}.",
+        ]
     column = _Column(shown)
     text = max([len(heading) * _BOLD, *(len(note) * _SMALL for note in notes)])
     width = max(column.width, text, _NARROWEST) + 2 * _MARGIN
@@ -47,7 +51,9 @@ def network_svg(
     for note in notes:
         canvas.text(_MARGIN, y, note, fill="faint", size=12)
         y += 18
-    names = "; ".join(f"{step.name}: {step.signal}" for step in steps_of(shown))
+    names = "; ".join(
+        f"{step.name}: {step.signal}" if step.signal else step.name for step in steps_of(shown)
+    )
     words = f"{heading}. {' '.join(notes)} Operations: {names}."
     return canvas.document(width, y, heading, words, themes=themes)
 
@@ -57,11 +63,57 @@ def _first(items: Sequence[Item]) -> tuple[list[Item], int]:
     shown: list[Item] = []
     count = 0
     for at, item in enumerate(items):
-        count += sum(1 for _ in steps_of([item]))
-        if count > _MOST and shown:
-            return shown, sum(1 for _ in steps_of(items[at:]))
+        drawn = _drawn([item])
+        if count + drawn > _MOST:
+            rest = at
+            if drawn > _MOST:  # it is too large for any picture: its beginning
+                shown += _cut([item], _MOST - count)
+                rest += 1
+            return shown, sum(1 for _ in steps_of(items[rest:]))
+        count += drawn
         shown.append(item)
     return shown, 0
+
+
+def _drawn(items: Sequence[Item]) -> int:
+    """How many steps are drawn of items."""
+    count = 0
+    for item in items:
+        if isinstance(item, Fork):
+            count += sum(map(_drawn, item.branches))
+        elif isinstance(item, Repeat):
+            count += _drawn(item.items)
+        else:
+            count += 1 if isinstance(item, Step) else min(len(item.steps), _MOST_TANGLED)
+    return count
+
+
+def _cut(items: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """The beginnings of items, about so many steps, and steps that say how many are left out."""
+    shown: list[Item] = []
+    for at, item in enumerate(items):
+        if _drawn([item]) <= most:
+            shown.append(item)
+            most -= _drawn([item])
+            continue
+        rest = at + 1
+        if isinstance(item, Fork):
+            branches, others = item.branches[:_MOST_BRANCHES], item.branches[_MOST_BRANCHES:]
+            cut = [_cut(branch, most // len(branches)) for branch in branches]
+            cut += [_cut([each for branch in others for each in branch], 0)] if others else []
+            shown.append(Fork(tuple(cut)))
+        elif isinstance(item, Repeat):
+            shown.append(Repeat(_cut(item.items, most), item.times))
+        else:
+            rest = at
+        return (*shown, *_left_out(items[rest:]))
+    return tuple(shown)
+
+
+def _left_out(items: Sequence[Item]) -> list[Item]:
+    count = sum(1 for _ in steps_of(items))
+    name = f"... and {count} more operation{'s' * (count != 1)}"
+    return [Step(name, "", kind=("left out",))] if count else []
 
 
 @dataclass

@@ -49,10 +49,20 @@ def _rows(item: Item) -> list[tuple[str, str]]:
 
 
 def _tangle(item: Tangle) -> list[tuple[str, str]]:
+    """Its steps, and what each reads where that is not the step before it alone."""
     rows = []
     for place, step in enumerate(item.steps):
-        before = [start for start, end in item.links if end == place and start != place - 1]
-        names = ["the input" if start < 0 else f"({start + 1})" for start in before]
-        reads = f", reads {' and '.join(names)}" if names else ""
+        before = _sources(item, place)
+        reads = "" if before == [place - 1] else f", reads {_named(before)}"
         rows.append((f"({place + 1}) {step.name}{reads}", step.signal))
-    return rows
+    end = len(item.steps)
+    last = _sources(item, end)
+    return rows if last == [end - 1] else [*rows, (f"what follows reads {_named(last)}", "")]
+
+
+def _sources(item: Tangle, place: int) -> list[int]:
+    return sorted({start for start, end in item.links if end == place})
+
+
+def _named(places: Sequence[int]) -> str:
+    return " and ".join("the input" if place < 0 else f"({place + 1})" for place in places)

@@ -31,7 +31,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it holds no network, or one that a newer version wrote, or is damaged.
-        ModuleNotFoundError: safetensors is not installed.
+        ModuleNotFoundError: safetensors is not installed, or ml_dtypes for a bfloat16 network.
 
     >>> import tempfile, numpy as np
     >>> from fracstride.network import Graph, Network
@@ -59,6 +59,8 @@ def load(path: str | os.PathLike[str]) -> Network:
     try:
         return _read(json.loads(metadata["graph"]), tensors)
     except Exception as error:  # a file from elsewhere may be wrong in any way
+        if isinstance(error.__context__, ModuleNotFoundError):  # for bfloat16: the file is healthy
+            raise ModuleNotFoundError(str(error)) from None
         text = " ".join(str(error).split())[:200]
         raise ValueError(f"{str(path)!r} is damaged: {type(error).__name__}: {text}") from error
 
