@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "blocks.hpp"
+#include "interrupts.hpp"
 #include "scratch.hpp"
 #include "threads.hpp"
 
@@ -18,13 +19,17 @@ constexpr i64 few_uses = 1;
 constexpr i64 few_uses_of_runs = 3;
 constexpr i64 fewest_rows = 4;  // fewer rows cost as much as this many
 
-// Multiply-adds of these calls.
+// Multiply-adds of a call.
+template <class S>
+double products_of(const Call<S>& call) {
+  return static_cast<double>(call.batch) * call.groups * call.frames * call.product.steps *
+         std::max(row_count(call.product), fewest_rows);
+}
+
 template <class S>
 double products_of(const std::vector<Call<S>>& calls) {
   double products = 0;
-  for (const Call<S>& c : calls)
-    products += static_cast<double>(c.batch) * c.groups * c.frames * c.product.steps *
-                std::max(row_count(c.product), fewest_rows);
+  for (const Call<S>& c : calls) products += products_of(c);
   return products;
 }
 
@@ -58,13 +63,19 @@ void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepa
   threads = static_cast<int>(std::min<i64>(threads, std::max<i64>(most_units, 1)));
   const Scratch<Sum<S>> memory(scratch * threads);
   prepare();
+  std::atomic<bool> stop{false};
   parallel(threads, [&](int index, int count) {
     for (const Call<S>& c : calls) {
       const i64 panels = panel_count(c, kernels);
-      kernels.run(c, first_unit(c, panels, index, count), first_unit(c, panels, index + 1, count),
-                  memory.data() + index * scratch);
+      const auto units = static_cast<double>(entry_blocks(c) * c.blocks * c.groups * panels);
+      const Slices slices(products_of(c) / units, panels);
+      slices.run(first_unit(c, panels, index, count), first_unit(c, panels, index + 1, count),
+                 index == 0, stop, [&](i64 first, i64 last) {
+                   kernels.run(c, first, last, memory.data() + index * scratch);
+                 });
     }
   });
+  if (stop) throw Interrupted();
 }
 
 // Whether the kernel for depthwise layers computes this layer, with signals of these strides.

@@ -107,8 +107,8 @@ nb::class_<Steps> bind_steps(nb::module_& m) {
   nb::class_<Steps> steps(m, "Steps");
   steps.def(nb::init<>())
       .def("__len__", &Steps::size)
-      .def("run", &Steps::run, nb::call_guard<nb::gil_scoped_release>())
-      .def("run_timed", &Steps::run_timed, nb::call_guard<nb::gil_scoped_release>())
+      .def("run", &Steps::run, nb::call_guard<Released>())
+      .def("run_timed", &Steps::run_timed, nb::call_guard<Released>())
       // All of another list as a step, which has to be alive.
       .def(
           "nested", [](Steps& self, const Steps& other) { self.add([&other] { other.run(); }); },
