@@ -318,6 +318,7 @@ def test_a_subinterpreter_says_what_is_wrong() -> None:
             told = interpreters.run_string(other, run)
         except RuntimeError as error:  # as older versions of Python tell
             told = error
-        print("ImportError" in str(told), fs.ConvTranspose1d(2, 2, 2)(np.ones((1, 2, 3), "f")).shape)
+        y = fs.ConvTranspose1d(2, 2, 2)(np.ones((1, 2, 3), "f"))
+        print("ImportError" in str(told), y.shape)
         """
     assert printed(code) == "True (1, 2, 4)"

@@ -30,8 +30,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let a call use up to ``n`` threads (1 to 1024). The results keep their bits.
 
-    Small calls stay on one thread whatever ``n`` is. More threads than cores are of no use. Calls use
-    fewer if the system refuses to start so many.
+    Small calls stay on one thread whatever ``n`` is. More threads than cores are of no use. If the
+    system refuses to start so many, calls use fewer.
 
     >>> before = get_num_threads()
     >>> set_num_threads(1)

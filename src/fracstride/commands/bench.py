@@ -74,7 +74,7 @@ def run(given: argparse.Namespace) -> None:
     own = _own_length(given, network)
     if own and given.length and given.length != own:
         raise BadArgumentError(
-            f"--length must be {own} ticks, which the file fixes for ONNX Runtime, got {given.length}"
+            f"--length must be {own} ticks, which the file fixes, got {given.length}"
         )
     length = given.length or own or _LENGTH
     inputs = _inputs(network, max(length, network.least), given.batch)
