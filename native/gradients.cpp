@@ -80,7 +80,7 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,
                  Extension extension) {
   const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
   const i64 weights = layer.groups * layer.in_channels * layer.out_channels * layer.kernel;
-  const int wanted = threads_for(static_cast<double>(batch) * input.length * weights);
+  const int wanted = threads_for(real_product(batch, input.length, weights));
   // A frame that is alone meets no other frame's taps, however far apart samples are.
   const bool one_frame = input.length == 1 && extension == zeros;
   const Layer placed = one_frame ? for_one_frame(layer) : layer;
@@ -108,7 +108,7 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,
 template <class S>
 void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* grad_bias) {
   const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
-  const double samples = static_cast<double>(batch) * channels * grad_output.length;
+  const double samples = real_product(batch, channels, grad_output.length);
   const int threads = static_cast<int>(std::min<i64>(threads_for(samples), channels));
   parallel(threads, [&](int index, int count) {
     kernels.bias(grad_output, batch, grad_bias, share(channels, index, count),

@@ -23,8 +23,8 @@ template <class S>
 double products_of(const std::vector<Call<S>>& calls) {
   double products = 0;
   for (const Call<S>& c : calls)
-    products += static_cast<double>(c.batch) * c.groups * c.frames * c.product.steps *
-                std::max(row_count(c.product), fewest_rows);
+    products += real_product(c.batch, c.groups, c.frames, c.product.steps,
+                             std::max(row_count(c.product), fewest_rows));
   return products;
 }
 
@@ -94,7 +94,7 @@ bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<co
       c.last_whole - c.first_whole < std::max(kernels.lanes, 2 * reach))
     return false;
   const i64 rows = batch * c.channels, frames = c.last_frame - c.first_frame;
-  const int threads = threads_for(static_cast<double>(rows) * frames * c.kernel);
+  const int threads = threads_for(real_product(rows, frames, c.kernel));
   choose_pieces(c, kernels, rows, threads);
   const i64 units = rows * c.pieces;
   parallel(static_cast<int>(std::clamp<i64>(threads, 1, std::max<i64>(units, 1))),
@@ -110,7 +110,7 @@ void fill(const PackedWeight<S>& weight, i64 batch, const S* bias, const Signal<
           const Signal<const S>& residual) {
   const i64 channels = weight.layer.groups * weight.layer.out_channels, rows = batch * channels;
   const int threads =
-      static_cast<int>(std::min<i64>(threads_for(static_cast<double>(rows) * output.length), rows));
+      static_cast<int>(std::min<i64>(threads_for(real_product(rows, output.length)), rows));
   parallel(threads, [&](int index, int count) {
     kernels_of<S>(weight.isa)
         .fill(output, bias, residual, channels, share(rows, index, count),
