@@ -278,7 +278,7 @@ struct ManagedTensor {
 // (batch, channels, length) of large_output bytes or more in memory that is kept, as the DLPack
 // capsule of a tensor. `code` and `bits` are DLPack's of the dtype.
 nb::object new_output(i64 batch, i64 channels, i64 length, int code, int bits) {
-  const std::size_t bytes = static_cast<std::size_t>(batch * channels * length) * (bits / 8);
+  const std::size_t bytes = static_cast<std::size_t>(batch * channels * length * (bits / 8));
   void* memory = take_output(bytes);
   if (!memory) throw std::bad_alloc();
   ManagedTensor* made = new ManagedTensor{};
@@ -297,9 +297,9 @@ nb::object new_output(i64 batch, i64 channels, i64 length, int code, int bits) {
     give_output_back(self->tensor.data);
     delete self;
   };
-  PyObject* capsule = PyCapsule_New(made, "dltensor", [](PyObject* capsule) {
-    if (!PyCapsule_IsValid(capsule, "dltensor")) return;  // a tensor has taken it over
-    auto* self = static_cast<ManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
+  PyObject* capsule = PyCapsule_New(made, "dltensor", [](PyObject* tensor) {
+    if (!PyCapsule_IsValid(tensor, "dltensor")) return;  // a tensor has taken it over
+    auto* self = static_cast<ManagedTensor*>(PyCapsule_GetPointer(tensor, "dltensor"));
     self->deleter(self);
   });
   if (!capsule) {

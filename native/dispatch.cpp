@@ -2,9 +2,7 @@
 
 #include <atomic>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
+#include "cpu_features.hpp"
 
 namespace fracstride {
 
@@ -22,19 +20,7 @@ std::vector<const InstructionSet*> built_instruction_sets() {
   };
 }
 
-#if defined(__x86_64__)
-namespace {
-[[maybe_unused]] bool has_f16c() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-}  // namespace
-#endif
-
 std::vector<const InstructionSet*> available_instruction_sets() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-#endif
   std::vector<const InstructionSet*> sets;
 #define FS_INSTRUCTION_SET(name, cpu_has_it) \
   if (cpu_has_it) sets.push_back(&kernels_##name);
@@ -48,8 +34,7 @@ std::vector<const InstructionSet*> available_instruction_sets() {
 const InstructionSet& best_instruction_set() {
   std::vector<const InstructionSet*> sets = available_instruction_sets();
 #if defined(__x86_64__)
-  if (sets.size() > 1 && sets.back()->bf16.multiplies_pairs && __builtin_cpu_is("intel"))
-    sets.pop_back();
+  if (sets.size() > 1 && sets.back()->bf16.multiplies_pairs && is_intel()) sets.pop_back();
 #endif
   return *sets.back();
 }

@@ -22,8 +22,8 @@ constexpr i64 fewest_rows = 4;  // fewer rows cost as much as this many
 // Multiply-adds of a call.
 template <class S>
 double products_of(const Call<S>& call) {
-  return static_cast<double>(call.batch) * call.groups * call.frames * call.product.steps *
-         std::max(row_count(call.product), fewest_rows);
+  return real_product(call.batch, call.groups, call.frames, call.product.steps,
+                      std::max(row_count(call.product), fewest_rows));
 }
 
 template <class S>
@@ -67,7 +67,7 @@ void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepa
   parallel(threads, [&](int index, int count) {
     for (const Call<S>& c : calls) {
       const i64 panels = panel_count(c, kernels);
-      const auto units = static_cast<double>(entry_blocks(c) * c.blocks * c.groups * panels);
+      const auto units = real_product(entry_blocks(c), c.blocks, c.groups, panels);
       const Slices slices(products_of(c) / units, panels);
       slices.run(first_unit(c, panels, index, count), first_unit(c, panels, index + 1, count),
                  index == 0, stop, [&](i64 first, i64 last) {
@@ -105,7 +105,7 @@ bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<co
       c.last_whole - c.first_whole < std::max(kernels.lanes, 2 * reach))
     return false;
   const i64 rows = batch * c.channels, frames = c.last_frame - c.first_frame;
-  const int threads = threads_for(static_cast<double>(rows) * frames * c.kernel);
+  const int threads = threads_for(real_product(rows, frames, c.kernel));
   choose_pieces(c, kernels, rows, threads);
   const i64 units = rows * c.pieces;
   parallel(static_cast<int>(std::clamp<i64>(threads, 1, std::max<i64>(units, 1))),
@@ -121,7 +121,7 @@ void fill(const PackedWeight<S>& weight, i64 batch, const S* bias, const Signal<
           const Signal<const S>& residual) {
   const i64 channels = weight.layer.groups * weight.layer.out_channels, rows = batch * channels;
   const int threads =
-      static_cast<int>(std::min<i64>(threads_for(static_cast<double>(rows) * output.length), rows));
+      static_cast<int>(std::min<i64>(threads_for(real_product(rows, output.length)), rows));
   parallel(threads, [&](int index, int count) {
     kernels_of<S>(weight.isa)
         .fill(output, bias, residual, channels, share(rows, index, count),

@@ -36,7 +36,7 @@ auto move_step(std::uintptr_t target, std::uintptr_t source, i64 batch, i64 batc
   return [=] {
     for (i64 b = 0; b < batch; ++b)
       for (i64 c = 0; c < channels; ++c) {
-        const i64 row = b * batch_stride + c * channel_stride;
+        const auto row = static_cast<std::uintptr_t>(b * batch_stride + c * channel_stride);
         move_row(reinterpret_cast<char*>(target + row), reinterpret_cast<const char*>(source + row),
                  bytes);
       }

@@ -42,15 +42,15 @@ int threads_that_start(int count) {
   pthread_attr_t attributes;
   if (pthread_attr_init(&attributes)) return 0;
   if (const std::size_t bytes = stack_size()) pthread_attr_setstacksize(&attributes, bytes);
-  pthread_t threads[most_threads];
+  pthread_t handles[most_threads];
   int started = 0;
   std::mutex gate;
   {
     const std::lock_guard<std::mutex> closed(gate);
-    while (started < count && !pthread_create(&threads[started], &attributes, pass, &gate))
+    while (started < count && !pthread_create(&handles[started], &attributes, pass, &gate))
       ++started;
   }
-  for (int i = 0; i < started; ++i) pthread_join(threads[i], nullptr);
+  for (int i = 0; i < started; ++i) pthread_join(handles[i], nullptr);
   pthread_attr_destroy(&attributes);
   return started;
 }

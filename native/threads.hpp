@@ -35,12 +35,12 @@ bool forked();
 inline unsigned get_float_mode() { return _mm_getcsr(); }
 inline void set_float_mode(unsigned mode) { _mm_setcsr(mode); }
 #elif defined(__aarch64__)
-inline unsigned long get_float_mode() {
-  unsigned long mode;
+inline std::uint64_t get_float_mode() {
+  std::uint64_t mode;
   asm volatile("mrs %0, fpcr" : "=r"(mode));
   return mode;
 }
-inline void set_float_mode(unsigned long mode) { asm volatile("msr fpcr, %0" ::"r"(mode)); }
+inline void set_float_mode(std::uint64_t mode) { asm volatile("msr fpcr, %0" ::"r"(mode)); }
 #else
 inline int get_float_mode() { return 0; }
 inline void set_float_mode(int) {}
