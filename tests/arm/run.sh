@@ -60,14 +60,15 @@ chmod +x "$arm/python"
 mkdir -p "$packages"
 echo "import sys; sys.executable = '$arm/python'" > "$packages/executable.pth"
 
-if [ ! -e "$arm/.packages" ]; then
+needed="numpy ml_dtypes safetensors hypothesis pytest pytest-xdist rich pip scikit-build-core nanobind"
+if ! echo "$needed" | cmp -s - "$arm/.packages"; then
   version=$("$arm/python" -c "import sys; print('%d.%d' % sys.version_info[:2])")
   "$HOST_PYTHON" -m pip install -q -c constraints.txt \
     --target "$packages" --upgrade --python-version "$version" --only-binary :all: \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 \
     --platform manylinux2014_aarch64 \
-    numpy ml_dtypes hypothesis pytest pytest-xdist rich pip scikit-build-core nanobind
-  touch "$arm/.packages"
+    $needed
+  echo "$needed" > "$arm/.packages"
 fi
 "$HOST_PYTHON" -m pip install -q cmake ninja
 
@@ -90,9 +91,9 @@ tests=(
   tests/test_{native,native_conv1d,packed,packed_by_run,weight_memory,fingerprint,import,build}.py
   tests/test_{pointwise,pointwise_functions,antialiased}.py
   tests/streaming/test_{layer,conv1d,compose,carried,rows,pad}.py
-  tests/network/test_{lstm,streams,pushes,steps,operations,antialiased,fusing_random,codes,fourier}.py
+  tests/network/test_{lstm,streams,pushes,steps,fusing_random,codes,fourier}.py
 )
 # A thread that waits for others would keep a core from them.
 OMP_WAIT_POLICY=passive PYTHONPATH=tests/arm \
   in_time "$arm/python" -m pytest -q -p no:cacheprovider -p fewer --most-cases "$CASES" \
-  -n auto --dist worksteal -k 'not million and not many_taps' "${tests[@]}"
+  -n auto --dist worksteal -k 'not million and not many_taps and not wide_layer' "${tests[@]}"
