@@ -1,13 +1,22 @@
-// What this x86-64 can do: each feature of instruction_sets.txt by its name there. (Asked of the
-// CPU here and not by __builtin_cpu_supports: each compiler knows other names, and on Windows a
-// part of Clang's runtime that the linker does not bring would have to answer.)
+// What this CPU can do: each feature of instruction_sets.txt by its name there. (On x86-64 the CPU
+// is asked here and not by __builtin_cpu_supports: each compiler knows other names, and on Windows
+// a part of Clang's runtime that the linker does not bring would have to answer.)
 #pragma once
-#if defined(__x86_64__)
-#include <cpuid.h>
-
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(__aarch64__) && defined(_WIN32)
+#include <windows.h>
+#endif
+
 namespace fracstride {
+
+#if defined(__x86_64__)
 
 struct Registers {
   unsigned a = 0, b = 0, c = 0, d = 0;
@@ -57,5 +66,29 @@ inline bool is_intel() {
   return std::memcmp(name, "GenuineIntel", sizeof name) == 0;
 }
 
-}  // namespace fracstride
+#elif defined(__aarch64__)
+
+#if defined(__APPLE__)
+inline bool has_feature(const char* name) {
+  int value = 0;
+  std::size_t size = sizeof value;
+  return sysctlbyname(name, &value, &size, nullptr, 0) == 0 && value != 0;
+}
 #endif
+
+// Numbers of the systems' interfaces, whose names older headers do not have.
+inline bool has_bf16() {
+#if defined(__linux__)
+  return getauxval(AT_HWCAP2) & 1ul << 14;  // HWCAP2_BF16
+#elif defined(__APPLE__)
+  return has_feature("hw.optional.arm.FEAT_BF16");
+#elif defined(_WIN32)
+  return IsProcessorFeaturePresent(68);  // PF_ARM_V86_BF16_INSTRUCTIONS_AVAILABLE
+#else
+  return false;
+#endif
+}
+
+#endif
+
+}  // namespace fracstride

@@ -10,15 +10,15 @@ typedef std::uint16_t HalfMemory
 // Instructions for vectors of the width of this unit: compiler flags may allow wider ones as well.
 #if defined(__AVX512BF16__) && FS_VECTOR_BYTES == 64
 #define FS_MULTIPLIES_PAIRS
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC) && defined(__aarch64__)
+#define FS_MULTIPLIES_PAIRS
 #endif
 #if defined(__AVX512F__) && FS_VECTOR_BYTES == 64
 #define FS_CONVERTS_HALVES_512
 #elif defined(__F16C__) && FS_VECTOR_BYTES == 32
 #define FS_CONVERTS_HALVES_256
-#endif
-
-#if defined(__aarch64__)
-typedef __fp16 HalfFloats __attribute__((vector_size(FS_VECTOR_BYTES / 2)));
+#elif defined(__aarch64__)
+#define FS_CONVERTS_HALVES_NEON
 #endif
 
 // A single number is converted by the code for vectors, as a vector of one.
@@ -57,6 +57,10 @@ template <class W>
 struct SumOf : Alias<W> {};
 template <>
 struct SumOf<Pair> : Alias<float> {};
+
+#if defined(FS_CONVERTS_HALVES_NEON)
+#include "formats_neon.hpp"
+#endif
 
 template <class F, class U>
 static inline F widened(bfloat16, U half) {
@@ -106,14 +110,18 @@ static inline U narrowed(float16, F value) {
 
 // Vectors of halves: the nearest ones.
 static inline HalfBits nearest_halves(bfloat16, Vec<float>::type v) {
+#if defined(FS_CONVERTS_HALVES_NEON) && defined(FS_MULTIPLIES_PAIRS)
+  return neon_halves(bfloat16{}, v);
+#else
   return __builtin_convertvector((narrowed<Vec<float>::type, Bits>(bfloat16{}, v)), HalfBits);
+#endif
 }
 
 static inline HalfBits nearest_halves(float16, Vec<float>::type v) {
 #if defined(FS_CONVERTS_HALVES_512)
   return (HalfBits)_mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT);
-#elif defined(__aarch64__)
-  return (HalfBits) __builtin_convertvector(v, HalfFloats);
+#elif defined(FS_CONVERTS_HALVES_NEON)
+  return neon_halves(float16{}, v);
 #elif defined(FS_CONVERTS_HALVES_256)
   return (HalfBits)_mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT);
 #else
@@ -121,11 +129,11 @@ static inline HalfBits nearest_halves(float16, Vec<float>::type v) {
 #endif
 }
 
-// Vectors of halves as a layer stores them: the nearest ones, except that where the machine
-// converts to bfloat16 itself, numbers below 2**-126 become zero, as they are to its products.
+// Vectors of halves as a layer stores them: the nearest ones, except that where AVX-512 converts to
+// bfloat16 itself, numbers below 2**-126 become zero, as they are to its products.
 template <class S>
 static inline HalfBits halves(S, Vec<float>::type v) {
-#if defined(FS_MULTIPLIES_PAIRS)
+#if defined(FS_MULTIPLIES_PAIRS) && !defined(FS_CONVERTS_HALVES_NEON)
   if constexpr (__is_same(S, bfloat16)) return (HalfBits)_mm512_cvtneps_pbh((__m512)v);
 #endif
   return nearest_halves(S{}, v);
@@ -138,8 +146,8 @@ static inline Vec<float>::type floats(bfloat16, HalfBits v) {
 static inline Vec<float>::type floats(float16, HalfBits v) {
 #if defined(FS_CONVERTS_HALVES_512)
   return (Vec<float>::type)_mm512_cvtph_ps((__m256i)v);
-#elif defined(__aarch64__)
-  return __builtin_convertvector((HalfFloats)v, Vec<float>::type);
+#elif defined(FS_CONVERTS_HALVES_NEON)
+  return neon_floats(float16{}, v);
 #elif defined(FS_CONVERTS_HALVES_256)
   return (Vec<float>::type)_mm256_cvtph_ps((__m128i)v);
 #else
@@ -178,7 +186,9 @@ static inline void load_alternating(const bfloat16* p, Vec<float>::type& even,
 
 // Two vectors of numbers that stand side by side in memory, as pairs.
 static inline Bits pairs_of(Vec<float>::type first, Vec<float>::type second) {
-#if defined(FS_MULTIPLIES_PAIRS)
+#if defined(FS_MULTIPLIES_PAIRS) && defined(FS_CONVERTS_HALVES_NEON)
+  return neon_pairs(first, second);
+#elif defined(FS_MULTIPLIES_PAIRS)
   typedef std::uint16_t Both __attribute__((vector_size(64)));
   const Both one_by_one = (Both)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
   return (Bits)shuffle<ZipHalves>(one_by_one, one_by_one);
@@ -239,11 +249,16 @@ static inline typename Vec<S>::type rounded(typename Vec<S>::type v) {
     return v;
 }
 
-// A word in every lane, bit for bit.
+// A word in every lane, bit for bit, or for pairs on Arm the word itself: its instruction takes it
+// to every lane.
 template <class W>
-static inline typename Vec<W>::type broadcast(W x) {
+static inline auto broadcast(W x) {
   if constexpr (is_pair<W>)
+#if defined(FS_CONVERTS_HALVES_NEON)
+    return OnePair{__builtin_bit_cast(float, x.bits), 0};
+#else
     return Bits{} + x.bits;
+#endif
   else
     return x - typename Vec<W>::type{};  // x - 0 is x
 }
@@ -254,7 +269,7 @@ static inline V multiply_add(V a, V b, V sum) {
   return sum + a * b;
 }
 
-#if defined(FS_MULTIPLIES_PAIRS)
+#if defined(FS_MULTIPLIES_PAIRS) && !defined(FS_CONVERTS_HALVES_NEON)
 // Adds the product of the second halves, then that of the first ones, each rounded to float.
 // Numbers below 2**-126 count as zero, in and out.
 static inline Vec<float>::type multiply_add(Bits a, Bits b, Vec<float>::type sum) {

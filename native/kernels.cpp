@@ -8,6 +8,8 @@
 
 #if defined(__F16C__) || defined(__AVX512F__)
 #include <immintrin.h>  // whose functions are always inlined
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "types.hpp"

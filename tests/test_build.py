@@ -22,6 +22,8 @@ LINES = [
 ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 ARCHITECTURE = ARCHITECTURES.get(platform.machine(), "other")
 SETS = {name: sizes[:2] for name, architecture, *sizes in LINES if architecture == "x86_64"}
+ARM_SETS = {name: (*sizes[:2], sizes[2:]) for name, a, *sizes in LINES if a == "aarch64"}
+TO_ARM = [["aarch64-linux-gnu-g++"], ["clang++", "--target=aarch64-linux-gnu"]]
 
 pytestmark = pytest.mark.skipif(not COMPILERS, reason="neither g++ nor clang++ is installed")
 on_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="flags of x86-64")
@@ -83,11 +85,14 @@ def test_a_set_that_the_compiler_does_not_know_is_left_out(tmp_path: Path) -> No
 def cpu_features() -> set[str]:
     """What Linux says that the CPU has, by the names that the compilers use too."""
     text = Path("/proc/cpuinfo").read_text()
-    flags = next(line for line in text.splitlines() if line.startswith("flags")).split()
-    return {flag.replace("_", "") for flag in flags}
+    title = "Features" if ARCHITECTURE == "aarch64" else "flags"
+    lines = [line.split() for line in text.splitlines() if line.startswith(title)]
+    if not lines:
+        pytest.skip("an emulator that shows the CPU below it")
+    return {flag.replace("_", "") for flag in lines[0]}
 
 
-@on_x86_64
+@pytest.mark.skipif(ARCHITECTURE == "other", reason="one set for all")
 @pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc/cpuinfo")
 def test_a_set_is_available_if_the_cpu_has_every_feature_of_its_line() -> None:
     """Another witness than the compiler's test of the CPU, for all that each line names."""
@@ -95,7 +100,7 @@ def test_a_set_is_available_if_the_cpu_has_every_feature_of_its_line() -> None:
     assert native.available_instruction_sets() == [
         name
         for name, architecture, _, _, *words in LINES
-        if architecture == "x86_64" and {w for w in words if w[0] != "-"} <= has
+        if architecture == ARCHITECTURE and {w for w in words if w[0] != "-"} <= has
     ]
 
 
@@ -112,3 +117,30 @@ def test_flags_beyond_the_instruction_set(unit: str, compiler: str, isa: str) ->
         *(f"-DFS_ISA={isa}", f"-DFS_VECTOR_BYTES={vector}", f"-DFS_VECTOR_REGISTERS={registers}"),
         NATIVE / unit,
     )
+
+
+@pytest.mark.parametrize("compiler", TO_ARM, ids=lambda words: words[0])
+@pytest.mark.parametrize("isa", ARM_SETS)
+@pytest.mark.parametrize("unit", ["kernels.cpp", "pointwise_kernels.cpp"])
+def test_the_sets_of_arm(unit: str, compiler: list[str], isa: str, tmp_path: Path) -> None:
+    """The options of a line allow what its features are, and take back what CXXFLAGS allow."""
+    probe = tmp_path / "probe.cpp"
+    probe.write_text("#include <cstdint>\n#include <arm_neon.h>\n")
+    tried = shutil.which(compiler[0]) and subprocess.run(
+        [*compiler, "-fsyntax-only", probe], capture_output=True, timeout=120, check=False
+    )
+    if not tried or tried.returncode:
+        pytest.skip(f"{' '.join(compiler)} is not installed for Arm")
+    vector, registers, words = ARM_SETS[isa]
+    features = [word for word in words if word[0] != "-"]
+    allow = [word for word in words if word[0] == "-"]
+    if features:
+        allow.append("-march=" + "+".join(["armv8.2-a", *features]))
+    command = (*compiler, "-std=c++20", "-march=armv8.6-a+bf16+fp16fml", *allow)
+    run(
+        *(*command, "-fsyntax-only"),
+        *(f"-DFS_ISA={isa}", f"-DFS_VECTOR_BYTES={vector}", f"-DFS_VECTOR_REGISTERS={registers}"),
+        NATIVE / unit,
+    )
+    macros = run(*command, "-dM", "-E", probe)
+    assert ("__ARM_FEATURE_BF16_VECTOR_ARITHMETIC" in macros) == ("bf16" in features)

@@ -5,8 +5,8 @@ The map ``y = T(x, w)`` is bilinear. ``C(gy, w)`` and ``R(x, gy)`` are its adjoi
 
 All three work on float32, float64, complex64, complex128, float16 and bfloat16 (``ml_dtypes``).
 Half precision is added up in float32 and rounded once. (On a machine that multiplies bfloat16
-itself, with AVX512-BF16, numbers below 2**-126 count as zero.) The same operands give the same bits
-for any number of threads, any position in the batch and any memory layout.
+itself, with AVX512-BF16 or Arm's BF16, numbers below 2**-126 count as zero.) The same operands give
+the same bits for any number of threads, any position in the batch and any memory layout.
 """
 
 from __future__ import annotations

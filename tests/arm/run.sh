@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# The tests of the NumPy face on an emulated 64-bit Arm: `make test-arm`, on Debian or Ubuntu.
+# The tests of the compiled code on an emulated 64-bit Arm: `make test-arm`, on Debian or Ubuntu.
+# MINUTES is how long the build and the tests may take, without the first set-up.
 #
 # build/arm becomes a small Arm system: the C library, Python and OpenMP from the distribution's
 # packages, NumPy and pytest from PyPI. GCC's cross compiler builds the package, and qemu-user runs
 # Python. Nothing outside of build/arm changes, except that CMake and Ninja are installed beside the
-# Python that is given. FRACSTRIDE_TEST_EXAMPLES is the number of random layers of each test.
+# Python that is given. An emulated processor is many times as slow, so each test has few of its
+# cases here: CASES on each instruction set (fewer.py), FRACSTRIDE_TEST_EXAMPLES random layers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 HOST_PYTHON=${1:-python3}
-export FRACSTRIDE_TEST_EXAMPLES=${FRACSTRIDE_TEST_EXAMPLES:-3}
+MINUTES=${MINUTES:-10}
+CASES=${CASES:-4}
+export FRACSTRIDE_TEST_EXAMPLES=${FRACSTRIDE_TEST_EXAMPLES:-2}
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 
 for tool in qemu-aarch64 aarch64-linux-gnu-g++ apt-get dpkg; do
@@ -56,25 +60,40 @@ chmod +x "$arm/python"
 mkdir -p "$packages"
 echo "import sys; sys.executable = '$arm/python'" > "$packages/executable.pth"
 
-if [ ! -e "$arm/.packages" ]; then
+needed="numpy ml_dtypes safetensors hypothesis pytest pytest-xdist rich pip scikit-build-core nanobind"
+if ! echo "$needed" | cmp -s - "$arm/.packages"; then
   version=$("$arm/python" -c "import sys; print('%d.%d' % sys.version_info[:2])")
   "$HOST_PYTHON" -m pip install -q -c constraints.txt \
     --target "$packages" --upgrade --python-version "$version" --only-binary :all: \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 \
     --platform manylinux2014_aarch64 \
-    numpy ml_dtypes hypothesis pytest pytest-xdist rich pip scikit-build-core nanobind
-  touch "$arm/.packages"
+    $needed
+  echo "$needed" > "$arm/.packages"
 fi
 "$HOST_PYTHON" -m pip install -q cmake ninja
+
+# What follows may take MINUTES.
+deadline=$((SECONDS + 60 * MINUTES))
+in_time() { timeout $((deadline - SECONDS)) "$@"; }
 
 # The emulated Python asks for the build; CMake, Ninja and the compiler are the machine's own.
 rm -rf "$packages"/fracstride* "$arm/native"
 PATH="$(cd "$(dirname "$(command -v "$HOST_PYTHON")")" && pwd):$PATH" CXX=aarch64-linux-gnu-g++ \
   CXXFLAGS="-idirafter $root/usr/include" \
-  "$arm/python" -m pip install -q --no-deps --no-build-isolation \
+  in_time "$arm/python" -m pip install -q --no-deps --no-build-isolation \
   -C build-dir=build/arm/native --target "$packages" .
 
 "$arm/python" -m fracstride
+
+# What reaches compiled code. (The rest is Python, which is the same on every machine.)
+tests=(
+  tests/test_{against_reference,invariances,functional,conv1d,conv1d_layer}.py
+  tests/test_{native,native_conv1d,packed,packed_by_run,weight_memory,fingerprint,import,build}.py
+  tests/test_{pointwise,pointwise_functions,antialiased}.py
+  tests/streaming/test_{layer,conv1d,compose,carried,rows,pad}.py
+  tests/network/test_{lstm,streams,pushes,steps,fusing_random,codes,fourier}.py
+)
 # A thread that waits for others would keep a core from them.
-OMP_WAIT_POLICY=passive \
-  "$arm/python" -m pytest -q -p no:cacheprovider -n auto -k 'not million' tests
+OMP_WAIT_POLICY=passive PYTHONPATH=tests/arm \
+  in_time "$arm/python" -m pytest -q -p no:cacheprovider -p fewer --most-cases "$CASES" \
+  -n auto --dist worksteal -k 'not million and not many_taps and not wide_layer' "${tests[@]}"
