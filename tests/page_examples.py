@@ -1,9 +1,14 @@
-"""Running the examples of a page: all its Python blocks, in one namespace, from top to bottom."""
+"""Running the examples of a page: all its Python blocks, in one namespace, from top to bottom.
+
+`python tests/page_examples.py docs/guides/padding-modes.md` writes the pictures of a page anew.
+"""
 
 from __future__ import annotations
 
 import ast
+import os
 import re
+import sys
 from pathlib import Path
 
 __all__ = ["ROOT", "python_blocks", "run_page"]
@@ -39,3 +44,9 @@ def run_page(page: str) -> int:
             assert (got.shape if assigns else got) == wanted, line
             compared += 1
     return compared
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        os.chdir((ROOT / name).parent)
+        run_page(name)

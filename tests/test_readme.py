@@ -27,11 +27,11 @@ def test_examples(page: str, values: int, tmp_path: Path, monkeypatch: pytest.Mo
     assert run_page(page) == values
 
 
-@pytest.mark.parametrize("page", ["docs/layer.md"])
+@pytest.mark.parametrize("page", ["docs/layer.md", "docs/guides/padding-modes.md"])
 def test_the_pictures_are_those_of_their_page(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`make pictures` writes those of docs/layer.md anew; `python tests/page_examples.py` all."""
+    """`python tests/page_examples.py PAGE` writes them anew, `make pictures` those of layer.md."""
     monkeypatch.chdir(tmp_path)
     run_page(page)
     written = sorted(path.name for path in tmp_path.iterdir())
