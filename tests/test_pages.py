@@ -17,6 +17,7 @@ PAGES = [
     ("docs/guides/from-r.md", 2, ["torch", "safetensors"]),
     ("docs/guides/from-keras.md", 2, []),
     ("docs/guides/from-jax.md", 3, ["jax"]),
+    ("docs/questions.md", 3, ["torch"]),
 ]
 
 
