@@ -18,6 +18,7 @@ PAGES = [
     ("docs/guides/from-keras.md", 2, []),
     ("docs/guides/from-jax.md", 3, ["jax"]),
     ("docs/questions.md", 3, ["torch"]),
+    ("docs/native-how-to.md", 1, []),
 ]
 
 
