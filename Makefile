@@ -12,6 +12,7 @@ LAYERS ?= 48
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SANITIZE_VENV := $(VENV)-sanitize
+THREADS_VENV := $(VENV)-threads
 JAX_VENV := $(VENV)-jax
 COMPILER := $(CXX) $(CXXFLAGS) $(LDFLAGS)
 # The sanitizers are Clang's where it is installed with them and with OpenMP, unless CXX names a
@@ -23,13 +24,14 @@ SANITIZE_CXX = $(or $(if $(filter default,$(origin CXX)),$(if $(CLANG_SANITIZES)
 library = $(wildcard $(shell $(SANITIZE_CXX) -print-file-name=$(1)))
 SANITIZE_LIBRARIES = $(firstword $(call library,$(CLANG_RUNTIME)) $(call library,libasan.so)) \
                      $(call library,libstdc++.so)
+ARCHER = $(shell clang++ -print-resource-dir)/../../libarcher.so
 # glibc keeps freed memory; otherwise page faults would dominate the measurements.
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize sanitize-threads wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -156,6 +158,19 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	  tests/test_antialiased.py tests/network/test_lstm.py tests/network/test_streams.py \
 	  -k 'not million and not more_memory and not growth'
 
+# ThreadSanitizer understands OpenMP's threads through Archer, which comes with Clang's OpenMP
+# (libomp-dev). Its runtime is GCC's: Debian's Clang 14 has one that cannot be loaded before Python.
+sanitize-threads: $(ARCHER) $(THREADS_VENV)/.check ## the tests of threads under ThreadSanitizer: needs Clang, its OpenMP, and GCC
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so)" \
+	OMP_TOOL_LIBRARIES="$(ARCHER)" ARCHER_OPTIONS=verbose=1 \
+	TSAN_OPTIONS="ignore_noninstrumented_modules=1 exitcode=66" \
+	OPENBLAS_NUM_THREADS=1 FRACSTRIDE_TEST_EXAMPLES=3 \
+	$(THREADS_VENV)/bin/python -m pytest -q -p no:cacheprovider \
+	  tests/test_layer.py tests/test_conv1d.py tests/test_pointwise.py tests/test_antialiased.py \
+	  tests/test_native.py tests/test_invariances.py tests/test_weight_memory.py \
+	  tests/streaming/test_layer.py tests/network/test_lstm.py tests/network/test_memory.py \
+	  tests/network/test_streams.py -k 'thread and not fault'
+
 test-arm: $(VENV)/.venv ## the compiled code's tests on an emulated 64-bit Arm, in at most ten minutes
 	tests/arm/run.sh $(BIN)/python
 
@@ -163,7 +178,7 @@ wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what these commands have written
-	rm -rf $(VENV) $(SANITIZE_VENV) $(JAX_VENV) build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SANITIZE_VENV) $(THREADS_VENV) $(JAX_VENV) build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 %/.venv:
 	$(PYTHON) -m venv $*
@@ -191,5 +206,14 @@ $(VENV)/.lint: $(VENV)/.venv pyproject.toml constraints.txt
 
 $(SANITIZE_VENV)/.check: $(SANITIZE_VENV)/.venv $(SANITIZE_VENV)/.compiler $(SOURCES)
 	CXX="$(SANITIZE_CXX)" $(SANITIZE_VENV)/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt \
-	  -C cmake.define.FRACSTRIDE_SANITIZE=ON -C build-dir=build/sanitize '.[check]'
+	  -C cmake.define.FRACSTRIDE_SANITIZE=address,undefined -C build-dir=build/sanitize '.[check]'
+	touch $@
+
+$(ARCHER):
+	@echo "make sanitize-threads needs Clang's OpenMP with Archer: apt-get install clang libomp-dev" >&2; exit 1
+
+$(THREADS_VENV)/.compiler: COMPILER = clang++ $(CXXFLAGS) $(LDFLAGS)
+$(THREADS_VENV)/.check: $(THREADS_VENV)/.venv $(THREADS_VENV)/.compiler $(SOURCES)
+	CXX=clang++ $(THREADS_VENV)/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt \
+	  -C cmake.define.FRACSTRIDE_SANITIZE=thread -C build-dir=build/sanitize-threads '.[check]'
 	touch $@

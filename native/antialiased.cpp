@@ -25,7 +25,8 @@ template <class S>
 void choose_block(AntialiasedCall<S>& call, const Kernels<S>& kernels, int threads) {
   Call<S>& c = call.down;
   const i64 by = c.source_at.frame, rows = c.batch * c.groups;
-  const double bytes = sizeof(Sum<S>) * by * (1.0 + 1.0 / call.up.phases);  // of an output
+  const double bytes = real_product(sizeof(Sum<S>), by) *
+                       (1.0 + 1.0 / static_cast<double>(call.up.phases));  // of an output
   const i64 least = 4 * kernels.lanes,
             most = std::max(least, static_cast<i64>(block_bytes / bytes));
   const i64 wanted = threads > 1 ? divide_up(4 * threads, rows) : 1;
@@ -57,9 +58,10 @@ bool antialiased(const Filtering<S>& up, const Program<S>& program, const Filter
                           output, down.padding_left, down.extension);
   call.down.packed = down.weight.data();
   call.down.packed_group = down.weight.plan.packed_group;
-  const double samples = static_cast<double>(batch) * layer.groups * middle;
-  const double taps = divide_up(layer.kernel, layer.stride) + program.cost() +
-                      divide_up(down.weight.layer.kernel, down.weight.layer.stride);
+  const double samples = real_product(batch, layer.groups, middle);
+  const double taps =
+      static_cast<double>(divide_up(layer.kernel, layer.stride)) + program.cost() +
+      static_cast<double>(divide_up(down.weight.layer.kernel, down.weight.layer.stride));
   const int threads = threads_for(samples * taps);
   choose_block(call, kernels, threads);
   const i64 units = batch * layer.groups * call.down.blocks;

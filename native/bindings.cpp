@@ -22,6 +22,7 @@
 #include "peak.hpp"
 #include "plan.hpp"
 #include "pointwise_bindings.hpp"
+#include "released.hpp"
 #include "steps_bindings.hpp"
 #include "threads.hpp"
 #include "xla.hpp"
@@ -153,7 +154,7 @@ void bind_maps(nb::module_& m, nb::class_<Steps>& steps, const char* name) {
            i64 output_length, std::uintptr_t gx, i64 gxb, i64 gxc, i64 gxl, i64 frames,
            i64 padding_left, int extension, const std::vector<i64>& edges) {
           const Outside outside = outside_of(extension, edges);
-          nb::gil_scoped_release release;
+          const Released released;
           input_grad<S>(weight, batch, signal_at<const S>(gy, gyb, gyc, gyl, output_length),
                         signal_at<S>(gx, gxb, gxc, gxl, frames), padding_left, outside);
         });
@@ -198,7 +199,7 @@ void bind_gradients(nb::module_& m) {
           const Layer layer =
               layer_of(in_channels, out_per_group, kernel, groups, stride, dilation);
           const Extension mode = extension_of(extension);
-          nb::gil_scoped_release release;
+          const Released released;
           weight_grad<T>(layer, batch, signal_at<const T>(x, xb, xc, xl, length),
                          signal_at<const T>(gy, gyb, gyc, gyl, output_length),
                          reinterpret_cast<T*>(gw), padding_left, mode);
@@ -277,7 +278,7 @@ struct ManagedTensor {
 // (batch, channels, length) of large_output bytes or more in memory that is kept, as the DLPack
 // capsule of a tensor. `code` and `bits` are DLPack's of the dtype.
 nb::object new_output(i64 batch, i64 channels, i64 length, int code, int bits) {
-  const std::size_t bytes = static_cast<std::size_t>(batch * channels * length) * (bits / 8);
+  const std::size_t bytes = static_cast<std::size_t>(batch * channels * length * (bits / 8));
   void* memory = take_output(bytes);
   if (!memory) throw std::bad_alloc();
   ManagedTensor* made = new ManagedTensor{};
@@ -296,9 +297,9 @@ nb::object new_output(i64 batch, i64 channels, i64 length, int code, int bits) {
     give_output_back(self->tensor.data);
     delete self;
   };
-  PyObject* capsule = PyCapsule_New(made, "dltensor", [](PyObject* capsule) {
-    if (!PyCapsule_IsValid(capsule, "dltensor")) return;  // a tensor has taken it over
-    auto* self = static_cast<ManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
+  PyObject* capsule = PyCapsule_New(made, "dltensor", [](PyObject* tensor) {
+    if (!PyCapsule_IsValid(tensor, "dltensor")) return;  // a tensor has taken it over
+    auto* self = static_cast<ManagedTensor*>(PyCapsule_GetPointer(tensor, "dltensor"));
     self->deleter(self);
   });
   if (!capsule) {
@@ -320,6 +321,7 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 NB_MODULE(_native, m) {
   using namespace fracstride;
   watch_forks();
+  translate_interrupted();
   // What a process still holds when it ends, such as the modules of torch's DDP, is no leak.
   nb::set_leak_warnings(false);
   nb::class_<Fingerprint>(m, "Fingerprint")

@@ -61,18 +61,17 @@ i64 frames_for_threads(const Call<S>& call, const Kernels<S>& kernels, i64 block
   const i64 others = call.batch * call.groups * panels;
   // The cost of packing a frame, in units of the cost of its products with a panel: a packed word
   // costs as much as about a dozen products.
-  const double packing =
-      12.0 * words_of_frame(p) / (std::min(row_count(p), kernels.panel_rows) * p.steps);
+  const double packing = 12.0 * static_cast<double>(words_of_frame(p)) /
+                         static_cast<double>(std::min(row_count(p), kernels.panel_rows) * p.steps);
   double least = std::numeric_limits<double>::infinity();
   i64 best = call.frames;
   for (i64 parts = std::max(blocks, divide_up(threads, others)), i = 0; i < 3; ++i, parts *= 2)
     for (const i64 grain : {tile, lanes}) {
       const i64 frames = std::min(call.frames, round_up(divide_up(call.frames, parts), grain));
       const i64 units = divide_up(others * divide_up(call.frames, frames), threads);
-      const double products =
-          static_cast<double>(units) * (frames + (frames % tile ? lanes / 2 : 0));
-      const double cost =
-          products + packing * divide_up(units, panels) * static_cast<double>(frames + reach);
+      const double products = real_product(units, frames + (frames % tile ? lanes / 2 : 0));
+      const double cost = products + packing * static_cast<double>(divide_up(units, panels)) *
+                                         static_cast<double>(frames + reach);
       if (cost < 0.97 * least) {
         least = cost;
         best = frames;
@@ -86,8 +85,7 @@ i64 frames_for_threads(const Call<S>& call, const Kernels<S>& kernels, i64 block
 template <class S>
 bool shares_rows(const Call<S>& call, i64 frames) {
   const Product& p = call.product;
-  return static_cast<double>(p.steps) * frames >=
-         static_cast<double>(words_of_frame(p)) * (frames + reach_of(p));
+  return real_product(p.steps, frames) >= real_product(words_of_frame(p), frames + reach_of(p));
 }
 
 // Frames at both ends of what each entry's frames read that are zeros, in every row.
@@ -132,9 +130,9 @@ template <class S>
 bool is_filter(const Call<S>& call) {
   const Around<S>& around = call.around;
   // Not where the taps lie so far apart that most of a packed row is of no use.
-  const double packed = static_cast<double>(words_of_frame(call.product)) *
-                        static_cast<double>(call.frames + reach_of(call.product));
-  const double products = static_cast<double>(call.product.steps) * call.frames;
+  const double packed =
+      real_product(words_of_frame(call.product), call.frames + reach_of(call.product));
+  const double products = real_product(call.product.steps, call.frames);
   return packed < 4 * products + 4096 && row_count(call.product) == 1 &&
          call.product.step_stride == 1 && !call.product.pairs && call.target.position_stride == 1 &&
          call.target_at.frame == 1 && !call.edges.sums && !around.residual_carried.data &&

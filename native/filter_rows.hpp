@@ -85,7 +85,8 @@ static inline void pack_rows(const FilterRows<S>& rows) {
     pack_elements(rows, 0, count);
   } else {
     pack_elements(rows, 0, low);
-    with_stride(by, [&](auto by) { pack_vectors<S, decltype(by)::value>(rows, low, high); });
+    with_stride(
+        by, [&](auto constant) { pack_vectors<S, decltype(constant)::value>(rows, low, high); });
     pack_elements(rows, high, count);
   }
   if (rows.negative_slope != 1)

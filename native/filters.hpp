@@ -220,11 +220,12 @@ static inline void sum_filter(const Filter<S>& filter, i64 f, i64 groups, Sum<S>
 // computed twice, the same numbers in the same places.
 template <class S>
 static inline void sum_frames(const Filter<S>& filter, i64 frames, Sum<S>* z) {
-  constexpr i64 lanes = Vec<S>::lanes, most = filter_vectors * lanes, few = most / 2;
+  constexpr i64 lanes = Vec<S>::lanes, most = filter_vectors * lanes, half = most / 2;
   constexpr i64 many = most - 2 * lanes;  // above which there are fewer vectors in one group
   const i64 groups = frames / most;
   if (groups) sum_filter<S, filter_vectors>(filter, 0, groups, z);
-  for (i64 f = groups * most; f < frames;) {
+  i64 f = groups * most;
+  while (f < frames) {
     const i64 rest = frames - f;
     const auto group = [&](auto vectors) {
       constexpr i64 size = decltype(vectors)::value * lanes;
@@ -234,7 +235,7 @@ static inline void sum_frames(const Filter<S>& filter, i64 frames, Sum<S>* z) {
     };
     if (filter.one_run && rest > many && frames >= most)
       group(Constant<filter_vectors>{});
-    else if (rest >= few || (filter.one_run && rest > lanes && frames >= few))
+    else if (rest >= half || (filter.one_run && rest > lanes && frames >= half))
       group(Constant<filter_vectors / 2>{});
     else if (rest >= 2 * lanes || (filter.one_run && rest > lanes && frames >= 2 * lanes))
       group(Constant<2>{});

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "blocks.hpp"
+#include "interrupts.hpp"
 #include "maps.hpp"
 #include "plan.hpp"
 #include "scratch.hpp"
@@ -80,7 +81,8 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,
                  Extension extension) {
   const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
   const i64 weights = layer.groups * layer.in_channels * layer.out_channels * layer.kernel;
-  const int wanted = threads_for(static_cast<double>(batch) * input.length * weights);
+  const double products = real_product(batch, input.length, weights);
+  const int wanted = threads_for(products);
   // A frame that is alone meets no other frame's taps, however far apart samples are.
   const bool one_frame = input.length == 1 && extension == zeros;
   const Layer placed = one_frame ? for_one_frame(layer) : layer;
@@ -98,17 +100,24 @@ void weight_grad(const Layer& layer, i64 batch, const Signal<const S>& input,
   }
   const int threads = static_cast<int>(std::min<i64>(wanted, most_units));
   const Scratch<Sum<S>> memory(scratch * threads);
+  std::atomic<bool> stop{false};
   parallel(threads, [&](int index, int count) {
-    for (const WeightGradCall<S>& c : calls)
-      kernels.run(c, share(unit_count(c), index, count), share(unit_count(c), index + 1, count),
-                  memory.data() + index * scratch);
+    for (const WeightGradCall<S>& c : calls) {
+      const i64 units = unit_count(c);
+      Slices(products / real_product(units), 1)
+          .run(share(units, index, count), share(units, index + 1, count), index == 0, stop,
+               [&](i64 first, i64 last) {
+                 kernels.run(c, first, last, memory.data() + index * scratch);
+               });
+    }
   });
+  if (stop) throw Interrupted();
 }
 
 template <class S>
 void bias_grad(i64 batch, i64 channels, const Signal<const S>& grad_output, S* grad_bias) {
   const GradKernels<S>& kernels = grad_kernels_of<S>(instruction_set());
-  const double samples = static_cast<double>(batch) * channels * grad_output.length;
+  const double samples = real_product(batch, channels, grad_output.length);
   const int threads = static_cast<int>(std::min<i64>(threads_for(samples), channels));
   parallel(threads, [&](int index, int count) {
     kernels.bias(grad_output, batch, grad_bias, share(channels, index, count),

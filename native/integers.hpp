@@ -24,6 +24,12 @@ static inline i64 ceil_div(i64 a, i64 b) { return -floor_div(-a, b); }
 static inline i64 divide_up(i64 a, i64 b) { return (a + b - 1) / b; }
 static inline i64 round_up(i64 a, i64 b) { return divide_up(a, b) * b; }
 
+// A product of sizes that may be beyond 64 bits, rounded.
+template <class... Sizes>
+static inline double real_product(Sizes... sizes) {
+  return (1.0 * ... * static_cast<double>(sizes));
+}
+
 // The first item of part `index` of `total` items, in `count` parts as equal as they can be.
 static inline i64 share(i64 total, i64 index, i64 count) {
   return total / count * index + smaller(index, total % count);

@@ -85,7 +85,7 @@ class Chunk {
         blocks_(rows_ / (4 * lstm_units)),
         filled_(blocks_ * lstm_units),
         threads_(static_cast<int>(
-            std::min<i64>(threads_for(static_cast<double>(rows_) * units_ * batch), blocks_))),
+            std::min<i64>(threads_for(real_product(rows_, units_, batch)), blocks_))),
         of_input_(product_of(input_weight, bias)),
         of_state_(product_of<S>(recurrent, nullptr)),
         projected_(positions * batch * rows_),

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "blocks.hpp"
+#include "interrupts.hpp"
 #include "scratch.hpp"
 #include "threads.hpp"
 
@@ -18,13 +19,17 @@ constexpr i64 few_uses = 1;
 constexpr i64 few_uses_of_runs = 3;
 constexpr i64 fewest_rows = 4;  // fewer rows cost as much as this many
 
-// Multiply-adds of these calls.
+// Multiply-adds of a call.
+template <class S>
+double products_of(const Call<S>& call) {
+  return real_product(call.batch, call.groups, call.frames, call.product.steps,
+                      std::max(row_count(call.product), fewest_rows));
+}
+
 template <class S>
 double products_of(const std::vector<Call<S>>& calls) {
   double products = 0;
-  for (const Call<S>& c : calls)
-    products += static_cast<double>(c.batch) * c.groups * c.frames * c.product.steps *
-                std::max(row_count(c.product), fewest_rows);
+  for (const Call<S>& c : calls) products += products_of(c);
   return products;
 }
 
@@ -58,13 +63,19 @@ void run(const PackedWeight<S>& weight, std::vector<Call<S>>& calls, const Prepa
   threads = static_cast<int>(std::min<i64>(threads, std::max<i64>(most_units, 1)));
   const Scratch<Sum<S>> memory(scratch * threads);
   prepare();
+  std::atomic<bool> stop{false};
   parallel(threads, [&](int index, int count) {
     for (const Call<S>& c : calls) {
       const i64 panels = panel_count(c, kernels);
-      kernels.run(c, first_unit(c, panels, index, count), first_unit(c, panels, index + 1, count),
-                  memory.data() + index * scratch);
+      const auto units = real_product(entry_blocks(c), c.blocks, c.groups, panels);
+      const Slices slices(products_of(c) / units, panels);
+      slices.run(first_unit(c, panels, index, count), first_unit(c, panels, index + 1, count),
+                 index == 0, stop, [&](i64 first, i64 last) {
+                   kernels.run(c, first, last, memory.data() + index * scratch);
+                 });
     }
   });
+  if (stop) throw Interrupted();
 }
 
 // Whether the kernel for depthwise layers computes this layer, with signals of these strides.
@@ -94,7 +105,7 @@ bool forward_depthwise(const PackedWeight<S>& weight, i64 batch, const Signal<co
       c.last_whole - c.first_whole < std::max(kernels.lanes, 2 * reach))
     return false;
   const i64 rows = batch * c.channels, frames = c.last_frame - c.first_frame;
-  const int threads = threads_for(static_cast<double>(rows) * frames * c.kernel);
+  const int threads = threads_for(real_product(rows, frames, c.kernel));
   choose_pieces(c, kernels, rows, threads);
   const i64 units = rows * c.pieces;
   parallel(static_cast<int>(std::clamp<i64>(threads, 1, std::max<i64>(units, 1))),
@@ -110,7 +121,7 @@ void fill(const PackedWeight<S>& weight, i64 batch, const S* bias, const Signal<
           const Signal<const S>& residual) {
   const i64 channels = weight.layer.groups * weight.layer.out_channels, rows = batch * channels;
   const int threads =
-      static_cast<int>(std::min<i64>(threads_for(static_cast<double>(rows) * output.length), rows));
+      static_cast<int>(std::min<i64>(threads_for(real_product(rows, output.length)), rows));
   parallel(threads, [&](int index, int count) {
     kernels_of<S>(weight.isa)
         .fill(output, bias, residual, channels, share(rows, index, count),

@@ -18,8 +18,9 @@ static inline i64 frames_along(i64 frames, i64 rows, bool in_place) {
     return count * row_vectors <= (count + lanes - 1) / lanes * rows;
   };
   const i64 over = frames % (tile_vectors * lanes);
-  const bool few = frames <= turned_vectors * lanes;
-  if (row_vectors == panel_vectors && (few || over <= lanes) && turns(over)) return frames - over;
+  const bool all_turn = frames <= turned_vectors * lanes;
+  if (row_vectors == panel_vectors && (all_turn || over <= lanes) && turns(over))
+    return frames - over;
   const i64 whole = frames / lanes * lanes;
   return turns(frames - whole) || in_place ? whole : round_up(frames, lanes);
 }

@@ -31,8 +31,8 @@ void order_filter(const Product& p, T* taps, i64 count) {
   for (const Segment& s : p.segments)
     for (i64 u = 0; u < s.axis.channels * s.axis.phases; ++u)
       for (i64 j = 0; j < s.shifts; ++j)
-        *taps++ =
-            lying[s.axis.first_phase + u + (p.falling ? s.shifts - 1 - j : j) * p.weight_shift];
+        *taps++ = lying[static_cast<std::size_t>(
+            s.axis.first_phase + u + (p.falling ? s.shifts - 1 - j : j) * p.weight_shift)];
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ void PackedWeight<S>::pack(const S* from) {
       order_filter(plan.products[0], packed_.data() + g * group, group);
     return;
   }
-  const int threads = threads_for(static_cast<double>(layer.groups) * group);
+  const int threads = threads_for(real_product(layer.groups, group));
   i64 scratch = 0;
   for (const Product& p : plan.products) scratch = std::max(scratch, kernels.pack_scratch(p));
   const Scratch<Sum<S>> memory(scratch * threads);

@@ -198,8 +198,8 @@ Program<S>::Program(int inputs, const std::vector<Instruction>& instructions,
   fuse_snakes(steps_);
   for (const PointwiseStep<S>& step : steps_) cost_ += cost_of<S>(step.operation);
   const int scalars = static_cast<int>(scalars_.size()), sources = inputs + values + scalars;
-  const auto settle = [&](int& place) {
-    if (place >= most_sources) place += sources - most_sources;
+  const auto settle = [&](int& source) {
+    if (source >= most_sources) source += sources - most_sources;
   };
   for (PointwiseStep<S>& step : steps_) {
     settle(step.target), settle(step.a), settle(step.b), settle(step.c);
@@ -332,7 +332,7 @@ void pointwise(const Program<S>& program, i64 batch, i64 channels, i64 length,
   const InstructionSet& isa = instruction_set();
   const PointwiseCall<S> call = pointwise_call(program, isa, batch, channels, length, out, inputs);
   const i64 units = units_of(call);
-  const double numbers = static_cast<double>(batch) * channels * length;
+  const double numbers = real_product(batch, channels, length);
   const int threads = static_cast<int>(std::min<i64>(threads_for(numbers * program.cost()), units));
   parallel(threads, [&](int index, int count) {
     pointwise_kernels_of<S>(isa).run(call, share(units, index, count),

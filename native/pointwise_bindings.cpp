@@ -98,9 +98,7 @@ class ProgramCall {
     for (int i = 0; i < program.inputs(); ++i) inputs_[i] = integers.array<const S>();
   }
 
-  double cost() const {
-    return program_->cost() * static_cast<double>(batch_) * channels_ * length_;
-  }
+  double cost() const { return program_->cost() * real_product(batch_, channels_, length_); }
   void operator()() const { pointwise<S>(*program_, batch_, channels_, length_, out_, inputs_); }
 
  private:

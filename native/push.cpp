@@ -8,12 +8,16 @@
 namespace fracstride {
 namespace {
 
+// The number to add to an address for a step of any sign.
+std::uintptr_t step_of(i64 bytes) { return static_cast<std::uintptr_t>(bytes); }
+
 template <class Element>
 void copy_row(std::uintptr_t target, i64 target_stride, std::uintptr_t source, i64 source_stride,
               i64 length) {
   for (i64 n = 0; n < length; ++n)
-    std::memcpy(reinterpret_cast<void*>(target + n * target_stride),
-                reinterpret_cast<const void*>(source + n * source_stride), sizeof(Element));
+    std::memcpy(reinterpret_cast<void*>(target + step_of(n * target_stride)),
+                reinterpret_cast<const void*>(source + step_of(n * source_stride)),
+                sizeof(Element));
 }
 
 bool fit(const std::vector<Elements>& places, const std::vector<Elements>& given) {
@@ -32,8 +36,10 @@ void copy_elements(const Elements& target, const Elements& source) {
   const i64 bytes = target.bytes, to_step = target.strides[2], from_step = source.strides[2];
   for (i64 b = 0; b < batch; ++b)
     for (i64 c = 0; c < channels; ++c) {
-      const std::uintptr_t to = target.data + b * target.strides[0] + c * target.strides[1],
-                           from = source.data + b * source.strides[0] + c * source.strides[1];
+      const std::uintptr_t to =
+                               target.data + step_of(b * target.strides[0] + c * target.strides[1]),
+                           from =
+                               source.data + step_of(b * source.strides[0] + c * source.strides[1]);
       if (to_step == bytes && from_step == bytes)
         std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from),
                     static_cast<std::size_t>(length * bytes));

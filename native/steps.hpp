@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "interrupts.hpp"
+
 namespace fracstride {
 
 class Steps {
@@ -12,8 +14,12 @@ class Steps {
   void add(std::function<void()> step) { steps_.push_back(std::move(step)); }
   std::size_t size() const { return steps_.size(); }
 
+  // Stops between two steps, and within long ones, if Python's handler of a signal raises.
   void run() const {
-    for (const auto& step : steps_) step();
+    for (const auto& step : steps_) {
+      if (interrupted()) throw Interrupted();
+      step();
+    }
   }
 
   // Runs, and gives the seconds that each step takes.

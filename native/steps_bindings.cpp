@@ -36,7 +36,7 @@ auto move_step(std::uintptr_t target, std::uintptr_t source, i64 batch, i64 batc
   return [=] {
     for (i64 b = 0; b < batch; ++b)
       for (i64 c = 0; c < channels; ++c) {
-        const i64 row = b * batch_stride + c * channel_stride;
+        const auto row = static_cast<std::uintptr_t>(b * batch_stride + c * channel_stride);
         move_row(reinterpret_cast<char*>(target + row), reinterpret_cast<const char*>(source + row),
                  bytes);
       }
@@ -107,8 +107,8 @@ nb::class_<Steps> bind_steps(nb::module_& m) {
   nb::class_<Steps> steps(m, "Steps");
   steps.def(nb::init<>())
       .def("__len__", &Steps::size)
-      .def("run", &Steps::run, nb::call_guard<nb::gil_scoped_release>())
-      .def("run_timed", &Steps::run_timed, nb::call_guard<nb::gil_scoped_release>())
+      .def("run", &Steps::run, nb::call_guard<Released>())
+      .def("run_timed", &Steps::run_timed, nb::call_guard<Released>())
       // All of another list as a step, which has to be alive.
       .def(
           "nested", [](Steps& self, const Steps& other) { self.add([&other] { other.run(); }); },

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "released.hpp"
 #include "steps.hpp"
 
 namespace fracstride {
@@ -22,7 +23,7 @@ void bind_step(nanobind::module_& m, nanobind::class_<Steps>& steps, const char*
       name,
       [make](Arguments... arguments) {
         const Step step = make(arguments...);
-        nanobind::gil_scoped_release release;
+        const Released released;
         return step();
       },
       extra...);

@@ -1,21 +1,62 @@
 #include "threads.hpp"
 
-#include <algorithm>
-#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <string>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#define FS_PTHREADS
 #endif
 
 namespace fracstride {
 namespace {
 constexpr double products_per_thread = 256 * 1024;  // below which a thread costs more
+constexpr int most_threads = 1024;                  // twin of _MOST_THREADS in config.py
 
 std::atomic<int> threads{0};  // 0: what OpenMP offers
 std::atomic<bool> in_forked_child{false};
+
+#ifdef FS_PTHREADS
+// The bytes of stack that OpenMP gives to its threads by its variable OMP_STACKSIZE ("512k", "4 M";
+// kilobytes without a letter), or 0 for the system's default.
+std::size_t stack_size() {
+  const char* text = std::getenv("OMP_STACKSIZE");
+  if (!text) return 0;
+  char* end = nullptr;
+  const std::size_t number = std::strtoull(text, &end, 10);
+  end += std::strspn(end, " ");
+  const std::string units = "BbKkMmGg";
+  const std::size_t unit = *end ? units.find(*end) : units.find('K');
+  return unit == std::string::npos ? 0 : number << 10 * (unit / 2);
+}
+
+void* pass(void* gate) {
+  const std::lock_guard<std::mutex> wait(*static_cast<std::mutex*>(gate));
+  return nullptr;
+}
+
+// How many of `count` threads the system starts beside each other. All of them have ended then.
+int threads_that_start(int count) {
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes)) return 0;
+  if (const std::size_t bytes = stack_size()) pthread_attr_setstacksize(&attributes, bytes);
+  pthread_t handles[most_threads];
+  int started = 0;
+  std::mutex gate;
+  {
+    const std::lock_guard<std::mutex> closed(gate);
+    while (started < count && !pthread_create(&handles[started], &attributes, pass, &gate))
+      ++started;
+  }
+  for (int i = 0; i < started; ++i) pthread_join(handles[i], nullptr);
+  pthread_attr_destroy(&attributes);
+  return started;
+}
+#else
+int threads_that_start(int count) { return count; }
+#endif
 }  // namespace
 
 int get_threads() {
@@ -24,7 +65,7 @@ int get_threads() {
   const int set = threads.load(std::memory_order_relaxed);
   if (set) return set;
   // Oversubscription by OMP_NUM_THREADS is the user's right; a pool beyond reason is not started.
-  return std::clamp(omp_get_max_threads(), 1, 1024);
+  return std::clamp(omp_get_max_threads(), 1, most_threads);
 #else
   return 1;
 #endif
@@ -44,8 +85,19 @@ bool has_openmp() {
 #endif
 }
 
+int team() {
+  // OpenMP ends the process where a thread is refused, so they are tried before it starts them.
+  thread_local int wanted = 0, granted = 1;
+  if (forked()) return 1;
+  if (const int now = get_threads(); now != wanted) {
+    granted = 1 + threads_that_start(now - 1);
+    wanted = now;
+  }
+  return granted;
+}
+
 void watch_forks() {
-#if defined(__unix__) || defined(__APPLE__)
+#ifdef FS_PTHREADS
   pthread_atfork(nullptr, nullptr, [] { in_forked_child.store(true); });
 #endif
 }

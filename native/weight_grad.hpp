@@ -265,10 +265,10 @@ struct GradWork {
       with_taps<S>(call.kernel, [&](auto constant) {
         constexpr int P = decltype(constant)::value;
         for (i64 i = first_row; i < first_row + count; ++i) {
-          const T* z[P];
+          const T* from[P];
 #pragma GCC unroll 16
-          for (int j = 0; j < P; ++j) z[j] = sums_of(panel, j).at + i * width;
-          store_interleaved<S, P>(z, 0, nullptr, out + i * out_row + panel.first * P, whole);
+          for (int j = 0; j < P; ++j) from[j] = sums_of(panel, j).at + i * width;
+          store_interleaved<S, P>(from, 0, nullptr, out + i * out_row + panel.first * P, whole);
         }
         stored = true;
       });

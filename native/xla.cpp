@@ -153,7 +153,8 @@ void compute(const Operands& of, const Sizes& sizes, Map map) {
   if (batch == 0) {  // then the other axes of the signals may be of any size
     if (map == Map::weight_grad)
       std::memset(of.weight->data, 0,
-                  sizeof(S) * layer.groups * layer.in_channels * layer.out_channels * layer.kernel);
+                  sizeof(S) * static_cast<std::size_t>(layer.groups * layer.in_channels *
+                                                       layer.out_channels * layer.kernel));
     return;
   }
   const auto packed = [&](Direction direction) {

@@ -225,6 +225,10 @@ def test_bench_of_a_model_with_a_length(tmp_path: Path, capsys: pytest.CaptureFi
     )
     assert main(["bench", path, "--seconds", "0"]) == 0
     assert " on x (1, 3, 50), " in capsys.readouterr().out
+    assert main(["bench", path, "--length", "50", "--seconds", "0"]) == 0
+    capsys.readouterr()
+    assert main(["bench", path, "--length", "40"]) != 0
+    assert "--length must be 50 ticks, which the file fixes" in capsys.readouterr().err
 
 
 def test_bench_of_a_part(model: str, capsys: pytest.CaptureFixture[str]) -> None:

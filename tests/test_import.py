@@ -1,20 +1,17 @@
-"""What an import loads, its error without a compiled module, forks, examples in docstrings."""
+"""What an import loads, its error without a compiled module, examples in docstrings."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
-import os
 import pkgutil
-import subprocess
-import sys
-import textwrap
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from python_process import printed, python
 
 import fracstride
 import fracstride.drawing
@@ -37,25 +34,6 @@ PUBLIC = [
     "show_config",
     "streaming",
 ]
-
-
-def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the code in a new Python process."""
-    kept = {key: value for key, value in os.environ.items() if key != "FRACSTRIDE_ISA"}
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env={**kept, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def printed(code: str, **environment: str) -> str:
-    done = python(code, **environment)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
 
 
 # --- names and modules --------------------------------------------------------------------------
@@ -216,51 +194,6 @@ def test_without_the_openmp_runtime(library: str, package: str) -> None:
     assert f"install the package {package} on Debian and Ubuntu" in last
     assert last.endswith(f"The loader said: {library}: cannot open shared object file")
     assert "pip" not in last
-
-
-# --- forks --------------------------------------------------------------------------------------
-
-FORK = """
-    import os, signal, sys
-    import fracstride as fs
-    import numpy as np
-
-    def tasks():
-        return len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
-
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((2, 32, 2000), np.float32)
-    layer = fs.ConvTranspose1d(32, 32, 8, 4, padding="same", rng=0)
-    def work():
-        y = layer(x)
-        gx = fs.conv_transpose1d_input_grad(y, layer.weight, 2000, 4, "same")
-        gw = fs.conv_transpose1d_weight_grad(x, y, 8, 4, "same")
-        return b"".join(a.tobytes() for a in (y, gx, gw))
-
-    fs.set_num_threads(4)
-    alone = tasks()
-    wanted = work()
-    if fs.config()["openmp"] and tasks():
-        assert tasks() > alone, "the parent's call was to have threads"
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)  # a child that hangs is ended by the system
-        ok = work() == wanted
-        fs.set_num_threads(2)
-        ok = ok and work() == wanted
-        grandchild = os.fork()
-        if grandchild == 0:
-            signal.alarm(30)
-            os._exit(0 if work() == wanted else 1)
-        ok = ok and os.waitpid(grandchild, 0)[1] == 0
-        os._exit(0 if ok else 1)
-    print("child", os.waitpid(child, 0)[1], "parent", work() == wanted)
-    """
-
-
-def test_a_forked_child_computes_the_same() -> None:
-    done = python(FORK)  # Python may warn of forks beside threads
-    assert (done.returncode, done.stdout) == (0, "child 0 parent True\n"), done.stderr
 
 
 # --- docstrings ---------------------------------------------------------------------------------

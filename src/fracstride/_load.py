@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 from fracstride.extension import check_numbers
 
@@ -24,7 +25,10 @@ def _advice(loader_said: str) -> str:
 
 
 try:
-    from fracstride import _native as native
+    # A module that is imported again, as notebooks do, shares its types with the first.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "nanobind: type .* was already registered")
+        from fracstride import _native as native
 except ImportError as error:
     raise ImportError(
         "fracstride's compiled module could not be loaded, and there is no slow path in its "

@@ -12,7 +12,7 @@ from fracstride.arguments import as_size
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "show_config"]
 
-_MOST_THREADS = 1024  # more is a mistake, and OpenMP ends the process if it cannot start them
+_MOST_THREADS = 1024  # more is a mistake; twin of most_threads in threads.cpp
 
 
 def get_num_threads() -> int:
@@ -30,8 +30,8 @@ def get_num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let a call use up to ``n`` threads (1 to 1024). The results keep their bits.
 
-    Small calls stay on one thread whatever ``n`` is. More threads than cores are of no use. (If the
-    system refuses to start a thread, OpenMP ends the process.)
+    Small calls stay on one thread whatever ``n`` is. More threads than cores are of no use. If the
+    system refuses to start so many, calls use fewer.
 
     >>> before = get_num_threads()
     >>> set_num_threads(1)

@@ -105,7 +105,7 @@ def test_bits_do_not_depend_on_threads(units: int) -> None:
     operation, x = lstm(3, units), signal(8, 3, 50)
     fs.set_num_threads(1)
     alone = result(operation, x)
-    for threads in (2, 3):
+    for threads in (2, 3, 6):
         fs.set_num_threads(threads)
         same(result(operation, x), alone)
 

@@ -71,7 +71,12 @@ def run(given: argparse.Namespace) -> None:
     except ValueError as error:
         raise BadArgumentError(f"--threads: {error}") from None
     network = network_of(given)
-    length = given.length or _own_length(given, network) or _LENGTH
+    own = _own_length(given, network)
+    if own and given.length and given.length != own:
+        raise BadArgumentError(
+            f"--length must be {own} ticks, which the file fixes, got {given.length}"
+        )
+    length = given.length or own or _LENGTH
     inputs = _inputs(network, max(length, network.least), given.batch)
     shapes = [
         f"{v.name or 'input'} {x.shape}" for v, x in zip(network.graph.inputs, inputs, strict=True)

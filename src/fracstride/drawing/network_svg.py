@@ -10,8 +10,12 @@ from fracstride.drawing.svg import Canvas
 
 __all__ = ["network_svg"]
 
-_MARGIN, _TOP = 24, 64
+_MARGIN, _TOP = 24, 80
 _NARROWEST = 480
+_LEGEND = (
+    "Beside each arrow: the signal; rates in positions a tick, look-ahead in ticks.",
+    "A tick is the unit of time that all signals of the network share.",
+)
 _CHARACTER, _SMALL, _BOLD = 8.3, 6.2, 10.0  # pixels of one, on average
 _LINE = 18  # of text in a box
 _BOX = 150  # the least width
@@ -39,13 +43,8 @@ def network_svg(
     text = max([len(heading) * _BOLD, *(len(note) * _SMALL for note in notes)])
     width = max(column.width, text, _NARROWEST) + 2 * _MARGIN
     canvas.text(_MARGIN, 30, heading, size=16, bold=True)
-    canvas.text(
-        _MARGIN,
-        50,
-        "Beside each arrow: the signal; rates in positions a tick, look-ahead in ticks",
-        fill="faint",
-        size=12,
-    )
+    for number, line in enumerate(_LEGEND):
+        canvas.text(_MARGIN, 50 + 16 * number, line, fill="faint", size=12)
     column.draw(canvas, width / 2, _TOP, is_inner=False)
     y = _TOP + column.height + 28
     for note in notes:

@@ -36,7 +36,7 @@ class Picture(ABC):
         """The picture as SVG, with a title and a description for screen readers.
 
         Args:
-            themes: whether it is dark where the reader's pages are.
+            themes: whether it has dark colours for readers whose system asks for dark pages.
         """
 
     @property

@@ -75,7 +75,7 @@ class Canvas:
     def document(
         self, width: float, height: float, title: str, description: str, *, themes: bool = True
     ) -> str:
-        """The picture. With ``themes`` it is dark where the reader's pages are."""
+        """The picture. With ``themes`` it has dark colours for those who ask for them."""
         body = "\n".join(self._elements)
         name = "fs" + sha256((body + description).encode("utf-8", "replace")).hexdigest()[:8]
         style = f"<style>{_style()}</style>\n" if themes else ""
