@@ -12,8 +12,8 @@ cd "$(dirname "$0")/../.."
 
 HOST_PYTHON=${1:-python3}
 MINUTES=${MINUTES:-10}
-CASES=${CASES:-4}
-export FRACSTRIDE_TEST_EXAMPLES=${FRACSTRIDE_TEST_EXAMPLES:-2}
+CASES=${CASES:-6}
+export FRACSTRIDE_TEST_EXAMPLES=${FRACSTRIDE_TEST_EXAMPLES:-3}
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 
 for tool in qemu-aarch64 aarch64-linux-gnu-g++ apt-get dpkg; do
