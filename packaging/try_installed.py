@@ -17,7 +17,7 @@ TESTS = [
     *("test_reference.py", "test_geometry.py", "test_conv1d_geometry.py", "test_extension.py"),
     *("test_arrays.py", "test_functional.py", "test_layer.py", "test_conv1d_layer.py"),
     *("test_against_reference.py", "test_invariances.py", "test_weight_memory.py"),
-    *("test_config.py", "test_import.py", "streaming", "drawing"),
+    *("test_config.py", "test_import.py", "test_free_threads.py", "streaming", "drawing"),
     *("network/test_graph.py", "network/test_steps.py", "network/test_streams.py"),
 ]
 # Long, or of many parameters: `make test` runs them.
