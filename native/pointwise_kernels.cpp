@@ -1,5 +1,6 @@
 // Pointwise programs for one instruction set: the second unit that is compiled for each of them,
-// under the rules of kernels.cpp.
+// under the rules of kernels.cpp. A set with FS_COMMON has none of its own.
+#if !defined(FS_COMMON)
 #include <cstddef>
 
 #if defined(__SSE2__)
@@ -35,3 +36,5 @@ const PointwiseSet FS_SYMBOL(FS_ISA){pointwise_kernels<float>, pointwise_kernels
                                      pointwise_kernels<float16>, pointwise_kernels<bfloat16>};
 
 }  // namespace fracstride
+
+#endif

@@ -262,18 +262,24 @@ struct GradKernels {
 
 struct PointwiseSet;  // pointwise_types.hpp
 
-struct InstructionSet {
-  const char* name;
+// Of an instruction set: all but its products of bfloat16. Two sets that differ in these alone
+// share it.
+struct CommonKernels {
   Kernels<float> f32;
   Kernels<double> f64;
   Kernels<float16> f16;
-  Kernels<bfloat16> bf16;
   GradKernels<float> grad_f32;
   GradKernels<double> grad_f64;
   GradKernels<float16> grad_f16;
-  GradKernels<bfloat16> grad_bf16;
   i64 (*multiply_adds)(i64 rounds, float& value);
   const PointwiseSet* pointwise;
+};
+
+struct InstructionSet {
+  const char* name;
+  const CommonKernels* common;
+  Kernels<bfloat16> bf16;
+  GradKernels<bfloat16> grad_bf16;
 };
 
 }  // namespace fracstride

@@ -172,9 +172,15 @@ def test_without_the_compiled_module(first: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "package"), [("libgomp.so.1", "libgomp1"), ("libomp.so.5", "libomp5")]
+    ("said", "advice"),
+    [
+        ("libgomp.so.1: cannot open", "install the package libgomp1 on Debian and Ubuntu"),
+        ("libomp.so.5: cannot open", "install the package libomp5 on Debian and Ubuntu"),
+        ("Library not loaded: @rpath/libomp.dylib", "libomp on Fedora and Homebrew"),
+        ("DLL load failed while importing _native", "Visual C++ Redistributable"),
+    ],
 )
-def test_without_the_openmp_runtime(library: str, package: str) -> None:
+def test_without_a_library_that_it_needs(said: str, advice: str) -> None:
     done = python(
         f"""
         import sys
@@ -182,7 +188,7 @@ def test_without_the_openmp_runtime(library: str, package: str) -> None:
         class Loader:
             def find_spec(self, name, path=None, target=None):
                 if name == "fracstride._native":
-                    raise ImportError("{library}: cannot open shared object file")
+                    raise ImportError("{said}")
 
         sys.meta_path.insert(0, Loader())
         import fracstride
@@ -191,8 +197,8 @@ def test_without_the_openmp_runtime(library: str, package: str) -> None:
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ImportError: fracstride's compiled module could not be loaded")
-    assert f"install the package {package} on Debian and Ubuntu" in last
-    assert last.endswith(f"The loader said: {library}: cannot open shared object file")
+    assert advice in last
+    assert last.endswith(f"The loader said: {said}")
     assert "pip" not in last
 
 

@@ -10,7 +10,7 @@ from fracstride.extension import check_numbers
 # The OpenMP runtimes that the compiled module may be linked with, and packages that bring them.
 _RUNTIMES = {
     "libgomp": "libgomp1 on Debian and Ubuntu, libgomp on Fedora, conda-forge and Alpine",
-    "libomp": "libomp5 on Debian and Ubuntu, libomp on Fedora",
+    "libomp": "libomp5 on Debian and Ubuntu, libomp on Fedora and Homebrew",
 }
 
 
@@ -18,6 +18,8 @@ def _advice(loader_said: str) -> str:
     for library, packages in _RUNTIMES.items():
         if library in loader_said:
             return f"It needs the OpenMP runtime {library}: install the package {packages}."
+    if "DLL load failed" in loader_said:  # on Windows, which does not say what is missing
+        return "It may need Microsoft's Visual C++ Redistributable: install that."
     return (
         "Install it with `pip install .` in a checkout (needs a C++20 compiler: GCC or Clang). "
         "Importing from the source folder itself does not work."

@@ -48,7 +48,7 @@ def saved(state: dict[str, Any]) -> dict[str, Any]:
     if not all(isinstance(value, np.ndarray) for value in state.values()):
         return {key: copied(value) for key, value in state.items()}
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **state)
+    np.savez(file, **state)  # (load refuses what had to be pickled)
     file.seek(0)
     with np.load(file) as saved:
         return dict(saved)
