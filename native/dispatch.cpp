@@ -34,8 +34,7 @@ std::vector<const InstructionSet*> available_instruction_sets() {
 const InstructionSet& best_instruction_set() {
   std::vector<const InstructionSet*> sets = available_instruction_sets();
 #if defined(__x86_64__)
-  if (sets.size() > 1 && sets.back()->bf16.multiplies_pairs && is_intel())
-    sets.pop_back();
+  if (sets.size() > 1 && sets.back()->bf16.multiplies_pairs && is_intel()) sets.pop_back();
 #endif
   return *sets.back();
 }

@@ -20,7 +20,8 @@ namespace fracstride {
 namespace {
 
 constexpr std::size_t huge_page = 2 * 1024 * 1024;
-[[maybe_unused]] constexpr std::size_t huge_block = 4 * huge_page;  // from which a page more or less is little
+[[maybe_unused]] constexpr std::size_t huge_block =
+    4 * huge_page;  // from which a page more or less is little
 constexpr std::size_t most_waiting = 256 * 1024 * 1024;
 constexpr std::uint64_t patience = 256;  // blocks taken while one waits in vain
 
