@@ -29,7 +29,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize wheel clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-compilers test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize wheel clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -155,6 +155,10 @@ sanitize: $(SANITIZE_VENV)/.check ## the kernels' tests under AddressSanitizer a
 	  tests/streaming/test_layer.py tests/streaming/test_compose.py tests/test_pointwise.py \
 	  tests/test_antialiased.py tests/network/test_lstm.py tests/network/test_streams.py \
 	  -k 'not million and not more_memory and not growth'
+
+test-compilers: $(VENV)/.check ## every unit and instruction set, without warnings, with every GCC and Clang that is installed
+	FRACSTRIDE_TEST_COMPILERS="$$(ls $(subst :, ,$(PATH)) 2>&1 | grep -xE '(g|clang)\+\+-[0-9]+' | sort -u | xargs)" \
+	  $(BIN)/python -m pytest -q tests/test_build.py
 
 test-arm: $(VENV)/.venv ## the NumPy face's tests on an emulated 64-bit Arm, in at most ten minutes
 	timeout 600 tests/arm/run.sh $(BIN)/python
