@@ -33,7 +33,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize sanitize-threads wheel wheel-check sdist clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-compilers test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize sanitize-threads wheel wheel-check sdist clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -173,6 +173,10 @@ sanitize-threads: $(ARCHER) $(THREADS_VENV)/.check ## the tests of threads under
 	  tests/test_native.py tests/test_invariances.py tests/test_weight_memory.py \
 	  tests/streaming/test_layer.py tests/network/test_lstm.py tests/network/test_memory.py \
 	  tests/network/test_streams.py -k 'thread and not fault'
+
+test-compilers: $(VENV)/.check ## every unit and instruction set, without warnings, with every GCC and Clang that is installed
+	FRACSTRIDE_TEST_COMPILERS="$$(ls $(subst :, ,$(PATH)) 2>&1 | grep -xE '(g|clang)\+\+-[0-9]+' | sort -u | xargs)" \
+	  $(BIN)/python -m pytest -q tests/test_build.py
 
 test-arm: $(VENV)/.venv ## the compiled code's tests on an emulated 64-bit Arm, in at most ten minutes
 	tests/arm/run.sh $(BIN)/python

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,11 @@ import pytest
 from fracstride._load import native
 
 NATIVE = Path(__file__).parents[1] / "native"
-COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
+NAMES = os.environ.get("FRACSTRIDE_TEST_COMPILERS", "g++ clang++").split()
+COMPILERS = [name for name in NAMES if shutil.which(name)]
+BUILD = (NATIVE.parent / "CMakeLists.txt").read_text()
+UNITS = re.findall(r"native/(\w+\.cpp)", BUILD[BUILD.index("nanobind_add_module") :].split(")")[0])
+WARNINGS = re.findall(r"-W\w+", re.search(r"set\(warnings (.*)\)", BUILD)[1])
 LINES = [
     line.split()
     for line in (NATIVE / "instruction_sets.txt").read_text().splitlines()
@@ -144,3 +151,36 @@ def test_the_sets_of_arm(unit: str, compiler: list[str], isa: str, tmp_path: Pat
     )
     macros = run(*command, "-dM", "-E", probe)
     assert ("__ARM_FEATURE_BF16_VECTOR_ARITHMETIC" in macros) == ("bf16" in features)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_unit_has_no_warnings(unit: str, compiler: str, tmp_path: Path) -> None:
+    """Those that the build asks for; the headers of Python and nanobind are not ours."""
+    include = []
+    if "bindings" in unit:
+        nanobind = pytest.importorskip("nanobind")
+        include = ["-isystem", nanobind.include_dir(), "-isystem", sysconfig.get_path("include")]
+    (tmp_path / "instruction_sets.inc").write_text("FS_INSTRUCTION_SET(baseline, true)\n")
+    quiet = "-Wno-error=deprecated-declarations"  # of libstdc++, in Clang
+    run(
+        compiler,
+        *("-std=c++20", "-fsyntax-only", "-Werror", *WARNINGS, quiet, '-DFRACSTRIDE_VERSION="1"'),
+        *(*include, "-I", tmp_path, NATIVE / unit),
+    )
+
+
+@on_x86_64
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("unit", ["kernels.cpp", "pointwise_kernels.cpp"])
+def test_kernels_have_no_warnings(unit: str, isa: str, compiler: str) -> None:
+    words = next(words for name, _, _, _, *words in LINES if name == isa)
+    vector, registers = SETS[isa]
+    run(
+        compiler,
+        *("-std=c++20", "-fsyntax-only", "-Werror", *WARNINGS, "-march=x86-64", "-mno-sse3"),
+        *(word if word.startswith("-") else f"-m{word}" for word in words),
+        *(f"-DFS_ISA={isa}", f"-DFS_VECTOR_BYTES={vector}", f"-DFS_VECTOR_REGISTERS={registers}"),
+        NATIVE / unit,
+    )
