@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+from page_examples import ROOT, run_page
 
 import fracstride
 from fracstride.commands import parser
 from fracstride.extension import MODES
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("native/*.md")])
-# A comment that begins with a literal gives the value of the line's expression, or the shape of
-# what the line assigns. A word may follow: "7 samples of latency", "(1, 4, 9): nine samples".
-VALUE = re.compile(r"(\(\d.*?\)|\[.*\]|\d+|True|False)(?=$|:| )")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("native/*.md")])
 
 
 @pytest.mark.parametrize(
@@ -28,35 +24,23 @@ VALUE = re.compile(r"(\(\d.*?\)|\[.*\]|\d+|True|False)(?=$|:| )")
 def test_examples(page: str, values: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # some write files
     pytest.importorskip("torch.nn", reason="some of the examples use torch")
-    names: dict[str, object] = {}
-    compared = 0
-    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
-        exec(compile(block, page, "exec"), names)
-        for line in block.splitlines():
-            code, _, comment = line.partition("  # ")
-            literal = VALUE.match(comment.strip())
-            if literal is None:
-                continue
-            target, assigns, _ = code.partition(" = ")
-            got = eval((target if assigns else code).strip(), names)
-            assert (got.shape if assigns else got) == ast.literal_eval(literal[1]), line
-            compared += 1
-    assert compared == values
+    assert run_page(page) == values
 
 
+@pytest.mark.parametrize("page", ["docs/layer.md", "docs/guides/padding-modes.md"])
 def test_the_pictures_are_those_of_their_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`make pictures` writes them anew."""
+    """`python tests/page_examples.py PAGE` writes them anew, `make pictures` those of layer.md."""
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    page = (ROOT / "docs" / "layer.md").read_text("utf-8")
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(block, "docs/layer.md", "exec"), names)
+    run_page(page)
     written = sorted(path.name for path in tmp_path.iterdir())
-    assert written == sorted(re.findall(r"^!\[.*\]\((.*)\)$", page, re.MULTILINE))
+    text = (ROOT / page).read_text("utf-8")
+    assert written == sorted(re.findall(r"^!\[.*\]\((.*)\)$", text, re.MULTILINE))
     for name in written:
-        assert (tmp_path / name).read_text("utf-8") == (ROOT / "docs" / name).read_text("utf-8")
+        assert (tmp_path / name).read_text("utf-8") == (ROOT / page).with_name(name).read_text(
+            "utf-8"
+        )
 
 
 def test_the_picture_of_padding_modes() -> None:
