@@ -81,7 +81,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def origin_of(page: str) -> str:
     """The file of the repository that a page shows."""
     shown = {shown: origin for origin, shown in (TEXTS | NOTEBOOKS).items()}
-    return page.removesuffix(".md") if page.startswith("source/") else shown.get(page, f"docs/{page}")
+    return (
+        page.removesuffix(".md") if page.startswith("source/") else shown.get(page, f"docs/{page}")
+    )
 
 
 def page_of(origin: str) -> str | None:
