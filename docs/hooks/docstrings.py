@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: their references, examples and blocks of text are Sphinx's and Python's."""
+"""Docstrings as Markdown: references, examples and blocks of text are Sphinx's and Python's."""
 
 from __future__ import annotations
 

@@ -15,15 +15,15 @@ import pytest
 if find_spec("aiohttp") is None:
     pytest.skip("aiohttp is not installed", allow_module_level=True)
 
-from aiohttp import web  # noqa: E402
-from aiohttp.test_utils import TestServer  # noqa: E402
-from browser import CHROMIUM, browser  # noqa: E402
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from browser import CHROMIUM, browser
 
-import fracstride as fs  # noqa: E402
-from fracstride.conv1d_geometry import AnyGeometry  # noqa: E402
-from fracstride.drawing import words  # noqa: E402
-from fracstride.drawing.diagram import Diagram, Line  # noqa: E402
-from fracstride.extension import MODES, PADDING_MODES, STREAMING_MODES  # noqa: E402
+import fracstride as fs
+from fracstride.conv1d_geometry import AnyGeometry
+from fracstride.drawing import words
+from fracstride.drawing.diagram import Diagram, Line
+from fracstride.extension import MODES, PADDING_MODES, STREAMING_MODES
 
 SCRIPTS = Path(__file__).parents[2] / "docs" / "javascripts"
 AT_A_TIME = 40

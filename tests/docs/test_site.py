@@ -1,10 +1,9 @@
-"""The site builds without a warning; its links lead somewhere; it is complete; a browser shows it."""
+"""The site builds without a warning, its links lead somewhere, and a browser shows its pages."""
 
 from __future__ import annotations
 
 import asyncio
 import html.parser
-import importlib
 import json
 import os
 import re
@@ -90,8 +89,14 @@ def test_every_public_name_is_there(site: Path) -> None:
         listed = re.search(r"^__all__ = (\[.*?\])", file.read_text("utf-8"), re.M | re.S)
         assert listed
         for name in json.loads(re.sub(r",\s*\]", "]", listed[1])):
+            if (module, name) == ("fracstride", "streaming"):
+                continue  # a module
+            # `fracstride.conv1d` is the name of a module, too: its function is below that.
             shown = {f"{module}.{name}", f"{module}.{name}.{name}"}
-            assert shown & anchors or importlib.util.find_spec(f"{module}.{name}"), (module, name)
+            shown |= (
+                {"fracstride.draw"} if (module, name) == ("fracstride.drawing", "draw") else set()
+            )
+            assert shown & anchors, (module, name)
 
 
 def test_docstrings_are_markdown(site: Path) -> None:
