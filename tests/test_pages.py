@@ -49,7 +49,7 @@ def test_the_pictures_in_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """A command of docs/layer.md prints what stands below it."""
     page = (ROOT / "docs" / "layer.md").read_text("utf-8")
     shown = re.findall(
-        r"^    python -m fracstride (draw .*)\n\n```text\n(.*?)```", page, re.M | re.S
+        r"^    python -m fracstride (draw [^\n]*)\n\n```text\n(.*?)```", page, re.M | re.S
     )
     assert len(shown) == 1
     for command, picture in shown:
