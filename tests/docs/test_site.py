@@ -11,6 +11,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -146,5 +147,22 @@ def test_a_browser_shows_every_page(site: Path, tmp_path: Path) -> None:
                         url,
                     )
                 assert tab.errors == [], page
+            await tab.open(str(server.make_url("/interactive.html")))
+            assert await tab.text("#L_out") == "8"
+            await move(tab, "kernel_size", 7)
+            assert await tab.text("#L_out") == "11"
+            await move(tab, "output_padding", 2)
+            assert await tab.text("#refusal") == (
+                "ValueError: output_padding must be less than max(stride, dilation) = 2, got 2"
+            )
+            await move(tab, "stride", 3)
+            assert await tab.text("#refusal") == ""
+            assert await tab.text("#L_out") == "16"
+            assert tab.errors == []
+
+    async def move(tab: Any, name: str, value: int) -> None:
+        slider = f"document.querySelector('[name={name}]')"
+        event = "new Event('input', {bubbles: true})"
+        await tab.value(f"{slider}.value = {value}, {slider}.dispatchEvent({event})")
 
     asyncio.run(asyncio.wait_for(look(), 240))
