@@ -33,7 +33,7 @@ KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*) \
            $(shell find src -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-compilers test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures sanitize sanitize-threads wheel wheel-check sdist clean FORCE
+.PHONY: help demo serve train accelerate long-signal check test test-jax-oldest test-compilers test-arm lint format fuzz bench bench-full bench-random bench-scaling bench-train bench-jax bench-half bench-distributed bench-gpu bench-streams models figures figures-models notebooks pictures docs docs-serve sanitize sanitize-threads wheel wheel-check sdist clean FORCE
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -144,6 +144,12 @@ pictures: $(VENV)/.check ## the pictures of docs/layer.md, which its examples wr
 	cd docs && $(abspath $(BIN))/python -c "import re; page = open('layer.md', encoding='utf-8').read(); \
 	  [exec(block) for block in re.findall(r'\`\`\`python\n(.*?)\`\`\`', page, re.DOTALL)]"
 
+docs: $(VENV)/.docs ## the documentation site, in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/.docs ## shows the site at http://localhost:8001, and again after each change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr localhost:8001
+
 notebooks: $(VENV)/.notebooks ## run the notebooks of examples/, and keep what they show
 	$(BIN)/jupyter execute --inplace examples/notebooks/*.ipynb
 
@@ -222,11 +228,11 @@ $(JAX_VENV)/.check: $(JAX_VENV)/.venv $(JAX_VENV)/.compiler $(SOURCES)
 	$(JAX_VENV)/bin/python -m pip --disable-pip-version-check install -q '.[check]' jax==0.6.2 jaxlib==0.6.2 flatbuffers
 	touch $@
 
-# The linters need the packages whose types they read, not the package itself.
-$(VENV)/.lint: $(VENV)/.venv pyproject.toml constraints.txt
+# The linters need the packages whose types they read, and the site its builder: not the package itself.
+$(VENV)/.lint $(VENV)/.docs: $(VENV)/.%: $(VENV)/.venv pyproject.toml constraints.txt
 	$(PIP) install -q -c constraints.txt $$($(BIN)/python -c \
 	  "import re; t = open('pyproject.toml').read(); \
-	  print(*re.findall(r'\"([^\"]+)\"', re.search(r'^lint = (.*)', t, re.M)[1]))")
+	  print(*re.findall(r'\"([^\"]+)\"', re.search(r'^$* = (.*)', t, re.M)[1]))")
 	touch $@
 
 # The tools that check a wheel, not the package itself.
