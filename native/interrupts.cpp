@@ -11,12 +11,12 @@ thread_local bool (*asked)() = nullptr;  // of the Interruptible of this thread
 thread_local Clock::time_point next;
 }  // namespace
 
-Interruptible::Interruptible(bool (*pending)()) {
+Interruptible::Interruptible(bool (*pending)()) : outer_(asked) {
   asked = pending;
   next = Clock::now() + between;
 }
 
-Interruptible::~Interruptible() { asked = nullptr; }
+Interruptible::~Interruptible() { asked = outer_; }
 
 bool interrupted() {
   if (!asked) return false;

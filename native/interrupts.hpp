@@ -22,6 +22,9 @@ class Interruptible {
   ~Interruptible();
   Interruptible(const Interruptible&) = delete;
   Interruptible& operator=(const Interruptible&) = delete;
+
+ private:
+  bool (*outer_)();  // of a call around this one: a network may call a function of Python
 };
 
 // Whether the calling thread's call is to stop.
