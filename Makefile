@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 SANITIZE_VENV := $(VENV)-sanitize
 THREADS_VENV := $(VENV)-threads
 JAX_VENV := $(VENV)-jax
-WHEEL_VENV := $(VENV)-wheel
+WHEEL_VENV := $(VENV)-wheel-$(subst /,-,$(PYTHON))
 NUMPY ?= numpy
 COMPILER := $(CXX) $(CXXFLAGS) $(LDFLAGS)
 # The sanitizers are Clang's where it is installed with them and with OpenMP, unless CXX names a
@@ -26,7 +26,7 @@ SANITIZE_CXX = $(or $(if $(filter default,$(origin CXX)),$(if $(CLANG_SANITIZES)
 library = $(wildcard $(shell $(SANITIZE_CXX) -print-file-name=$(1)))
 SANITIZE_LIBRARIES = $(firstword $(call library,$(CLANG_RUNTIME)) $(call library,libasan.so)) \
                      $(call library,libstdc++.so)
-ARCHER = $(shell clang++ -print-resource-dir)/../../libarcher.so
+ARCHER = $(shell clang++ -print-resource-dir 2> /dev/null)/../../libarcher.so
 # glibc keeps freed memory; otherwise page faults would dominate the measurements.
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4294967296
 
@@ -181,6 +181,8 @@ sanitize-threads: $(ARCHER) $(THREADS_VENV)/.check ## the tests of threads under
 	  tests/network/test_streams.py -k 'thread and not fault'
 
 test-compilers: $(VENV)/.check ## every unit and instruction set, without warnings, with every GCC and Clang that is installed
+	@ls $(subst :, ,$(PATH)) 2>&1 | grep -qxE '(g|clang)\+\+-[0-9]+' || { \
+	  echo "make test-compilers found no g++-N or clang++-N in PATH" >&2; exit 1; }
 	FRACSTRIDE_TEST_COMPILERS="$$(ls $(subst :, ,$(PATH)) 2>&1 | grep -xE '(g|clang)\+\+-[0-9]+' | sort -u | xargs)" \
 	  $(BIN)/python -m pytest -q tests/test_build.py
 
@@ -209,7 +211,7 @@ wheel: $(VENV)/.venv ## a wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
 clean: ## remove what these commands have written
-	rm -rf $(VENV) $(SANITIZE_VENV) $(THREADS_VENV) $(JAX_VENV) $(WHEEL_VENV) build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SANITIZE_VENV) $(THREADS_VENV) $(JAX_VENV) $(VENV)-wheel-* build dist demo.wav demo.safetensors demo.frames train.png .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 %/.venv:
 	$(PYTHON) -m venv $*

@@ -321,7 +321,7 @@ std::vector<std::string> names(const std::vector<const InstructionSet*>& sets) {
 NB_MODULE(_native, m) {
   using namespace fracstride;
   watch_forks();
-  translate_interrupted();
+  watch_signals();
   // What a process still holds when it ends, such as the modules of torch's DDP, is no leak.
   nb::set_leak_warnings(false);
   nb::class_<Fingerprint>(m, "Fingerprint")

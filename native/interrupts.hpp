@@ -15,7 +15,7 @@ struct Interrupted : std::exception {
 };
 
 // While it exists, calls of the thread that made it ask `pending` whether to stop, every tenth of a
-// second.
+// second. Without `pending` they do not stop.
 class Interruptible {
  public:
   explicit Interruptible(bool (*pending)());

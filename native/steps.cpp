@@ -9,6 +9,7 @@ std::vector<double> Steps::run_timed() const {
   std::vector<double> seconds;
   seconds.reserve(steps_.size());
   for (const auto& step : steps_) {
+    if (interrupted()) throw Interrupted();
     const auto before = Clock::now();
     step();
     seconds.push_back(std::chrono::duration<double>(Clock::now() - before).count());

@@ -117,6 +117,7 @@ nb::class_<Steps> bind_steps(nb::module_& m) {
       .def("call", [](Steps& self, nb::object function) {
         self.add([function = std::move(function)] {
           nb::gil_scoped_acquire acquire;
+          const Interruptible no_longer(nullptr);  // Python looks for signals by itself
           function();
         });
       });

@@ -23,6 +23,7 @@ std::atomic<bool> in_forked_child{false};
 // kilobytes without a letter), or 0 for the system's default.
 std::size_t stack_size() {
   const char* text = std::getenv("OMP_STACKSIZE");
+  if (!text) text = std::getenv("GOMP_STACKSIZE");
   if (!text) return 0;
   char* end = nullptr;
   const std::size_t number = std::strtoull(text, &end, 10);
@@ -86,12 +87,19 @@ bool has_openmp() {
 }
 
 int team() {
-  // OpenMP ends the process where a thread is refused, so they are tried before it starts them.
+  // OpenMP ends the process where a thread is refused, so they are tried before it starts them; by
+  // one thread at a time, for two could count on the same.
+  static std::mutex starting;
   thread_local int wanted = 0, granted = 1;
   if (forked()) return 1;
   if (const int now = get_threads(); now != wanted) {
-    granted = 1 + threads_that_start(now - 1);
+    const std::lock_guard<std::mutex> alone(starting);
+    granted = now > granted ? granted + threads_that_start(now - granted) : now;
     wanted = now;
+#ifdef _OPENMP
+#pragma omp parallel num_threads(granted)
+    asm volatile("");  // without anything to do, none would be started
+#endif
   }
   return granted;
 }

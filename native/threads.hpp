@@ -64,11 +64,16 @@ class alignas(64) Barrier {
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
       arrived_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
+      round_.notify_all();
       return;
     }
-    constexpr int patience = 2000;  // after which another thread may need this core to arrive
-    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins)
-      spins < patience ? pause() : std::this_thread::yield();
+    // After some time another thread may need this core to arrive.
+    constexpr int patience = 2000;
+    for (int spins = 0; spins < patience; ++spins) {
+      if (round_.load(std::memory_order_acquire) != round) return;
+      pause();
+    }
+    round_.wait(round, std::memory_order_acquire);
   }
 
  private:

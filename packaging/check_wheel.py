@@ -19,7 +19,7 @@ from elftools.elf.elffile import ELFFile
 # x86-64, with the kernels of four instruction sets, takes 2.2 MB.
 MOST_BYTES = 2_500_000
 
-MODULE = re.compile(r"fracstride/_native\.\S+\.(so|pyd)")
+MODULE = re.compile(r"fracstride/_native(\.\S+)?\.(so|pyd)")  # without a tag in Windows
 COMPILED = re.compile(r"\.(so|dylib|pyd|dll|a|lib)(\.[\d.]+)?$")
 # glibc's, musl's, the compiler's, and OpenMP's, which the package names where it is missing.
 LIBRARIES = re.compile(

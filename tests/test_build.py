@@ -166,7 +166,7 @@ def test_a_unit_has_no_warnings(unit: str, compiler: str, tmp_path: Path) -> Non
     run(
         compiler,
         *("-std=c++20", "-fsyntax-only", "-Werror", *WARNINGS, quiet, '-DFRACSTRIDE_VERSION="1"'),
-        *(*include, "-I", tmp_path, NATIVE / unit),
+        *("-fvisibility=hidden", *include, "-I", tmp_path, NATIVE / unit),
     )
 
 

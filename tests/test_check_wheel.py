@@ -35,8 +35,12 @@ def faults(tmp_path: Path, files: dict[str, bytes]) -> list[str]:
     return list(check_wheel.faults_of(wheel))
 
 
-def test_a_good_wheel(tmp_path: Path) -> None:
-    assert faults(tmp_path, GOOD) == []
+@pytest.mark.parametrize(
+    "module", [MODULE, "fracstride/_native.pyd", "fracstride/_native.cp310.so"]
+)
+def test_a_good_wheel(module: str, tmp_path: Path) -> None:
+    files = {module if name == MODULE else name: data for name, data in GOOD.items()}
+    assert faults(tmp_path, files) == []
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,8 @@ def test_a_picture_needs_numpy_alone() -> None:
 
 def test_the_best_instruction_set_is_chosen() -> None:
     best = fracstride.config()["isa_available"][-1]
-    if best == "avx512bf16" and "GenuineIntel" in Path("/proc/cpuinfo").read_text("utf-8"):
+    cpu = Path("/proc/cpuinfo")
+    if best == "avx512bf16" and cpu.exists() and "GenuineIntel" in cpu.read_text("utf-8"):
         best = "avx512"  # which takes less time there
     for environment in ({}, {"FRACSTRIDE_ISA": ""}):
         assert (
