@@ -440,6 +440,21 @@ def test_files_that_cannot_be_written(saved: str, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("draw --kernel-size 3 --strde 2", "fracstride draw: error: '--strde' is no argument: did"),
+        ("draw --kernel-siz=3", "did you mean --kernel-size?"),
+        ("show x.onnx --lenght 3", "see `fracstride show --help`"),
+        ("--foo", "fracstride: error: '--foo' is no argument: see `fracstride --help`"),
+    ],
+)
+def test_a_misspelt_option(arguments: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(arguments.split())
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", ["nonsense", "show", "draw --kernel-size x", "convert x"])
 def test_what_argparse_refuses(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match=r"^2$"):

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import fracstride as fs
 from fracstride.commands import bench, convert, draw, installed, show
@@ -40,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 if the command could not be done, or 2 for arguments that do not fit; a sentence on
         standard error says why. (``argparse`` ends the program itself, with 2.)
     """
-    given = parser().parse_args(arguments)
+    given, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        _refuse(given, unknown[0])
     try:
         given.run(given)
         if sys.stdout is not None:  # it is None where it is closed
@@ -72,6 +76,15 @@ def parser() -> argparse.ArgumentParser:
     for command in (draw, show, bench, convert):
         command.add(commands)
     return parser
+
+
+def _refuse(given: argparse.Namespace, unknown: str) -> None:
+    """End the program for an argument that the command does not have."""
+    command: argparse.ArgumentParser = given.command if "command" in given else parser()
+    options = re.findall(r"--[a-z0-9-]+", command.format_usage())
+    near = get_close_matches(unknown.partition("=")[0], options, 1)
+    hint = f"did you mean {near[0]}?" if near else f"see `{command.prog} --help`"
+    command.error(f"{unknown!r} is no argument: {hint}")
 
 
 def _failed(error: BaseException, code: int) -> int:

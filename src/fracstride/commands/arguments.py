@@ -31,13 +31,16 @@ class BadArgumentError(Exception):
 def add_command(commands: Commands, name: str, about: str, examples: str) -> Any:
     """The parser of a command, with its examples at the end of its help."""
     lines = "".join(f"\n  fracstride {example}" for example in examples.splitlines())
-    return commands.add_parser(
+    command = commands.add_parser(
         name,
+        allow_abbrev=False,
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
         epilog=f"examples:{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    command.set_defaults(command=command)
+    return command
 
 
 def add_model(parser: argparse.ArgumentParser, *, is_optional: bool = False) -> None:

@@ -73,7 +73,10 @@ def _opened(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         with safe_open(str(path), "np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{str(path)!r} is no safetensors file, or damaged: {error}") from None
+        hint = "; fracstride.onnx.load reads ONNX models" if path.suffix == ".onnx" else ""
+        raise ValueError(
+            f"{str(path)!r} is no safetensors file, or damaged: {error}{hint}"
+        ) from None
 
 
 def _read(written: dict[str, Any], tensors: dict[str, Array]) -> Network:
