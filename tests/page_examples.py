@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 __all__ = ["ROOT", "python_blocks", "run_page"]
 
@@ -25,9 +26,15 @@ def python_blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
 
 
-def run_page(page: str) -> int:
-    """Run the blocks in the current folder. Returns how many values were compared."""
-    names: dict[str, object] = {"__name__": page}
+def run_page(page: str, names: dict[str, Any] | None = None) -> int:
+    """Run the blocks in the current folder. Returns how many values were compared.
+
+    Args:
+        page: its path in the repository.
+        names: what the page takes for granted; the names that its blocks give are added.
+    """
+    names = {} if names is None else names
+    names["__name__"] = page
     compared = 0
     for block in python_blocks(page):
         exec(compile(block, page, "exec"), names)

@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from argparse import _SubParsersAction
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,26 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         for line in lines:
             if not line.endswith("what is installed"):
                 parser().parse_args(shlex.split(line))
+
+
+def test_the_page_has_all_options() -> None:
+    """docs/reference/commands.md names those that each command has, and no others."""
+    page = (Path(__file__).parents[1] / "docs" / "reference" / "commands.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", page, re.M | re.S))
+
+    def described(section: str) -> set[str]:
+        cells = re.findall(r"^\| (`.*?) \|", sections[section], re.M)
+        return {name for cell in cells for name in re.findall(r"`(-[\w-]+|[A-Z]+)", cell)}
+
+    commands = next(each for each in parser()._actions if isinstance(each, _SubParsersAction))
+    assert set(commands.choices) == set(COMMANDS) == sections.keys() - {"A model"}
+    for name, command in commands.choices.items():
+        has = {
+            word
+            for action in command._actions
+            for word in action.option_strings or [str(action.metavar)]
+        }
+        assert described("A model") | described(name) == has - {"-h", "--help"}, name
 
 
 # --- draw ---------------------------------------------------------------------------------------

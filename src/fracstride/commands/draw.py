@@ -43,12 +43,16 @@ def add(commands: Commands) -> None:
         "--padding",
         nargs="+",
         metavar="P",
-        help="one number, or two for left and right, or valid, same or causal",
+        help="one number, or two for left and right, or valid, same or causal; 0 if not given",
     )
-    layer.add_argument("--output-padding", type=int, metavar="A", help="of a ConvTranspose1d")
+    layer.add_argument("--output-padding", type=int, metavar="A", help="0 if not given")
     layer.add_argument("--dilation", type=int, metavar="D", help="1 if not given")
-    layer.add_argument("--padding-mode", metavar="MODE", help=", ".join(PADDING_MODES))
-    layer.add_argument("--length", type=int, metavar="L", help="frames of the input")
+    layer.add_argument(
+        "--padding-mode", metavar="MODE", help=f"{', '.join(PADDING_MODES)}; zeros if not given"
+    )
+    layer.add_argument(
+        "--length", type=int, metavar="L", help="frames of the input; a few if not given"
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="write .svg, .png or .txt instead")
     parser.set_defaults(run=run)
 

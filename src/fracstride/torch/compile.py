@@ -78,7 +78,7 @@ def compiled(
 
 
 class CompiledModule:
-    """A torch module as a network; :func:`fracstride.torch.compile` makes it.
+    """A torch module as a network. Made by :func:`fracstride.torch.compile`.
 
     ``network`` is the part without torch. ``least`` is the least number of ticks: the example's
     lengths in their smallest proportion last one.

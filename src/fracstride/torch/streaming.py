@@ -46,7 +46,7 @@ def stream(
     """A module fed chunk by chunk: what comes out is its output, with the same bits in any chunks.
 
     With an ``example``, any module that :func:`compile` takes, for inference: its stream has the
-    bits of the compiled module. Without one, the modules named below, also for training:
+    bits of the compiled module. Without one, the modules named below, also for training.
 
     On the CPU the bits are those of :class:`fracstride.torch.ConvTranspose1d` for the same input in
     one piece. Torch's own layers differ by rounding in three cases: a ``Conv1d`` and a linear
@@ -67,6 +67,10 @@ def stream(
             stream of activations alone takes any number of rows.)
         elementwise: classes of modules of your own whose output at one time depends on their input
             at that time only. They may change the number of channels, as gates do.
+        example: what the module is called with, as for :func:`compile`; the stream is then that of
+            the compiled module.
+        time: the axis of time of each example, or None for one without time.
+        constants: values of the inputs without time.
 
     Returns:
         A :class:`fracstride.streaming.Stream` whose samples are tensors ``(B, C_out, T')``, or
