@@ -41,7 +41,7 @@ LOOK = """
     set("sample", sample);
     if (!page.querySelector("[name=sample]").disabled) moved("sample");
     const all = selector => [...page.querySelectorAll(selector)];
-    const texts = ["refusal", "heading", "equation", "sum", "L_out", "formula", "phases", "latency", "python"];
+    const texts = ["refusal", "sum", "L_out", "formula", "latency", "python"];
     return {
       ...Object.fromEntries(texts.map(id => [id, document.getElementById(id).textContent])),
       sample: Number(page.querySelector("[name=sample]").value),
