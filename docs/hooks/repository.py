@@ -11,6 +11,7 @@ read in a checkout. On the site
 from __future__ import annotations
 
 import base64
+import html
 import json
 import posixpath
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -37,6 +39,8 @@ NOTEBOOKS = {
 #: Where links to these lead instead.
 INSTEAD = {"README.md": "index.md"}
 LANGUAGES = {".py": "python", ".json": "json", ".hpp": "cpp", ".cpp": "cpp", ".html": "html"}
+#: What shows a result of a cell.
+Shown = Callable[[str, dict[str, Any]], str]
 #: Fenced code, which stays as it is, or a link.
 FENCE_OR_LINK = re.compile(
     r"^(?P<fence>```.*?^```)|\[(?P<words>[^\]]*)\]\((?P<path>[^)\s#]*)(?P<anchor>#[^)\s]*)?\)",
@@ -130,15 +134,15 @@ def parts(cell: dict[str, Any]) -> Iterator[str]:
     for output in cell["outputs"]:
         shown = output.get("data", {"text/plain": output.get("text", "")})
         kind = next(kind for kind in SHOWN if kind in shown)
-        yield SHOWN[kind]("".join(shown[kind]))
+        yield SHOWN[kind]("".join(shown[kind]), cell)
 
 
-def picture(kind: str) -> Callable[[str], str]:
+def picture(kind: str) -> Shown:
     """Pictures of a kind, in the page itself."""
 
-    def shown(data: str) -> str:
+    def shown(data: str, cell: dict[str, Any]) -> str:
         title = re.search(r"<title[^>]*>(.*?)</title>", data)
-        words = title[1] if title else "what the cell draws"
+        words = title[1] if title else html.escape(words_of(cell))
         raw = data if kind == "png" else base64.b64encode(data.encode()).decode()
         kinds = {"png": "image/png", "svg": "image/svg+xml"}
         return f'<img alt="{words}" src="data:{kinds[kind]};base64,{"".join(raw.split())}">'
@@ -146,9 +150,19 @@ def picture(kind: str) -> Callable[[str], str]:
     return shown
 
 
+def words_of(cell: dict[str, Any]) -> str:
+    """What a cell's picture shows: ``alt`` of the metadata, else a first line that is a comment."""
+    source = "".join(cell["source"])
+    comment = re.match(r'\s*(?:#+|"""|\'\'\')\s*(.*?)\s*(?:"""|\'\'\')?$', source, re.MULTILINE)
+    words = cell["metadata"].get("alt") or (comment and comment[1])
+    if not words:
+        raise PluginError(f"a picture needs words, such as `alt` in the cell's metadata: {source}")
+    return str(words)
+
+
 #: How each kind of result is shown; the first that there is.
-SHOWN: dict[str, Callable[[str], str]] = {
+SHOWN: dict[str, Shown] = {
     "image/svg+xml": picture("svg"),
     "image/png": picture("png"),
-    "text/plain": lambda text: f"```text\n{text.rstrip()}\n```",
+    "text/plain": lambda text, _: f"```text\n{text.rstrip()}\n```",
 }

@@ -6,7 +6,12 @@
   if (!page) return;
   const control = name => page.querySelector(`[name="${name}"]`);
   const number = name => Number(control(name).value);
-  const show = (name, text) => { page.querySelector(`#${name}`).textContent = text; };
+  const show = (name, text) => write(page.querySelector(`#${name}`), text);
+
+  // Only where the text changes: a screen reader announces each writing.
+  function write(part, text) {
+    if (part.textContent !== text) part.textContent = text;
+  }
 
   function given() {
     const named = control("padding").value;
@@ -25,30 +30,52 @@
     const numbers = control("padding").value === "numbers";
     control("output_padding").disabled = !transposed;
     for (const side of ["left", "right"]) control(`padding_${side}`).disabled = !numbers;
-    for (const output of page.querySelectorAll("label output")) {
-      output.textContent = output.parentElement.querySelector("input").value;
-    }
     const sizes = given();
+    let geometry = null;
     try {
-      const geometry = transposed ? new fs.Geometry(sizes) : new fs.Conv1dGeometry(sizes);
+      geometry = transposed ? new fs.Geometry(sizes) : new fs.Conv1dGeometry(sizes);
       picture(new fs.Diagram(geometry, number("L")));
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       refuse(`ValueError: ${error.message}`);
     }
+    values(numbers, geometry);
+  }
+
+  // What stands beside the sliders: a named padding has numbers of its own.
+  function values(numbers, geometry) {
+    for (const slider of page.querySelectorAll("label input")) {
+      const side = {padding_left: "paddingLeft", padding_right: "paddingRight"}[slider.name];
+      const named = side && !numbers;
+      const value = named ? String(geometry ? geometry[side] : "-") : slider.value;
+      write(slider.parentElement.querySelector(".value"), value);
+      if (named) slider.setAttribute("aria-valuetext", value);
+      else slider.removeAttribute("aria-valuetext");
+    }
   }
 
   function refuse(message) {
     show("refusal", message);
-    page.classList.add("is-refused"); // the last picture stays, pale
-    control("sample").disabled = true;
+    outdated(true);
+  }
+
+  // After a refusal the last picture that fits stays: pale, and not for screen readers.
+  function outdated(is) {
+    page.classList.toggle("is-refused", is);
+    page.querySelector("#last").hidden = !is;
+    control("sample").disabled = is;
+    page.querySelector(".fs-scroll").tabIndex = is ? -1 : 0;
+    for (const part of page.querySelectorAll(":scope > :not(form, #refusal), :scope > form ~ form")) {
+      if (is) part.setAttribute("aria-hidden", "true");
+      else part.removeAttribute("aria-hidden");
+    }
   }
 
   let diagram = null;
 
   function picture(drawn) {
     diagram = drawn;
-    page.classList.remove("is-refused");
+    outdated(false);
     show("refusal", "");
     fs.draw(page.querySelector("svg"), diagram);
     show("heading", fs.heading(diagram));
@@ -61,7 +88,6 @@
     page.querySelector("#notes").replaceChildren(...notes);
     sizes();
     show("python", python());
-    control("sample").disabled = false;
     control("sample").max = diagram.outputLength - 1;
     select(Math.min(number("sample"), diagram.outputLength - 1));
   }
@@ -71,7 +97,10 @@
     const {isTransposed, latency, mode, overhang, stride} = geometry;
     show("L_out", String(outputLength));
     show("phases", String(phases.length));
-    show("latency", mode.obstacle ? `none: ${mode.obstacle}` : fs.count(latency, "sample"));
+    const left = geometry.mirrored(isTransposed ? geometry.extensionLeft : geometry.paddingLeft);
+    const mirrored = `, once more than ${fs.count(left, "frame")} ${left === 1 ? "is" : "are"} there`;
+    const waits = fs.count(latency, "sample") + (left ? mirrored : "");
+    show("latency", mode.obstacle ? `none: ${mode.obstacle}` : waits);
     const added = isTransposed ? overhang : geometry.paddingLeft + geometry.paddingRight - geometry.span;
     const plus = added ? ` ${added < 0 ? "-" : "+"} ${Math.abs(added)}` : "";
     show("formula", isTransposed ? `L*${stride}${plus}` : `floor((L${plus})/${stride}) + 1`);
@@ -91,7 +120,7 @@
   // Picks out one sample: its terms, the frames that they take, and its sum.
   function select(n) {
     control("sample").value = n;
-    control("sample").parentElement.querySelector("output").textContent = n;
+    write(control("sample").parentElement.querySelector(".value"), String(n));
     show("sum", fs.sum(diagram, n));
     const frames = new Set(diagram.geometry.taps(n, diagram.L).map(([t]) => String(t)));
     for (const part of page.querySelectorAll("svg g")) {
